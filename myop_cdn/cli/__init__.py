@@ -1,0 +1,173 @@
+"""The command line: the group, the global options, and the only place where errors end."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from myop_cdn import __version__
+from myop_cdn.cli.console import Console
+from myop_cdn.errors import ExitCode, InputError, MyopCdnError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# A command's module is imported when the command is run, so that `verify` does not pay for
+# what `serve` needs. The first line of each help text stands here for the same reason.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "verify": ("myop_cdn.cli.verify:verify", "Check a webhook body's signature; a filter."),
+    "sync": ("myop_cdn.cli.sync:sync", "Export what was released into a folder."),
+    "deploy": ("myop_cdn.cli.deploy:deploy", "Upload a folder to S3, GCS, Azure or a folder."),
+    "publish": ("myop_cdn.cli.publish:publish", "Sync, then deploy."),
+    "serve": ("myop_cdn.cli.serve:serve", "Listen for webhooks and publish each release."),
+    "sandbox": ("myop_cdn.cli.sandbox:sandbox", "Serve Myop's API from a folder, for rehearsals."),
+    "demo": ("myop_cdn.cli.demo:demo", "Show the whole loop on this machine."),
+}
+
+
+class Root(click.Group):
+    """The group of commands. Turns every ending into an exit code of `ExitCode`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - Click's signature
+        """The commands in the order a user meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import the command's module and return the command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
+        command = getattr(import_module(module), name)
+        assert isinstance(command, click.Command)  # noqa: S101 - narrows the type
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, help_) for name, (_, help_) in COMMANDS.items()])
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> NoReturn:
+        """Run, and leave with an exit code. No traceback reaches a user unless asked for."""
+        words = list(sys.argv[1:] if args is None else args)
+        extra["standalone_mode"] = False
+        try:
+            code = super().main(words, *rest, **extra)
+        except click.ClickException as error:
+            code = _end_usage(error, words)
+        except MyopCdnError as error:
+            code = _end(error, words)
+        except (click.Abort, KeyboardInterrupt):
+            click.echo("interrupted", err=True)
+            code = ExitCode.INTERRUPTED
+            _leave_now(code)
+        except BrokenPipeError:
+            # Whoever read stdout went away (`| head`): nobody is left to tell.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = ExitCode.FAILED
+        except RecursionError:
+            code = _end(InputError("the input is nested too deeply"), words)
+        except Exception as error:
+            if "-vv" in words or os.environ.get("MYOP_CDN_TRACEBACK"):
+                raise
+            hint = "this is a defect of myop-cdn: run again with -vv and report what it prints"
+            what = f"unexpected {type(error).__name__} at {_where(error)}"
+            code = _end(MyopCdnError(what, hint), words)
+        sys.exit(int(code) if isinstance(code, int) else 0)
+
+
+def _where(error: BaseException) -> str:
+    """The file and line where `error` was raised: no message, which could quote a secret."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return "an unknown place"
+    return f"{os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}"  # noqa: PTH119
+
+
+def _end(error: MyopCdnError, words: Sequence[str]) -> int:
+    ctx_console = _console_of(words)
+    ctx_console.error(error)
+    if "--json" in words and not ctx_console.json_report:
+        ctx_console.report({"command": _command(words), "error": error.to_json()})
+    return error.exit_code
+
+
+def _end_usage(error: click.ClickException, words: Sequence[str]) -> int:
+    message = error.format_message()
+    hint = ""
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        hint = f"see '{error.ctx.command_path} --help'"
+    return _end(InputError(" ".join(message.split()), hint), words)
+
+
+def _console_of(words: Sequence[str]) -> Console:
+    # The context is gone when an error arrives here; the console of the run is not.
+    if Settings.console is not None:
+        return Settings.console
+    wants_json = "--log-format=json" in words or "json" in words[:4]
+    return Console(log_format="json" if wants_json else "text")
+
+
+def _command(words: Sequence[str]) -> str | None:
+    return next((word for word in words if word in COMMANDS), None)
+
+
+def _leave_now(code: ExitCode) -> None:
+    # Threads that wait for a slow server would hold an ordinary exit up for their timeout.
+    if threading.active_count() > 1 and threading.current_thread() is threading.main_thread():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+class Settings:
+    """The console of the command that is running."""
+
+    console: Console | None = None
+
+
+def _read_config(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:  # noqa: ARG001
+    if value:
+        from myop_cdn.cli.config import default_map
+
+        ctx.default_map = default_map(value)
+    return value
+
+
+@click.group(
+    cls=Root,
+    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "MYOP_CDN"},
+)
+@click.version_option(__version__, "--version", prog_name="myop-cdn")
+@click.option("-v", "--verbose", count=True, help="Say more; twice for tracebacks.")
+@click.option("-q", "--quiet", is_flag=True, help="Say only what went wrong.")
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="How stderr is written.",
+)
+@click.option(
+    "--config",
+    metavar="FILE",
+    callback=_read_config,
+    is_eager=True,
+    expose_value=False,
+    help="TOML file with a table of options for each command.",
+)
+@click.pass_context
+def cli(ctx: click.Context, verbose: int, quiet: bool, log_format: str) -> None:
+    """Verify Myop's webhooks, export what was released, and publish it to your own CDN.
+
+    Every option can be given as an environment variable MYOP_CDN_<COMMAND>_<OPTION>.
+    """
+    console = Console(-1 if quiet else verbose, "json" if log_format == "json" else "text")
+    Settings.console = console
+    ctx.obj = console

@@ -1,0 +1,48 @@
+"""`--config FILE`: TOML with a table of options for each command."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from myop_cdn.errors import InputError
+
+
+def default_map(file: str) -> dict[str, Any]:
+    """The file's tables as Click's default map: option names may be written with `-` or `_`.
+
+    Raises InputError when the file can't be read, is no TOML, or holds something else than
+    tables, or a secret's value (secrets come from the environment or a file of their own).
+    """
+    from myop_cdn.cli import COMMANDS
+
+    try:
+        tables = tomllib.loads(Path(file).read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8"
+        raise InputError(f"can't read the configuration file {file}: {reason}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{file} is not TOML: {error}") from None
+    result: dict[str, Any] = {}
+    for name, table in tables.items():
+        if name not in COMMANDS or not isinstance(table, dict):
+            known = ", ".join(COMMANDS)
+            raise InputError(f"{file}: [{name}] is no table of a command", f"commands: {known}")
+        result[name] = {option.replace("-", "_"): value for option, value in table.items()}
+        _check_options(file, name, result[name])
+    return result
+
+
+def _check_options(file: str, command_name: str, table: dict[str, Any]) -> None:
+    # A misspelt option that is silently ignored is how a limit gets lost.
+    import click
+
+    from myop_cdn.cli import cli
+
+    command = cli.get_command(click.Context(cli), command_name)
+    known = {parameter.name for parameter in command.params} if command else set()
+    for option in table:
+        if option not in known:
+            spelt = option.replace("_", "-")
+            raise InputError(f"{file}: [{command_name}] has no option {spelt!r}")

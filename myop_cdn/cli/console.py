@@ -1,0 +1,119 @@
+"""What a person or a pipe sees: data on stdout, everything else on stderr.
+
+One `Console` is made for each run of a command. It prints plain lines, JSON lines
+(`--log-format json`) or, on a terminal, a progress bar. rich is imported only for the bar.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from myop_cdn.errors import MyopCdnError
+    from myop_cdn.progress import Progress
+
+Level = Literal["debug", "info", "warning", "error"]
+_COLOURS: dict[Level, str | None] = {
+    "debug": "bright_black",
+    "info": None,
+    "warning": "yellow",
+    "error": "red",
+}
+
+
+class Console:
+    """Where a command's words go.
+
+    verbosity: -1 quiet (warnings and errors only), 0 normal, 1 and more verbose.
+    """
+
+    def __init__(self, verbosity: int = 0, log_format: Literal["text", "json"] = "text") -> None:
+        self.verbosity = verbosity
+        self.log_format = log_format
+        self.json_report = False
+        self._lock = threading.Lock()
+
+    def data(self, text: str) -> None:
+        """One line of data, on stdout."""
+        click.echo(text)
+
+    def report(self, value: dict[str, Any]) -> None:
+        """The one JSON object of a `--json` run, on stdout."""
+        click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+    def debug(self, message: str, **fields: object) -> None:
+        """A detail, shown with `-v`."""
+        self._say("debug", message, fields)
+
+    def info(self, message: str, **fields: object) -> None:
+        """Something worth knowing, hidden by `-q`."""
+        self._say("info", message, fields)
+
+    def warning(self, message: str, **fields: object) -> None:
+        """Something to look at; always shown."""
+        self._say("warning", message, fields)
+
+    def error(self, error: MyopCdnError) -> None:
+        """The end of a run that failed: message, then hint."""
+        if self.log_format == "json":
+            self._say("error", error.message, {"hint": error.hint} if error.hint else {})
+            return
+        self._say("error", error.message, {})
+        if error.hint:
+            click.echo(f"hint: {error.hint}", err=True)
+
+    def _say(self, level: Level, message: str, fields: dict[str, object]) -> None:
+        if level == "debug" and self.verbosity < 1:
+            return
+        if level == "info" and self.verbosity < 0:
+            return
+        with self._lock:
+            if self.log_format == "json":
+                now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+                line = {"time": now, "level": level, "message": message, **fields}
+                click.echo(json.dumps(line, ensure_ascii=False, default=str), err=True)
+                return
+            text = f"{level}: {message}" if level in ("warning", "error") else message
+            if fields:
+                text += "  " + " ".join(f"{name}={value}" for name, value in fields.items())
+            plain = "NO_COLOR" in os.environ
+            click.echo(text if plain else click.style(text, fg=_COLOURS[level]), err=True)
+
+    @contextmanager
+    def progress(self) -> Iterator[Progress]:
+        """A progress bar on a terminal, plain notes elsewhere, nothing with `-q`."""
+        if self.verbosity < 0 or self.log_format == "json" or not sys.stderr.isatty():
+            yield Notes(self)
+            return
+        from myop_cdn.cli.bar import bar
+
+        with bar() as progress:
+            yield progress
+
+
+class Notes:
+    """Progress without a terminal: notes as lines, no bar."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def start(self, what: str, total: int) -> None:
+        """A detail, for `-v`."""
+        self._console.debug(f"{what}: {total}")
+
+    def step(self) -> None:
+        """Say nothing."""
+
+    def note(self, message: str) -> None:
+        """A line."""
+        self._console.info(message)

@@ -1,0 +1,61 @@
+"""Click parameter types, so that the core never parses a command line's strings."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Any
+
+import click
+
+from myop_cdn.model import DeleteLimit
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+class Duration(click.ParamType):
+    """A number with `s`, `m`, `h` or `d`; `0` means off."""
+
+    name = "duration"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> timedelta:
+        """The duration; a usage error for anything else."""
+        if isinstance(value, timedelta):
+            return value
+        text = str(value).strip()
+        if text == "0":
+            return timedelta(0)
+        match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,6})?)([smhd])", text)
+        if match is None:
+            self.fail(f"{text!r} is no duration: write 30s, 5m, 24h or 7d; 0 is off", param, ctx)
+        try:
+            return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
+        except OverflowError:
+            self.fail(f"{text!r} is too long", param, ctx)
+
+
+class MaxDelete(click.ParamType):
+    """A number of objects, or a percentage of them."""
+
+    name = "n|n%"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> DeleteLimit:
+        """The limit; a usage error for anything else."""
+        if isinstance(value, DeleteLimit):
+            return value
+        text = str(value).strip()
+        if re.fullmatch(r"\d{1,9}", text):
+            return DeleteLimit(count=int(text))
+        match = re.fullmatch(r"(\d{1,3}(?:\.\d{1,6})?)\s*%", text)
+        if match is None or float(match[1]) > 100:
+            self.fail(f"{text!r} is neither a number nor a percentage up to 100%", param, ctx)
+        return DeleteLimit(percent=float(match[1]))
+
+
+DURATION = Duration()
+MAX_DELETE = MaxDelete()
+JOBS = click.IntRange(1, 256)

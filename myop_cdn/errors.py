@@ -1,0 +1,148 @@
+"""Every error that may reach a user, and the exit code that goes with it.
+
+    MyopCdnError                     1   anything below that says nothing else
+    ├── InputError                   2   bad usage or malformed input
+    │   └── PayloadError             2   bytes that are no payload of a known form
+    ├── SignatureInvalid             1   a signature that does not match, or is too old
+    ├── SignatureUncheckable         5   a CI system re-serialized the signed body
+    ├── RefusedError                 3   refused for safety; nothing was changed
+    ├── TreeError                    1   the export folder can't be read or written
+    ├── ExportError                  1   Myop's side: its API or its command-line tool
+    │   ├── KeyRejected              1   401 or 403
+    │   ├── Unreachable              1   no answer at all, after every retry
+    │   ├── IndexFormError           1   an index that is not in the documented form
+    │   └── DocumentError            1   one component document is missing or unusable
+    ├── StorageError                 1   a destination failed
+    │   ├── CredentialsError         1   none, expired or refused
+    │   ├── AccessDenied             1   known, but not allowed
+    │   ├── ContainerMissing         1   no such bucket, container or folder
+    │   ├── StorageUnavailable       1   throttled, unreachable or broken after retries
+    │   └── PreconditionFailed       1   somebody else changed the object meanwhile
+    ├── InvalidationError            1   a CDN did not take an invalidation
+    └── ListenerError                1   the listener can't start or keep its journal
+
+A message says what happened, where, and with which value (never a secret); a hint says what
+to do about it. Both are one line of plain text.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any, ClassVar
+
+
+class ExitCode(IntEnum):
+    """What the process answers to its caller. Scripts depend on these numbers."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    REFUSED = 3
+    PARTLY = 4
+    UNCHECKABLE = 5
+    INTERRUPTED = 130
+
+    @classmethod
+    def worst(cls, *codes: ExitCode) -> ExitCode:
+        """The code to exit with where several apply: the first of 1, 3, 4, 0."""
+        for code in (cls.FAILED, cls.REFUSED, cls.PARTLY):
+            if code in codes:
+                return code
+        return cls.DONE
+
+
+class MyopCdnError(Exception):
+    """The root of the tree: a message, a hint (may be empty) and an exit code."""
+
+    exit_code: ClassVar[ExitCode] = ExitCode.FAILED
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def to_json(self) -> dict[str, Any]:
+        """The error as the `error` member of a command's JSON report."""
+        return {"message": self.message, "hint": self.hint, "exitCode": int(self.exit_code)}
+
+
+class InputError(MyopCdnError):
+    """Bad usage or malformed input."""
+
+    exit_code = ExitCode.USAGE
+
+
+class PayloadError(InputError):
+    """Bytes that are no payload of a known form. The message names the place."""
+
+
+class SignatureInvalid(MyopCdnError):
+    """A signature that does not match the body, or a signed timestamp out of range."""
+
+
+class SignatureUncheckable(MyopCdnError):
+    """The body was re-serialized on its way (GitLab): no signature can match it."""
+
+    exit_code = ExitCode.UNCHECKABLE
+
+
+class RefusedError(MyopCdnError):
+    """Refused for safety. Nothing at all was changed."""
+
+    exit_code = ExitCode.REFUSED
+
+
+class TreeError(MyopCdnError):
+    """The export folder can't be read or written."""
+
+
+class ExportError(MyopCdnError):
+    """Myop's side failed: its API or its command-line tool."""
+
+
+class KeyRejected(ExportError):
+    """Myop answered 401 or 403. Asking again is of no use."""
+
+
+class Unreachable(ExportError):
+    """No answer at all, or none but server errors, after every retry."""
+
+
+class IndexFormError(ExportError):
+    """The API's index is not in the documented form."""
+
+
+class DocumentError(ExportError):
+    """One component document is missing or unusable. The message names it."""
+
+
+class StorageError(MyopCdnError):
+    """A destination failed."""
+
+
+class CredentialsError(StorageError):
+    """No credentials, expired ones, or ones the service does not know."""
+
+
+class AccessDenied(StorageError):
+    """The credentials are good but do not allow this."""
+
+
+class ContainerMissing(StorageError):
+    """No such bucket, container or folder."""
+
+
+class StorageUnavailable(StorageError):
+    """Throttled, unreachable or broken, after every retry."""
+
+
+class PreconditionFailed(StorageError):
+    """A conditional write lost: somebody else changed the object meanwhile."""
+
+
+class InvalidationError(MyopCdnError):
+    """A CDN did not take an invalidation."""
+
+
+class ListenerError(MyopCdnError):
+    """The listener can't start, or can't keep its journal."""

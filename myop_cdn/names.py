@@ -1,0 +1,41 @@
+"""What may be the name of a component, an environment or a variant.
+
+Component ids and environment names become path segments on disk and in object keys, and
+environments are named freely by the user, so a name is held to what every one of those
+places takes. The same rule decides which object keys are this tool's own layout.
+"""
+
+from __future__ import annotations
+
+MAX_NAME_BYTES = 200  # leaves room for ".json" and a temporary suffix in 255-byte file names
+
+
+def problem(name: object) -> str | None:
+    """What is wrong with `name` as a path segment, in words, or None.
+
+    The words complete a sentence that names the place: "data.releases[3].environment is empty".
+    """
+    if not isinstance(name, str):
+        return "is not a string"
+    if not name.strip():
+        return "is empty"
+    if name in (".", ".."):
+        return f"is {name!r}, which is no name"
+    for sign, words in (("/", "a slash"), ("\\", "a backslash"), ("\0", "a NUL")):
+        if sign in name:
+            return f"holds {words}"
+    if any(ch < " " or "\x7f" <= ch < "\xa0" or ch in "\u2028\u2029" for ch in name):
+        return "holds a control character"
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError:
+        return "holds half a surrogate pair, which is no text"
+    if size > MAX_NAME_BYTES:
+        return f"is {size} bytes long; {MAX_NAME_BYTES} is the most"
+    return None
+
+
+def shown(name: str, limit: int = 80) -> str:
+    """`name` fit for a message on one line: escaped where it must be, cut where it is long."""
+    text = ascii(name)[1:-1] if not name.isprintable() else name
+    return text if len(text) <= limit else text[: limit - 1] + "…"
