@@ -13,7 +13,7 @@ from myop_cdn.model import DeleteLimit
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5 only
     """A number with `s`, `m`, `h` or `d`; `0` means off."""
 
     name = "duration"
@@ -36,7 +36,7 @@ class Duration(click.ParamType):
             self.fail(f"{text!r} is too long", param, ctx)
 
 
-class MaxDelete(click.ParamType):
+class MaxDelete(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5 only
     """A number of objects, or a percentage of them."""
 
     name = "n|n%"

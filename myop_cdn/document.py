@@ -1,0 +1,84 @@
+"""One component document: what Myop's API answers for a component in an environment.
+
+The form was read off real exports: `{"version", "item": {"name", "id", "organizationId",
+"consume_variant": [{"id", "name", "loader"}]}}`, key order the server's, members not named
+here kept as they are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from myop_cdn import jsontext, names
+from myop_cdn.errors import DocumentError
+
+if TYPE_CHECKING:
+    from myop_cdn.model import DocumentRef
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document that was checked.
+
+    body: the bytes of its file, as the official tool writes them. variant_ids: the variants
+    it holds, in the server's order.
+    """
+
+    ref: DocumentRef
+    name: str
+    variant_ids: tuple[str, ...]
+    body: bytes
+
+    @classmethod
+    def parse(cls, ref: DocumentRef, data: bytes) -> Document:
+        """The document in `data`, which must be of the component that `ref` names.
+
+        Raises DocumentError, naming component and environment, for anything else.
+        """
+        value = _object(ref, data)
+        item = value.get("item")
+        if not isinstance(item, dict):
+            raise _unusable(ref, 'holds no "item": it is no component document')
+        if item.get("id") != ref.component_id:
+            other = item.get("id")
+            whose = f"of {names.shown(other)}" if isinstance(other, str) else "without an id"
+            raise _unusable(ref, f"is a document {whose}")
+        variants = item.get("consume_variant")
+        if not isinstance(variants, list) or not all(isinstance(one, dict) for one in variants):
+            raise _unusable(ref, 'holds no list "consume_variant": it is no component document')
+        name = item.get("name")
+        try:
+            body = jsontext.dumps(value)
+        except ValueError as error:
+            raise _unusable(ref, f"can't be written: {error}") from None
+        return cls(
+            ref,
+            name if isinstance(name, str) else ref.component_id,
+            tuple(one["id"] for one in variants if isinstance(one.get("id"), str)),
+            body,
+        )
+
+
+def _object(ref: DocumentRef, data: bytes) -> dict[str, Any]:
+    if not data.strip():
+        raise _unusable(ref, "is empty")
+    if data.lstrip()[:1] == b"<":
+        raise _unusable(ref, "is HTML, not JSON", "does MYOP_API_URL name Myop's API?")
+    try:
+        value = jsontext.loads(data)
+    except ValueError as error:
+        reason = "not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+        raise _unusable(ref, f"is not JSON ({reason}), or was cut short") from None
+    if not isinstance(value, dict):
+        raise _unusable(ref, "is JSON, but no component document")
+    return value
+
+
+def _unusable(ref: DocumentRef, what: str, hint: str = "") -> DocumentError:
+    return DocumentError(f"{describe(ref)}: the answer {what}", hint)
+
+
+def describe(ref: DocumentRef) -> str:
+    """The document in words, for messages."""
+    return f"component {names.shown(ref.component_id)} in {names.shown(ref.environment)}"

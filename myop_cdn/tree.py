@@ -1,0 +1,275 @@
+"""The static format on disk: paths, whole files only, no links followed, nothing left behind.
+
+    <root>/manifest.json                            complete trees have one, partial trees none
+    <root>/components/<component id>/<environment>.json
+
+A file that a reader sees is whole: it is written under a temporary name beside its place,
+synced and renamed. Temporary files of a run that was killed are cleared by the next one.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+import time
+import unicodedata
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from myop_cdn import names
+from myop_cdn.errors import InputError, RefusedError, TreeError
+from myop_cdn.manifest import Manifest
+from myop_cdn.model import COMPONENTS, MANIFEST, DocumentRef
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+TEMPORARY = ".myop-cdn.tmp"
+LOCK_WAIT_SECONDS = 600.0
+_serial = itertools.count()
+
+
+class Tree:
+    """A folder in the static format. Safe to use from several threads."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def exists(self) -> bool:
+        """Whether the folder is there."""
+        return self.root.is_dir()
+
+    def refs(self) -> list[DocumentRef]:
+        """The component documents on disk, sorted. None where the folder is missing.
+
+        Raises RefusedError where a component or a document is a symbolic link (it could lead
+        anywhere), TreeError where a folder can't be read.
+        """
+        with _mapped(self.root):
+            return sorted(self._scan())
+
+    def stray(self) -> list[str]:
+        """Files below the folder that are not of the layout, sorted; they are never deployed."""
+        found: list[str] = []
+        with _mapped(self.root):
+            for folder, _, files in os.walk(self.root):
+                base = os.path.relpath(folder, self.root).replace(os.sep, "/")
+                for file in files:
+                    path = file if base == "." else f"{base}/{file}"
+                    if path != MANIFEST and DocumentRef.of(path) is None:
+                        found.append(path)
+        return sorted(path for path in found if not path.endswith(TEMPORARY))
+
+    def read(self, path: str) -> bytes:
+        """The bytes of the file at `path` (forward slashes). Raises TreeError."""
+        with _mapped(self.root / path):
+            return (self.root / path).read_bytes()
+
+    def read_if_there(self, path: str) -> bytes | None:
+        """The bytes of the file at `path`, or None where there is no such file."""
+        try:
+            return self.read(path)
+        except TreeError:
+            if (self.root / path).exists():
+                raise
+            return None
+
+    def manifest(self) -> Manifest | None:
+        """The manifest, or None: then the tree is partial.
+
+        Raises TreeError for one that is not of the form.
+        """
+        data = self.read_if_there(MANIFEST)
+        if data is None:
+            return None
+        try:
+            return Manifest.parse(data)
+        except InputError as error:
+            raise TreeError(
+                f"{self.root / MANIFEST} is no manifest: {error.message}",
+                "run a full sync into an empty folder",
+            ) from None
+
+    def write(self, path: str, body: bytes) -> None:
+        """Put `body` at `path`: the old file or the new one is there, never a part of one.
+
+        Raises RefusedError where the component's folder is a symbolic link, TreeError.
+        """
+        target = self.root / path
+        with _mapped(target):
+            if target.parent != self.root:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                _no_link(target.parent)
+                _no_link(target.parent.parent)
+            else:
+                self.root.mkdir(parents=True, exist_ok=True)
+            write_whole(target, body)
+
+    def remove(self, path: str) -> None:
+        """Take the file at `path` away, and its folder where that leaves it empty."""
+        target = self.root / path
+        with _mapped(target):
+            _no_link(target.parent)
+            target.unlink(missing_ok=True)
+            with suppress(OSError):
+                target.parent.rmdir()
+
+    @contextmanager
+    def writing(self, wait_seconds: float = LOCK_WAIT_SECONDS) -> Iterator[None]:
+        """Hold the folder for writing: made if missing (and taken away again if nothing came
+        of it), other writers kept out, cleared of what a killed run left.
+
+        The lock is the kernel's and ends with the process; no lock file is left. Raises
+        TreeError when another run holds the folder for longer than `wait_seconds`.
+        """
+        made = not self.exists()
+        with _mapped(self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+        try:
+            with _locked(self.root, wait_seconds):
+                with _mapped(self.root):
+                    self._clear_temporaries()
+                yield
+        finally:
+            if made:
+                with suppress(OSError):
+                    self.root.rmdir()
+
+    def _scan(self) -> Iterator[DocumentRef]:
+        top = self.root / COMPONENTS
+        if not os.path.lexists(top):
+            return
+        _no_link(top)
+        for component in os.scandir(top):
+            if component.is_symlink():
+                raise _link(component.path)
+            if not component.is_dir(follow_symlinks=False) or names.problem(component.name):
+                continue
+            for file in os.scandir(component.path):
+                ref = DocumentRef.of(f"{COMPONENTS}/{component.name}/{file.name}")
+                if ref is None:
+                    continue
+                if file.is_symlink():
+                    raise _link(file.path)
+                if file.is_file(follow_symlinks=False):
+                    yield ref
+
+    def _clear_temporaries(self) -> None:
+        folders = [self.root]
+        top = self.root / COMPONENTS
+        if top.is_dir() and not top.is_symlink():
+            folders += [
+                top / one.name for one in os.scandir(top) if one.is_dir(follow_symlinks=False)
+            ]
+        for folder in folders:
+            for file in os.scandir(folder):
+                if file.name.endswith(TEMPORARY) and file.is_file(follow_symlinks=False):
+                    os.unlink(file.path)  # noqa: PTH108 - a DirEntry has no unlink
+
+
+def write_whole(target: Path, body: bytes) -> None:
+    """Write `body` beside `target`, sync it, and rename it into place. Raises OSError.
+
+    The rename is not synced: after a power cut the old file may be back, whole.
+    """
+    temporary = target.with_name(f".{os.getpid()}-{next(_serial)}{TEMPORARY}")
+    try:
+        with temporary.open("xb") as file:
+            file.write(body)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def check_cases(root: Path, refs: Iterable[DocumentRef]) -> None:
+    """Raise InputError where two names differ only in case and the file system at `root` (or
+    its nearest folder that exists) can't hold both.
+    """
+    seen: dict[str, str] = {}
+    for ref in refs:
+        for name in (ref.component_id, f"{ref.component_id}/{ref.environment}"):
+            folded = unicodedata.normalize("NFC", name).casefold()
+            other = seen.setdefault(folded, name)
+            if other != name and _folds_case(root):
+                raise InputError(
+                    f"{names.shown(other)} and {names.shown(name)} differ only in case, "
+                    f"and the file system of {root} can't hold both",
+                    "use an --output folder on a file system that tells them apart",
+                )
+
+
+def _folds_case(root: Path) -> bool:
+    folder = root.absolute()
+    while not folder.is_dir() and folder.parent != folder:
+        folder = folder.parent
+    probe = folder / f".case-{os.getpid()}{TEMPORARY}"
+    with _mapped(folder):
+        probe.write_bytes(b"")
+        try:
+            return probe.with_name(probe.name.upper()).exists()
+        finally:
+            probe.unlink(missing_ok=True)
+
+
+def _no_link(folder: Path) -> None:
+    if folder.is_symlink():
+        raise _link(folder)
+
+
+def _link(path: Path | str) -> RefusedError:
+    return RefusedError(
+        f"{path} is a symbolic link, which could lead out of the folder",
+        "replace it by a plain file or folder",
+    )
+
+
+@contextmanager
+def _locked(folder: Path, wait_seconds: float) -> Iterator[None]:
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    with _mapped(folder):
+        handle = os.open(folder, os.O_RDONLY)
+    try:
+        deadline = time.monotonic() + wait_seconds
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise TreeError(
+                        f"another run has been writing to {folder} for {wait_seconds:.0f} s",
+                        "wait for it, or use another --output folder",
+                    ) from None
+                time.sleep(0.1)
+            except OSError:
+                break  # a file system without locks: go on as without
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _mapped(path: Path) -> Iterator[None]:
+    """The one place where this room's OSErrors become TreeErrors."""
+    try:
+        yield
+    except OSError as error:
+        where = error.filename if isinstance(error.filename, str) else path
+        reason = error.strerror or type(error).__name__
+        hint = "check the folder's owner and permissions" if _denied(error) else ""
+        raise TreeError(f"{where}: {reason}", hint) from None
+
+
+def _denied(error: OSError) -> bool:
+    return isinstance(error, PermissionError) or (
+        isinstance(error.errno, int) and error.errno == getattr(os, "EROFS", 30)
+    )
