@@ -76,11 +76,21 @@ def is_reserialized(data: bytes) -> bool:
         value = _decode(data)
     except PayloadError:
         return False
-    return isinstance(value, dict) and "event" in value and _has_gitlab_keys(value)
+    return isinstance(value, dict) and _has_gitlab_keys(value)
+
+
+def signed_timestamp(data: bytes) -> str | None:
+    """The webhook's `timestamp` as written, or None where there is none to be found."""
+    try:
+        value = _decode(data)
+    except PayloadError:
+        return None
+    timestamp = value.get("timestamp") if isinstance(value, dict) else None
+    return timestamp if isinstance(timestamp, str) else None
 
 
 def _has_gitlab_keys(value: dict[str, Any]) -> bool:
-    return "variables" in value and ("id" in value or "ref" in value)
+    return sum(key in value for key in _GITLAB_KEYS) >= 2
 
 
 def _decode(data: bytes) -> Any:
@@ -151,12 +161,14 @@ def _dispatch(value: dict[str, Any]) -> Delivery:
 
 
 def _is_github_run(value: dict[str, Any]) -> bool:
-    """GitHub's event file of a scheduled or a manual run."""
-    if not isinstance(value.get("repository"), dict):
-        return False
-    scheduled = isinstance(value.get("schedule"), str)
-    manual = isinstance(value.get("workflow"), str) and "inputs" in value
-    return scheduled or manual
+    """GitHub's event file of a scheduled or a manual run: it names the schedule in cron's five
+    fields, or the workflow's file with its inputs.
+    """
+    schedule, workflow = value.get("schedule"), value.get("workflow")
+    if isinstance(schedule, str) and len(schedule.split()) == 5:
+        return True
+    is_file = isinstance(workflow, str) and workflow.endswith((".yml", ".yaml"))
+    return is_file and ("inputs" in value or "ref" in value)
 
 
 def _text(value: dict[str, Any], key: str) -> str | None:

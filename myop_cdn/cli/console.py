@@ -6,12 +6,10 @@ One `Console` is made for each run of a command. It prints plain lines, JSON lin
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import threading
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
@@ -49,6 +47,8 @@ class Console:
 
     def report(self, value: dict[str, Any]) -> None:
         """The one JSON object of a `--json` run, on stdout."""
+        import json
+
         click.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
     def debug(self, message: str, **fields: object) -> None:
@@ -79,9 +79,7 @@ class Console:
             return
         with self._lock:
             if self.log_format == "json":
-                now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-                line = {"time": now, "level": level, "message": message, **fields}
-                click.echo(json.dumps(line, ensure_ascii=False, default=str), err=True)
+                click.echo(_json_line(level, message, fields), err=True)
                 return
             text = f"{level}: {message}" if level in ("warning", "error") else message
             if fields:
@@ -99,6 +97,15 @@ class Console:
 
         with bar() as progress:
             yield progress
+
+
+def _json_line(level: Level, message: str, fields: dict[str, object]) -> str:
+    import json
+    from datetime import UTC, datetime
+
+    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    line = {"time": now, "level": level, "message": message, **fields}
+    return json.dumps(line, ensure_ascii=False, default=str)
 
 
 class Notes:

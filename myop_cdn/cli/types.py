@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from myop_cdn.model import DeleteLimit
+if TYPE_CHECKING:
+    from myop_cdn.model import DeleteLimit
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -45,6 +46,9 @@ class MaxDelete(click.ParamType):  # type: ignore[type-arg]  # generic since cli
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> DeleteLimit:
         """The limit; a usage error for anything else."""
+        # Imported here because `verify` reads this module and must start fast.
+        from myop_cdn.model import DeleteLimit
+
         if isinstance(value, DeleteLimit):
             return value
         text = str(value).strip()

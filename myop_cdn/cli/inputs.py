@@ -1,0 +1,100 @@
+"""What a command reads before it begins: bodies, secrets and keys, each with a limit."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, BinaryIO
+
+from myop_cdn.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SECRET_VARIABLE = "MYOP_WEBHOOK_SECRET"  # noqa: S105 - the variable's name
+KEY_VARIABLE = "MYOP_API_KEY"
+KEY_HINT = (
+    "set MYOP_API_KEY or --api-key-file; keys are made in Dashboard > Rollout > Settings > "
+    "Self-Hosting and look like myop_sk_ and 64 hex digits"
+)
+MAX_SECRET_BYTES = 64 * 1024
+_CHUNK = 1 << 20
+
+
+def read_input(name: str, limit: int, what: str) -> bytes | bytearray:
+    """The bytes of the file `name`, or of stdin for `-`, `limit` bytes at the most.
+
+    what: the thing in words, for messages. Raises InputError when it can't be read or is larger.
+    """
+    if name == "-":
+        if sys.stdin is None or sys.stdin.isatty():
+            raise InputError(f"no {what} on stdin", "pipe it in, or name a file")
+        return _read(sys.stdin.buffer, limit, what, "stdin")
+    try:
+        # Unbuffered, so that the body is in memory once.
+        with open(name, "rb", buffering=0) as file:  # noqa: PTH123 - Path.open is the same
+            return _read(file, limit, what, name)
+    except OSError as error:
+        raise InputError(f"can't read the {what} {name}: {error.strerror}") from None
+    except ValueError:
+        raise InputError(f"the name of the {what} holds a NUL") from None
+
+
+def _read(file: BinaryIO, limit: int, what: str, where: str) -> bytearray:
+    body = bytearray()
+    read = getattr(file, "read1", file.read)
+    try:
+        while chunk := read(_CHUNK):
+            body += chunk
+            if len(body) > limit:
+                raise InputError(f"the {what} ({where}) is larger than {limit / 1e6:.0f} MB")
+    except OSError as error:
+        raise InputError(f"can't read the {what} ({where}): {error.strerror}") from None
+    return body
+
+
+def webhook_secrets(files: Sequence[str]) -> tuple[bytes, ...]:
+    """The signing secrets: of `files` where any are given, else of MYOP_WEBHOOK_SECRET.
+
+    Several in the variable are separated by white space. Raises InputError when there are none
+    or one is blank; no message holds any part of one.
+    """
+    from myop_cdn.signature import check_secrets
+
+    if files:
+        secrets = tuple(_secret_file(name, "signing secret") for name in files)
+    else:
+        value = os.environ.get(SECRET_VARIABLE)
+        if value is not None and not value.strip():
+            raise InputError(f"{SECRET_VARIABLE} is empty or blank")
+        secrets = tuple(os.fsencode(one) for one in (value or "").split())
+    check_secrets(secrets)
+    return secrets
+
+
+def _secret_file(name: str, what: str) -> bytes:
+    secret = bytes(read_input(name, MAX_SECRET_BYTES, f"{what} file")).strip()
+    if not secret:
+        raise InputError(f"the {what} file {name} is empty or blank")
+    return secret
+
+
+def api_key(file: str | None) -> tuple[str, str] | None:
+    """The API key and where it came from in words, or None where there is none.
+
+    Raises InputError when it can't be read or could not be sent in a header.
+    """
+    if file is not None:
+        key, source = _secret_file(file, "API key"), f"the file {file}"
+    else:
+        value = os.environ.get(KEY_VARIABLE)
+        if value is None:
+            return None
+        key, source = os.fsencode(value).strip(), KEY_VARIABLE
+    if not key:
+        raise InputError(f"the API key from {source} is empty or blank", KEY_HINT)
+    if not all(33 <= byte <= 126 for byte in key):
+        raise InputError(
+            f"the API key from {source} holds blanks or other characters that no key has", KEY_HINT
+        )
+    return key.decode("ascii"), source

@@ -1,0 +1,120 @@
+"""`myop-cdn verify`: a filter that lets only signed bodies through."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from myop_cdn.cli.inputs import read_input, webhook_secrets
+from myop_cdn.cli.types import DURATION
+from myop_cdn.errors import InputError, MyopCdnError, SignatureInvalid, SignatureUncheckable
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from myop_cdn.cli.console import Console
+
+MAX_BODY = 256 * 1024 * 1024
+GITLAB_HINT = (
+    "GitLab passes on what it parsed, not what was sent; check the signature before GitLab "
+    "(myop-cdn serve), or go without and let sync ask Myop's API"
+)
+
+
+@click.command()
+@click.argument("file", default="-", metavar="[FILE|-]")
+@click.option("--signature", metavar="SIG", help="The X-Myop-Signature header's value.")
+@click.option(
+    "--secret-file",
+    "secret_files",
+    multiple=True,
+    metavar="FILE",
+    envvar="MYOP_CDN_VERIFY_SECRET_FILE",
+    help="File with the signing secret; repeat it while a secret is being replaced. "
+    "Without it MYOP_WEBHOOK_SECRET is taken, several separated by white space.",
+)
+@click.option(
+    "--max-age",
+    type=DURATION,
+    default="0",
+    show_default=True,
+    metavar="DURATION",
+    help="How far the signed timestamp may lie in the past or the future; 0 is off.",
+)
+@click.option("--explain", is_flag=True, help="Say why a signature fails.")
+@click.pass_obj
+def verify(
+    console: Console,
+    file: str,
+    signature: str | None,
+    secret_files: tuple[str, ...],
+    max_age: timedelta,
+    explain: bool,
+) -> None:
+    """Check the signature of a webhook's body, read from FILE or stdin.
+
+    The raw bytes go to stdout unchanged when they are signed; nothing does when they are not,
+    and the exit code is 1. The exit code is 5 for a body that GitLab has written again.
+    """
+    from myop_cdn import signature as room
+
+    if signature is None:
+        raise InputError("no signature", "give --signature the X-Myop-Signature header's value")
+    secrets = webhook_secrets(secret_files)
+    body = read_input(file, MAX_BODY, "body")
+    verdict = room.verify(memoryview(body), signature, secrets)
+    if not verdict.valid:
+        raise _failure(console, body, signature, secrets, verdict.reason, explain)
+    if max_age:
+        _check_age(body, max_age)
+    _pass_on(body)
+    console.info(f"valid: signed with secret {verdict.index}")
+
+
+def _failure(
+    console: Console,
+    body: bytes | bytearray,
+    signature: str,
+    secrets: tuple[bytes, ...],
+    reason: str,
+    explain: bool,
+) -> MyopCdnError:
+    from myop_cdn import explain as room
+
+    if explain:
+        for finding in room.explain(body, signature, secrets):
+            console.warning(finding)
+    if room.looks_reserialized(body):
+        return SignatureUncheckable(
+            "the signature can't be checked: this body was written again by GitLab", GITLAB_HINT
+        )
+    hint = "" if explain else "--explain looks for the cause"
+    return SignatureInvalid(f"not valid: {reason}", hint)
+
+
+def _check_age(body: bytes | bytearray, max_age: timedelta) -> None:
+    from datetime import UTC, datetime
+
+    from myop_cdn import payload
+    from myop_cdn.signature import check_age
+
+    if len(body) > payload.MAX_BYTES:
+        raise InputError(
+            f"the body has {len(body) / 1e6:.1f} MB; --max-age reads the timestamp of a payload, "
+            f"and none has more than {payload.MAX_BYTES / 1e6:.1f} MB"
+        )
+    timestamp = payload.signed_timestamp(bytes(body))
+    if trouble := check_age(timestamp, max_age, datetime.now(UTC)):
+        raise SignatureInvalid(f"not valid: signed, but {trouble}")
+
+
+def _pass_on(body: bytes | bytearray) -> None:
+    try:
+        sys.stdout.buffer.write(body)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise MyopCdnError(f"can't write to stdout: {error.strerror}") from None
