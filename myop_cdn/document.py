@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from myop_cdn import jsontext, names
-from myop_cdn.errors import DocumentError
+from myop_cdn.errors import CutShort, DocumentError
 
 if TYPE_CHECKING:
     from myop_cdn.model import DocumentRef
@@ -34,7 +34,8 @@ class Document:
     def parse(cls, ref: DocumentRef, data: bytes) -> Document:
         """The document in `data`, which must be of the component that `ref` names.
 
-        Raises DocumentError, naming component and environment, for anything else.
+        Raises DocumentError, naming component and environment, for anything else; it is a
+        CutShort where the bytes are empty or look like the beginning of a document.
         """
         value = _object(ref, data)
         item = value.get("item")
@@ -62,14 +63,16 @@ class Document:
 
 def _object(ref: DocumentRef, data: bytes) -> dict[str, Any]:
     if not data.strip():
-        raise _unusable(ref, "is empty")
+        raise CutShort(f"{describe(ref)}: the answer is empty")
     if data.lstrip()[:1] == b"<":
         raise _unusable(ref, "is HTML, not JSON", "does MYOP_API_URL name Myop's API?")
     try:
         value = jsontext.loads(data)
     except ValueError as error:
         reason = "not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
-        raise _unusable(ref, f"is not JSON ({reason}), or was cut short") from None
+        if data.lstrip()[:1] == b"{":
+            raise CutShort(f"{describe(ref)}: the answer is cut short ({reason})") from None
+        raise _unusable(ref, f"is not JSON ({reason})") from None
     if not isinstance(value, dict):
         raise _unusable(ref, "is JSON, but no component document")
     return value

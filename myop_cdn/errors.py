@@ -12,11 +12,13 @@
     │   ├── Unreachable              1   no answer at all, after every retry
     │   ├── IndexFormError           1   an index that is not in the documented form
     │   └── DocumentError            1   one component document is missing or unusable
+    │       └── CutShort             1   an answer that ends too early, every time
     ├── StorageError                 1   a destination failed
     │   ├── CredentialsError         1   none, expired or refused
     │   ├── AccessDenied             1   known, but not allowed
     │   ├── ContainerMissing         1   no such bucket, container or folder
-    │   ├── StorageUnavailable       1   throttled, unreachable or broken after retries
+    │   ├── StorageUnavailable       1   throttled or broken, after every retry
+    │   │   └── StorageUnreachable   1   no connection to the service at all
     │   └── PreconditionFailed       1   somebody else changed the object meanwhile
     ├── InvalidationError            1   a CDN did not take an invalidation
     └── ListenerError                1   the listener can't start or keep its journal
@@ -116,6 +118,10 @@ class DocumentError(ExportError):
     """One component document is missing or unusable. The message names it."""
 
 
+class CutShort(DocumentError):
+    """An answer that is empty or ends in the middle; asking again may help."""
+
+
 class StorageError(MyopCdnError):
     """A destination failed."""
 
@@ -133,7 +139,11 @@ class ContainerMissing(StorageError):
 
 
 class StorageUnavailable(StorageError):
-    """Throttled, unreachable or broken, after every retry."""
+    """Throttled, broken or out of reach, after every retry."""
+
+
+class StorageUnreachable(StorageUnavailable):
+    """No connection to the service at all."""
 
 
 class PreconditionFailed(StorageError):

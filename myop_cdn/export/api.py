@@ -1,0 +1,115 @@
+"""Myop's documented API: `GET /export` for the index, `GET /consume` for each document."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from myop_cdn import jsontext
+from myop_cdn.document import Document, describe
+from myop_cdn.errors import CutShort, DocumentError, IndexFormError, InputError
+from myop_cdn.manifest import Manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from myop_cdn.export.client import Answer, Client
+    from myop_cdn.model import DocumentRef, Scope
+
+DEFAULT_URL = "https://cloud.myop.dev"
+
+
+class ApiExporter:
+    """Exports from Myop's API.
+
+    url, key, key_source, wait: as for `Client`. jobs: how many requests at once.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        key_source: str,
+        jobs: int,
+        wait: Callable[[float], bool] | None = None,
+    ) -> None:
+        self._make: Callable[[], Client] = lambda: _client(url, key, key_source, jobs, wait)
+
+    @contextmanager
+    def open(self, scope: Scope) -> Iterator[ApiExport]:  # noqa: ARG002 - the same for every scope
+        """Connections for one run, closed at its end."""
+        client = self._make()
+        try:
+            yield ApiExport(client)
+        finally:
+            client.close()
+
+
+class ApiExport:
+    """One run's requests."""
+
+    name = "api"
+    asks_again = True
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def index(self) -> Manifest:
+        """Myop's index, as it answers `GET /export`.
+
+        The form of that answer is in no document; taken is the form of `manifest.json`, "an
+        index of all exported components", with `environments` for each component.
+        """
+        return self._client.get("/export", {}, "the index", self._read_index)
+
+    def document(self, ref: DocumentRef) -> Document:
+        """What `GET /consume` answers: `&env=` for an environment, `&preview=true`."""
+        fields = {"id": ref.component_id}
+        fields |= {"preview": "true"} if ref.is_preview else {"env": ref.environment}
+        return self._client.get(
+            "/consume", fields, describe(ref), lambda answer: self._read_document(ref, answer)
+        )
+
+    def _read_index(self, answer: Answer) -> Manifest:
+        if answer.status != 200:
+            raise _no_index(f"it answered {answer.status} ({self._client.said(answer.body)})")
+        try:
+            index = Manifest.parse(answer.body)
+        except InputError as error:
+            if answer.body[:1] in (b"", b"{") and not _ends(answer.body):
+                raise CutShort("the index: the answer is empty or cut short") from None
+            raise _no_index(error.message) from None
+        if not index.complete:
+            raise _no_index("it names components without their environments")
+        return index
+
+    def _read_document(self, ref: DocumentRef, answer: Answer) -> Document:
+        if answer.status == 404:
+            raise DocumentError(f"{describe(ref)}: Myop has no such component or variant (404)")
+        if answer.status != 200:
+            said = self._client.said(answer.body)
+            raise DocumentError(f"{describe(ref)}: Myop answered {answer.status} ({said})")
+        return Document.parse(ref, answer.body)
+
+
+def _ends(body: bytes) -> bool:
+    try:
+        jsontext.loads(body)
+    except ValueError:
+        return False
+    return True
+
+
+def _no_index(reason: str) -> IndexFormError:
+    return IndexFormError(
+        f"the API's index is not in the documented form: {reason}",
+        "--exporter npx exports with Myop's own command-line tool",
+    )
+
+
+def _client(
+    url: str, key: str, key_source: str, jobs: int, wait: Callable[[float], bool] | None
+) -> Client:
+    from myop_cdn.export.client import Client
+
+    return Client(url, key, key_source, jobs, wait)

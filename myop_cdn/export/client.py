@@ -1,0 +1,254 @@
+"""GET over kept-alive connections, with retries: what Myop's API needs and no more."""
+
+from __future__ import annotations
+
+import random
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urljoin, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import urllib3
+from urllib3.exceptions import HTTPError, ProtocolError, ReadTimeoutError
+
+from myop_cdn import __version__, names
+from myop_cdn.errors import (
+    CutShort,
+    DocumentError,
+    ExportError,
+    InputError,
+    KeyRejected,
+    Unreachable,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+T = TypeVar("T")
+ATTEMPTS = 8
+MAX_BODY_BYTES = 64 * 1024 * 1024  # the largest real document has 641 KB
+MAX_WAIT_SECONDS = 30.0  # of a Retry-After; a longer one is not waited out
+MAX_REDIRECTS = 3
+TIMEOUT = urllib3.Timeout(connect=10.0, read=30.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer that is worth reading: its status and its decoded body."""
+
+    status: int
+    body: bytes
+
+
+class Client:
+    """Asks one API with one key. Safe to use from several threads.
+
+    url: the API's base URL. key, key_source: the API key, and where it came from in words.
+    connections: how many are kept. wait: sleeps for so many seconds and tells whether to go on.
+    Raises InputError for a URL that is none.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        key_source: str,
+        connections: int,
+        wait: Callable[[float], bool] | None = None,
+    ) -> None:
+        self._base = check_url(url)
+        self._key_source = key_source
+        self._key = key
+        self._stopped = threading.Event()
+        self._wait = wait or (lambda seconds: not self._stopped.wait(seconds))
+        self._down = False
+        self._headers = {
+            "Authorization": f"Bearer {key}",
+            "Accept": "application/json",
+            "Accept-Encoding": "gzip",
+            "User-Agent": f"myop-cdn/{__version__}",
+        }
+        self._pool = _pool(self._base, connections)
+
+    def close(self) -> None:
+        """Wake those who wait for a retry and close the connections."""
+        self._stopped.set()
+        self._pool.clear()
+
+    def get(
+        self, path: str, fields: Mapping[str, str], what: str, read: Callable[[Answer], T]
+    ) -> T:
+        """What `read` makes of the answer to `GET path?fields`.
+
+        429, 5xx, broken connections and answers that `read` finds to be CutShort are asked
+        again, with jitter, `Retry-After` honoured. what: the thing asked for in words, for
+        messages. Raises KeyRejected (401, 403, at once), Unreachable or CutShort (after every
+        attempt), ExportError (a redirect to another host, a body beyond the limit), and what
+        else `read` raises.
+        """
+        # While the API is down, the many documents of a run don't each wait for every attempt.
+        attempts = 2 if self._down else ATTEMPTS
+        trouble: ExportError | None = None
+        for attempt in range(attempts):
+            pause = 0.1 * 2**attempt
+            try:
+                answer, after = self._ask(path, fields, what)
+                if answer.status != 429 and answer.status < 500:
+                    value = read(answer)
+                    self._down = False
+                    return value
+                trouble = self._unreachable(what, f"answered {answer.status}", attempt + 1)
+                pause = pause if after is None else after
+            except HTTPError as error:
+                trouble = self._unreachable(what, _words(error), attempt + 1)
+            except CutShort as error:
+                trouble = error
+            pause = min(pause, MAX_WAIT_SECONDS)
+            if attempt + 1 < attempts and not self._wait(random.uniform(0.5, 1) * pause):  # noqa: S311
+                break
+        self._down = True
+        assert trouble is not None  # a loop that ends without returning has met trouble
+        raise trouble
+
+    def _unreachable(self, what: str, trouble: str, attempts: int) -> Unreachable:
+        times = "once" if attempts == 1 else f"{attempts} times"
+        return Unreachable(
+            f"{what}: {self._base.netloc} {trouble} (asked {times})",
+            "try again later; if it stays so, check MYOP_API_URL and the network",
+        )
+
+    def said(self, body: bytes) -> str:
+        """The beginning of an answer's text, fit for a message and without the key."""
+        text = body[:300].decode("utf-8", "replace").replace(self._key, "***")
+        return names.shown(" ".join(text.split()), 120)
+
+    def _ask(self, path: str, fields: Mapping[str, str], what: str) -> tuple[Answer, float | None]:
+        url = self._base.geturl() + path
+        asked: Mapping[str, str] | None = fields
+        for _ in range(MAX_REDIRECTS + 1):
+            response = self._pool.request(
+                "GET",
+                url,
+                fields=asked,
+                headers=self._headers,
+                timeout=TIMEOUT,
+                retries=False,
+                redirect=False,
+                preload_content=False,
+            )
+            body = _read(response, what)
+            if response.status in (401, 403):
+                raise self._rejected(response.status)
+            if response.status not in (301, 302, 303, 307, 308):
+                return Answer(response.status, body), _retry_after(response)
+            url, asked = self._follow(url, response.headers.get("Location"), what), None
+        raise DocumentError(f"{what}: more than {MAX_REDIRECTS} redirects")
+
+    def _follow(self, url: str, location: str | None, what: str) -> str:
+        target = urljoin(url, location or "")
+        try:
+            parts = urlsplit(target)
+            same = (parts.scheme, parts.hostname, parts.port) == (
+                self._base.scheme,
+                self._base.hostname,
+                self._base.port,
+            )
+        except ValueError:
+            same = False
+        if not location or not same:
+            where = names.shown(urlsplit(target).netloc) if location else "nowhere"
+            # The key would go along, and the answer would be somebody else's.
+            raise DocumentError(
+                f"{what}: {self._base.netloc} redirects to another host ({where})",
+                "set MYOP_API_URL to the host that answers, if it is Myop's",
+            )
+        return target
+
+    def _rejected(self, status: int) -> KeyRejected:
+        return KeyRejected(
+            f"Myop's API rejected the API key from {self._key_source} ({status})",
+            "was it revoked, or is it another organization's? Keys are made in Dashboard > "
+            "Rollout > Settings > Self-Hosting and look like myop_sk_ and 64 hex digits",
+        )
+
+
+def check_url(url: str) -> Url:
+    """The base URL of an API, without a slash at its end. Raises InputError."""
+    try:
+        parts = urlsplit(url.strip())
+        base = Url(parts.scheme.lower(), parts.hostname or "", parts.port, parts.path.rstrip("/"))
+    except ValueError:
+        parts, base = None, None
+    if parts is None or base is None or base.scheme not in ("http", "https") or not base.hostname:
+        raise InputError(
+            f"{names.shown(url)!r} is no URL of an API",
+            "MYOP_API_URL or --api-url: https://cloud.myop.dev, for one",
+        )
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise InputError("the API's URL may hold neither user, password, query nor fragment")
+    return base
+
+
+@dataclass(frozen=True, slots=True)
+class Url:
+    """The parts of a base URL. port is None for the scheme's own."""
+
+    scheme: str
+    hostname: str
+    port: int | None
+    path: str
+
+    @property
+    def netloc(self) -> str:
+        """Host and port as in a URL."""
+        host = f"[{self.hostname}]" if ":" in self.hostname else self.hostname
+        return host if self.port is None else f"{host}:{self.port}"
+
+    def geturl(self) -> str:
+        """The URL."""
+        return f"{self.scheme}://{self.netloc}{self.path}"
+
+
+def _pool(base: Url, connections: int) -> urllib3.PoolManager:
+    # The environment's proxies, as every other tool in a CI job has them.
+    proxy = getproxies().get(base.scheme)
+    if proxy and not proxy_bypass(base.netloc):
+        if "://" not in proxy:
+            proxy = f"http://{proxy}"
+        try:
+            return urllib3.ProxyManager(proxy, num_pools=2, maxsize=connections)
+        except (HTTPError, ValueError):
+            raise InputError(
+                f"the proxy of the environment is no URL ({base.scheme}_proxy)"
+            ) from None
+    return urllib3.PoolManager(num_pools=2, maxsize=connections)
+
+
+def _read(response: urllib3.BaseHTTPResponse, what: str) -> bytes:
+    """The decoded body, the connection given back. Raises HTTPError, ExportError."""
+    try:
+        body = response.read(MAX_BODY_BYTES + 1)
+    except BaseException:
+        response.close()
+        raise
+    if len(body) > MAX_BODY_BYTES:
+        response.close()
+        raise ExportError(f"{what}: the answer has more than {MAX_BODY_BYTES // 2**20} MiB")
+    response.release_conn()
+    return body
+
+
+def _retry_after(response: urllib3.BaseHTTPResponse) -> float | None:
+    value = response.headers.get("Retry-After", "")
+    if value.isascii() and value.isdigit() and len(value) < 8:
+        return float(value)
+    return None
+
+
+def _words(error: HTTPError) -> str:
+    if isinstance(error, ReadTimeoutError):
+        return "did not answer in time"
+    if isinstance(error, ProtocolError):
+        return "broke the connection off"
+    return f"could not be reached ({type(error).__name__})"

@@ -1,0 +1,190 @@
+"""Myop's own command-line tool as an exporter: `npx myop export` into a scratch folder.
+
+The tool is run with an argument list, never through a shell; the API key goes by environment
+(Myop's page on generic webhooks documents MYOP_API_KEY, `--releases` and `--output`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from myop_cdn import names
+from myop_cdn.document import Document, describe
+from myop_cdn.errors import DocumentError, ExportError, IndexFormError, InputError
+from myop_cdn.manifest import Manifest
+from myop_cdn.model import MANIFEST
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from myop_cdn.model import DocumentRef, Release, Scope
+
+DEFAULT_COMMAND = ("npx", "--yes", "myop", "export")
+TIMEOUT_SECONDS = 900.0
+MAX_ARGUMENT_BYTES = 100_000  # Linux takes 128 KiB in one argument
+MAX_FILE_BYTES = 64 * 1024 * 1024
+
+
+class NpxExporter:
+    """Exports with the official tool.
+
+    command: the words before its options, `npx --yes myop@1.2.3 export` to pin a version.
+    url, key: the API's, handed on as MYOP_API_URL and MYOP_API_KEY. Raises InputError when the
+    command's program is not to be found.
+    """
+
+    def __init__(self, command: Sequence[str], url: str, key: str) -> None:
+        program = shutil.which(command[0]) if command else None
+        if program is None:
+            what = names.shown(command[0]) if command else "an empty command"
+            raise InputError(
+                f"the npx exporter needs {what}, which is not on the PATH",
+                "install Node.js, or use --exporter api, which needs none",
+            )
+        if program.lower().endswith((".cmd", ".bat")):
+            # cmd.exe reads the arguments of batch files again: a payload could run commands.
+            raise InputError(
+                f"{program} is a batch file, which can't be given arguments safely",
+                "use --exporter api, or name node and the tool's script with --export-command",
+            )
+        self._command = (program, *command[1:])
+        self._url = url
+        self._key = key
+
+    @contextmanager
+    def open(self, scope: Scope) -> Iterator[NpxExport]:
+        """Run the tool for `scope`; its files are gone afterwards. Raises ExportError."""
+        with tempfile.TemporaryDirectory(prefix="myop-cdn-") as scratch:
+            output = Path(scratch) / "export"
+            for batch in _batches(scope):
+                self._run(batch, output, Path(scratch) / "log")
+            yield NpxExport(output)
+
+    def _run(self, releases: Sequence[Release], output: Path, log: Path) -> None:
+        words = [*self._command, "--output", str(output)]
+        if releases:
+            words += ["--releases", _argument(releases)]
+        environment = {
+            **{name: value for name, value in os.environ.items() if name != "MYOP_WEBHOOK_SECRET"},
+            "MYOP_API_KEY": self._key,
+            "MYOP_API_URL": self._url,
+        }
+        with log.open("wb") as output_file:
+            try:
+                process = subprocess.Popen(  # noqa: S603 - an argument list, no shell
+                    words,
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output_file,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise ExportError(f"can't run {words[0]}: {error.strerror}") from None
+            code = _wait(process)
+        if code is None:
+            raise ExportError(f"{_shown(self._command)} took longer than {TIMEOUT_SECONDS:.0f} s")
+        if code != 0:
+            raise ExportError(f"{_shown(self._command)} ended with {code}: {self._tail(log)}")
+
+    def _tail(self, log: Path) -> str:
+        """The last line that the tool wrote, without the key."""
+        data = log.read_bytes()[-4096:].decode("utf-8", "replace").replace(self._key, "***")
+        lines = [line.strip() for line in data.splitlines() if line.strip()]
+        return names.shown(lines[-1], 200) if lines else "it said nothing"
+
+
+class NpxExport:
+    """The files that one run of the tool wrote."""
+
+    name = "npx"
+    asks_again = False
+
+    def __init__(self, output: Path) -> None:
+        self._output = output
+
+    def index(self) -> Manifest:
+        """The manifest that the tool wrote. Raises IndexFormError."""
+        data = _file(self._output, MANIFEST)
+        if data is None:
+            raise IndexFormError("the official tool wrote no manifest.json")
+        try:
+            index = Manifest.parse(data)
+        except InputError as error:
+            raise IndexFormError(f"the official tool's manifest.json: {error.message}") from None
+        if not index.complete:
+            raise IndexFormError("the official tool's manifest.json names no environments")
+        return index
+
+    def document(self, ref: DocumentRef) -> Document:
+        """The document that the tool wrote. Raises DocumentError."""
+        data = _file(self._output, ref.path)
+        if data is None:
+            raise DocumentError(f"{describe(ref)}: the official tool wrote no such file")
+        return Document.parse(ref, data)
+
+
+def _file(folder: Path, path: str) -> bytes | None:
+    file = folder / path
+    if not file.is_file() or file.is_symlink() or file.stat().st_size > MAX_FILE_BYTES:
+        return None
+    return file.read_bytes()
+
+
+def _batches(scope: Scope) -> Iterator[list[Release]]:
+    """The releases in parts that fit into one argument; one empty part for a full export."""
+    if scope.kind == "full":
+        yield []
+        return
+    batch: list[Release] = []
+    size = 0
+    for release in scope.releases:
+        more = len(_argument([release]).encode())
+        if batch and size + more > MAX_ARGUMENT_BYTES:
+            yield batch
+            batch, size = [], 0
+        batch.append(release)
+        size += more
+    yield batch
+
+
+def _argument(releases: Sequence[Release]) -> str:
+    """The value of `--releases`, as Myop's page shows it."""
+    rows = []
+    for one in releases:
+        row = {"componentId": one.component_id, "environment": one.environment}
+        if one.environment_id is not None:
+            row["environmentId"] = one.environment_id
+        if one.variant_id is not None:
+            row["variantId"] = one.variant_id
+        rows.append(row)
+    return json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
+
+
+def _wait(process: subprocess.Popen[bytes]) -> int | None:
+    """The exit code, or None past the time limit. The tool's children end with it."""
+    try:
+        return process.wait(TIMEOUT_SECONDS)
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        if process.poll() is None:
+            with suppress(OSError):
+                if sys.platform == "win32":
+                    process.kill()
+                else:
+                    os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _shown(command: Sequence[str]) -> str:
+    return " ".join((Path(command[0]).name, *command[1:]))
