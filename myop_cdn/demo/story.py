@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Tone = Literal["plain", "good", "new", "refused"]
@@ -31,13 +31,17 @@ class Grid:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step that was done. seconds: how long it took; text: one or two sentences."""
+    """One step that was done. text: one or two sentences; seconds: how long it took."""
 
     title: str
     text: str
-    seconds: float
     facts: tuple[Fact, ...] = ()
     grid: Grid | None = None
+    seconds: float = 0.0
+
+    def lasting(self, seconds: float) -> Step:
+        """The same step with its time."""
+        return replace(self, seconds=seconds)
 
     @property
     def time(self) -> str:

@@ -1,0 +1,152 @@
+"""The demo: its components, its page, and the whole loop as it tells it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from myop_cdn.demo import components, page
+from myop_cdn.demo.components import AURORA, COMPONENTS, ENVIRONMENTS, PRICING, Myop
+from myop_cdn.demo.place import fresh, snapshot
+from myop_cdn.demo.story import Step
+from myop_cdn.document import Document
+from myop_cdn.errors import RefusedError, TreeError
+from myop_cdn.model import PREVIEW, DocumentRef
+from myop_cdn.tree import Tree
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+VARIANTS = {one for part in COMPONENTS for one in (*part.live, part.latest)}
+
+
+@pytest.fixture
+def myop(tmp_path: Path) -> Myop:
+    folder = Myop(tmp_path / "myop")
+    folder.write()
+    return folder
+
+
+def test_the_bundled_tree_is_a_complete_one_in_the_static_format(myop: Myop) -> None:
+    tree = Tree(myop.folder)
+    manifest = tree.manifest()
+    assert manifest is not None
+    assert manifest.complete
+    assert sorted(tree.refs()) == sorted([*manifest.refs(), *manifest.previews()])
+    assert tree.stray() == []
+
+
+def test_every_document_has_the_official_bytes(myop: Myop) -> None:
+    for ref in Tree(myop.folder).refs():
+        data = (myop.folder / ref.path).read_bytes()
+        official = json.dumps(json.loads(data), indent=2, ensure_ascii=False).encode()
+        assert Document.parse(ref, data).body == data == official
+
+
+@pytest.mark.parametrize("variant", sorted(VARIANTS, key=lambda one: one.file))
+def test_every_variant_is_self_contained_html_with_myops_interface(
+    variant: components.Variant,
+) -> None:
+    html = variant.html
+    assert html.startswith("<!DOCTYPE html>")
+    assert not re.search(r"""(?:src|href)\s*=\s*["'](?!#)|url\(|@import|https?:""", html)
+    assert "myop_init_interface" in html
+    assert "myop_cta_handler" in html
+
+
+def test_the_environments_differ_in_what_is_live() -> None:
+    live = [
+        tuple(one.in_environment(name).id for one in COMPONENTS)
+        for name in (*ENVIRONMENTS, PREVIEW)
+    ]
+    assert len(set(live)) >= 3
+
+
+def test_a_release_changes_the_named_environments_alone(myop: Myop) -> None:
+    before = snapshot(myop.folder)
+    releases = myop.release(PRICING, AURORA, ("production", "staging"))
+    after = snapshot(myop.folder)
+    changed = {path for path in after if after[path] != before[path]}
+    assert changed == {one.ref.path for one in releases}
+    for release in releases:
+        document = Document.parse(release.ref, (myop.folder / release.ref.path).read_bytes())
+        assert document.variant_ids == (release.variant_id,)
+
+
+def test_a_temporary_folder_is_fresh_each_time() -> None:
+    first, second = fresh(None), fresh(None)
+    try:
+        assert first != second
+        assert list(first.root.iterdir()) == []
+    finally:
+        first.root.rmdir()
+        second.root.rmdir()
+
+
+def test_an_output_folder_is_made(tmp_path: Path) -> None:
+    assert fresh(tmp_path / "a" / "b").root == tmp_path / "a" / "b"
+    assert (tmp_path / "a" / "b").is_dir()
+
+
+def test_a_folder_with_something_in_it_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "precious.txt").touch()
+    with pytest.raises(RefusedError, match="not empty"):
+        fresh(tmp_path)
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(TreeError, match="file"):
+        fresh(tmp_path / "file" / "folder")
+
+
+def test_a_snapshot_tells_a_rewrite_with_the_same_bytes(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("{}")
+    before = snapshot(tmp_path)
+    os.utime(tmp_path / "a.json", ns=(0, 0))  # as a rewrite leaves it: the same but for its time
+    after = snapshot(tmp_path)
+    assert before.keys() == after.keys() == {"a.json"}
+    assert before["a.json"][0] == after["a.json"][0]
+    assert before != after
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.0, "1 ms"), (0.0384, "38 ms"), (0.9996, "1.0 s"), (1.25, "1.2 s")]
+)
+def test_a_steps_time_is_told_in_words(seconds: float, words: str) -> None:
+    assert Step("title", "text").lasting(seconds).time == words
+
+
+def embedded(html: str) -> dict[str, object]:
+    match = re.search(r'<script type="application/json" id="data">(.*?)</script>', html, re.DOTALL)
+    assert match is not None
+    value: dict[str, object] = json.loads(match[1])
+    return value
+
+
+def test_the_page_holds_every_published_document_as_it_is_in_the_folder(myop: Myop) -> None:
+    ref = DocumentRef(PRICING.id, "production")
+    before = (myop.folder / ref.path).read_bytes()
+    myop.release(PRICING, AURORA, ("production",))
+    after = (myop.folder / ref.path).read_bytes()
+    change = page.Change("title", "text", before, after, {ref.path})
+    html = page.render(myop.folder, "cdn", change, [Step("one", "text </script><b>")])
+    data = embedded(html)
+    files = data["files"]
+    assert isinstance(files, list)
+    assert {file["path"] for file in files} == set(snapshot(myop.folder))
+    assert [file["path"] for file in files if file["updated"]] == [ref.path]
+    for file in files[1:]:
+        assert file["document"] == json.loads((myop.folder / file["path"]).read_bytes())
+        assert file["href"] == f"cdn/{file['path']}"
+
+
+def test_the_page_asks_for_nothing_from_elsewhere(myop: Myop) -> None:
+    document = (myop.folder / DocumentRef(PRICING.id, "qa").path).read_bytes()
+    change = page.Change("title", "text", document, document, ())
+    html = page.render(myop.folder, "cdn", change, [])
+    assert not re.search(r"https?://(?!www\.w3\.org)|@import|<link|src=", html)
