@@ -56,7 +56,7 @@ def render(published: Path, place: str, change: Change, steps: Sequence[Step]) -
             "before": json.loads(change.before),
             "after": json.loads(change.after),
         },
-        "steps": [{"title": s.title, "text": s.text, "time": s.time} for s in steps],
+        "steps": [_told(step) for step in steps],
         "files": [
             _file(published, place, MANIFEST, None, change.keys),
             *(_file(published, place, ref.path, ref, change.keys) for ref in refs),
@@ -66,6 +66,11 @@ def render(published: Path, place: str, change: Change, steps: Sequence[Step]) -
     template = (files(__package__) / "page.html").read_text("utf-8")
     # Nothing in the data may end the script element or open a comment in it.
     return template.replace("{{data}}", json.dumps(data).replace("<", "\\u003c"))
+
+
+def _told(step: Step) -> dict[str, Any]:
+    marks = [[fact.value, fact.tone] for fact in step.facts if fact.tone != "plain"]
+    return {"title": step.title, "text": step.text, "time": step.time, "marks": marks}
 
 
 def _file(
