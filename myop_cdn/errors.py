@@ -6,6 +6,7 @@
     ├── SignatureInvalid             1   a signature that does not match, or is too old
     ├── SignatureUncheckable         5   a CI system re-serialized the signed body
     ├── RefusedError                 3   refused for safety; nothing was changed
+    ├── PartlyDone                   4   some documents or objects failed, the others are done
     ├── TreeError                    1   the export folder can't be read or written
     ├── ExportError                  1   Myop's side: its API or its command-line tool
     │   ├── KeyRejected              1   401 or 403
@@ -92,6 +93,12 @@ class RefusedError(MyopCdnError):
     """Refused for safety. Nothing at all was changed."""
 
     exit_code = ExitCode.REFUSED
+
+
+class PartlyDone(MyopCdnError):
+    """Some documents or objects failed; the others are done. It is safe to run again."""
+
+    exit_code = ExitCode.PARTLY
 
 
 class TreeError(MyopCdnError):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from myop_cdn import names
-from myop_cdn.errors import ExitCode, MyopCdnError
+from myop_cdn.errors import ExitCode, MyopCdnError, PartlyDone, RefusedError
 
 MANIFEST = "manifest.json"
 COMPONENTS = "components"
@@ -144,6 +144,19 @@ class DeleteLimit:
         return "25 %, at least 20"
 
 
+SAFE_AGAIN = "it is safe to run again"
+
+
+def exit_code(error: MyopCdnError | None) -> ExitCode:
+    """The exit code of a run that ended with this error, or with none."""
+    return ExitCode.DONE if error is None else error.exit_code
+
+
+def with_error(report: dict[str, Any], error: MyopCdnError | None) -> dict[str, Any]:
+    """A JSON report with its error beside it, where there is one."""
+    return report if error is None else {**report, "error": error.to_json()}
+
+
 @dataclass(frozen=True, slots=True)
 class FailedDocument:
     """A document that could not be exported, and why."""
@@ -182,13 +195,20 @@ class SyncReport:
         return bool(self.added or self.updated or self.removed)
 
     @property
+    def error(self) -> MyopCdnError | None:
+        """What went wrong with the run as a whole, or None."""
+        if not self.failed:
+            return None
+        return PartlyDone(f"documents that failed: {len(self.failed)}", SAFE_AGAIN)
+
+    @property
     def exit_code(self) -> ExitCode:
         """PARTLY when documents failed, else DONE."""
-        return ExitCode.PARTLY if self.failed else ExitCode.DONE
+        return exit_code(self.error)
 
     def to_json(self) -> dict[str, Any]:
         """The JSON report of `myop-cdn sync --json`."""
-        return {
+        report = {
             "command": "sync",
             "scope": self.scope,
             "exporter": self.exporter,
@@ -201,6 +221,7 @@ class SyncReport:
             "failed": [document.to_json() for document in self.failed],
             "seconds": round(self.seconds, 3),
         }
+        return with_error(report, self.error)
 
 
 Reason = Literal["new", "content", "headers", "manifest"]
@@ -263,9 +284,7 @@ class DestinationReport:
             "warnings": list(self.warnings),
             "seconds": round(self.seconds, 3),
         }
-        if self.error is not None:
-            report["error"] = self.error.to_json()
-        return report
+        return with_error(report, self.error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,13 +299,27 @@ class DeployReport:
         """The first of 1, 3, 4, 0 that applies to any destination."""
         return ExitCode.worst(*(one.exit_code for one in self.destinations))
 
+    @property
+    def error(self) -> MyopCdnError | None:
+        """What went wrong with the run as a whole, or None: the worst destination's trouble."""
+        code = self.exit_code
+        worst = next((one for one in self.destinations if one.exit_code == code), None)
+        if worst is None or code == ExitCode.DONE:
+            return None
+        if worst.error is not None:
+            return worst.error
+        if worst.refused is not None:
+            return RefusedError(f"{worst.url}: {worst.refused}")
+        return PartlyDone(f"{worst.url}: objects that failed: {len(worst.failed)}", SAFE_AGAIN)
+
     def to_json(self) -> dict[str, Any]:
         """The JSON report of `myop-cdn deploy --json`."""
-        return {
+        report = {
             "command": "deploy",
             "dryRun": self.dry_run,
             "destinations": [one.to_json() for one in self.destinations],
         }
+        return with_error(report, self.error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,17 +330,22 @@ class PublishReport:
     deploy: DeployReport | None = None
 
     @property
+    def error(self) -> MyopCdnError | None:
+        """What went wrong with the run as a whole, or None: the worse half's trouble."""
+        halves = [half.error for half in (self.deploy, self.sync) if half and half.error]
+        return next((one for one in halves if one.exit_code == self.exit_code), None)
+
+    @property
     def exit_code(self) -> ExitCode:
         """The first of 1, 3, 4, 0 that applies to either half."""
-        codes = [self.sync.exit_code]
-        if self.deploy is not None:
-            codes.append(self.deploy.exit_code)
-        return ExitCode.worst(*codes)
+        halves = (half.exit_code for half in (self.sync, self.deploy) if half)
+        return ExitCode.worst(*halves)
 
     def to_json(self) -> dict[str, Any]:
         """The JSON report of `myop-cdn publish --json`."""
-        return {
+        report = {
             "command": "publish",
             "sync": self.sync.to_json(),
             "deploy": self.deploy.to_json() if self.deploy else None,
         }
+        return with_error(report, self.error)

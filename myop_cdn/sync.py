@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
@@ -70,7 +69,7 @@ def sync(
     """
     options, progress = options or SyncOptions(), progress or Silent()
     if scope.kind == "none":
-        return SyncReport("none", "api", str(tree.root))
+        return left_alone(tree)
     started = options.clock()
     with tree.writing(), exporter.open(scope) as export:
         run = _Run(export, tree, options, progress)
@@ -79,6 +78,11 @@ def sync(
         else:
             _incremental(run, scope)
         return run.report(scope.kind, options.clock() - started)
+
+
+def left_alone(tree: Tree) -> SyncReport:
+    """The report of a sync that had nothing to do."""
+    return SyncReport("none", "api", str(tree.root))
 
 
 def _full(run: _Run, scope: Scope) -> None:
@@ -90,7 +94,7 @@ def _full(run: _Run, scope: Scope) -> None:
     if run.options.wants(PREVIEW):
         wanted += index.previews()
     existing = run.tree.refs()
-    check_cases(run.tree.root, wanted)
+    check_cases(run.tree.root, [*existing, *wanted])
     gone = sorted(set(existing).difference(wanted))
     _check_removal(run.options.max_delete, len(gone), len(existing), len(wanted))
     old = _old_manifest(run)
@@ -211,18 +215,20 @@ class _Run:
             if release.variant_id is not None and release.ref in self.fetched
         }
         deadline = self.options.clock() + ASK_AGAIN_SECONDS
+        told = False
         while stale := [ref for ref in announced if not self._holds(ref, announced[ref])]:
             if not self.export.asks_again or self.options.clock() >= deadline:
                 break
-            self._progress.note(f"{len(stale)} documents don't hold what was announced yet")
+            if not told:
+                self._progress.note(f"asking again for what was announced: {len(stale)}")
+                told = True
             self.options.sleep(ASK_AGAIN_PAUSE)
             self.fetch(stale)
         for ref in sorted(stale):
-            if ref not in self.failed:
-                self.warnings.append(
-                    f"{describe(ref)}: announced was variant {names.shown(announced[ref])}, the "
-                    "document holds another; a later release may have overtaken it"
-                )
+            self.warnings.append(
+                f"{describe(ref)}: announced was variant {names.shown(announced[ref])}, the "
+                "document holds another; a later release may have overtaken it"
+            )
 
     def remove(self, refs: Iterable[DocumentRef]) -> None:
         """Take these documents away."""
@@ -277,9 +283,9 @@ class _Run:
         try:
             fate, fetched = done.result()
         except (DocumentError, Unreachable) as error:
-            self.failed[ref] = error
+            if ref not in self.fetched:  # else what the first answer held is kept
+                self.failed[ref] = error
             return
-        self.failed.pop(ref, None)
         self.fetched[ref] = fetched
         # A document that was asked for again is new, or changed, if it was so the first time.
         if self._fates.get(ref.path, "unchanged") == "unchanged":

@@ -91,10 +91,10 @@ def _where(error: BaseException) -> str:
 
 
 def _end(error: MyopCdnError, words: Sequence[str]) -> int:
-    ctx_console = _console_of(words)
-    ctx_console.error(error)
-    if "--json" in words and not ctx_console.json_report:
-        ctx_console.report({"command": _command(words), "error": error.to_json()})
+    console = _console_of(words)
+    console.error(error)
+    if console.wants_json or "--json" in words:
+        console.report_end({"command": _command(words)}, error)
     return error.exit_code
 
 

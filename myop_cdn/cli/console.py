@@ -38,7 +38,8 @@ class Console:
     def __init__(self, verbosity: int = 0, log_format: Literal["text", "json"] = "text") -> None:
         self.verbosity = verbosity
         self.log_format = log_format
-        self.json_report = False
+        self.wants_json = False  # --json: a failure is reported on stdout too
+        self.reported = False
         self._lock = threading.Lock()
 
     def data(self, text: str) -> None:
@@ -49,7 +50,13 @@ class Console:
         """The one JSON object of a `--json` run, on stdout."""
         import json
 
+        self.reported = True
         click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+    def report_end(self, known: dict[str, Any], error: MyopCdnError) -> None:
+        """The JSON object of a run that failed: what is known of it, and the error."""
+        if not self.reported:
+            self.report({**known, "error": error.to_json()})
 
     def debug(self, message: str, **fields: object) -> None:
         """A detail, shown with `-v`."""

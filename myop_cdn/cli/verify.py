@@ -28,10 +28,9 @@ GITLAB_HINT = (
 @click.option("--signature", metavar="SIG", help="The X-Myop-Signature header's value.")
 @click.option(
     "--secret-file",
-    "secret_files",
+    "secret_file",
     multiple=True,
     metavar="FILE",
-    envvar="MYOP_CDN_VERIFY_SECRET_FILE",
     help="File with the signing secret; repeat it while a secret is being replaced. "
     "Without it MYOP_WEBHOOK_SECRET is taken, several separated by white space.",
 )
@@ -49,7 +48,7 @@ def verify(
     console: Console,
     file: str,
     signature: str | None,
-    secret_files: tuple[str, ...],
+    secret_file: tuple[str, ...],
     max_age: timedelta,
     explain: bool,
 ) -> None:
@@ -62,7 +61,7 @@ def verify(
 
     if signature is None:
         raise InputError("no signature", "give --signature the X-Myop-Signature header's value")
-    secrets = webhook_secrets(secret_files)
+    secrets = webhook_secrets(secret_file)
     body = read_input(file, MAX_BODY, "body")
     verdict = room.verify(memoryview(body), signature, secrets)
     if not verdict.valid:

@@ -10,7 +10,17 @@ from urllib.parse import urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import urllib3
-from urllib3.exceptions import HTTPError, ProtocolError, ReadTimeoutError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    DecodeError,
+    HTTPError,
+    NameResolutionError,
+    NewConnectionError,
+    ProtocolError,
+    ProxyError,
+    ReadTimeoutError,
+    SSLError,
+)
 
 from myop_cdn import __version__, names
 from myop_cdn.errors import (
@@ -30,6 +40,16 @@ ATTEMPTS = 8
 MAX_BODY_BYTES = 64 * 1024 * 1024  # the largest real document has 641 KB
 MAX_WAIT_SECONDS = 30.0  # of a Retry-After; a longer one is not waited out
 MAX_REDIRECTS = 3
+_TROUBLES: dict[type[HTTPError], str] = {
+    NameResolutionError: "has a name that can't be resolved",
+    ProxyError: "can't be reached through the environment's proxy",
+    SSLError: "has a certificate that can't be verified",
+    ConnectTimeoutError: "took no connection in time",
+    NewConnectionError: "can't be reached",
+    ReadTimeoutError: "did not answer in time",
+    ProtocolError: "broke the connection off",
+    DecodeError: "sent a body that can't be decoded",
+}
 TIMEOUT = urllib3.Timeout(connect=10.0, read=30.0)
 
 
@@ -84,7 +104,7 @@ class Client:
         429, 5xx, broken connections and answers that `read` finds to be CutShort are asked
         again, with jitter, `Retry-After` honoured. what: the thing asked for in words, for
         messages. Raises KeyRejected (401, 403, at once), Unreachable or CutShort (after every
-        attempt), ExportError (a redirect to another host, a body beyond the limit), and what
+        attempt), DocumentError (a redirect to another host, a body beyond the limit), and what
         else `read` raises.
         """
         # While the API is down, the many documents of a run don't each wait for every attempt.
@@ -226,7 +246,7 @@ def _pool(base: Url, connections: int) -> urllib3.PoolManager:
 
 
 def _read(response: urllib3.BaseHTTPResponse, what: str) -> bytes:
-    """The decoded body, the connection given back. Raises HTTPError, ExportError."""
+    """The decoded body, the connection given back. Raises HTTPError, DocumentError."""
     try:
         body = response.read(MAX_BODY_BYTES + 1)
     except BaseException:
@@ -234,7 +254,7 @@ def _read(response: urllib3.BaseHTTPResponse, what: str) -> bytes:
         raise
     if len(body) > MAX_BODY_BYTES:
         response.close()
-        raise ExportError(f"{what}: the answer has more than {MAX_BODY_BYTES // 2**20} MiB")
+        raise DocumentError(f"{what}: the answer has more than {MAX_BODY_BYTES // 2**20} MiB")
     response.release_conn()
     return body
 
@@ -247,8 +267,7 @@ def _retry_after(response: urllib3.BaseHTTPResponse) -> float | None:
 
 
 def _words(error: HTTPError) -> str:
-    if isinstance(error, ReadTimeoutError):
-        return "did not answer in time"
-    if isinstance(error, ProtocolError):
-        return "broke the connection off"
-    return f"could not be reached ({type(error).__name__})"
+    for kind, words in _TROUBLES.items():
+        if isinstance(error, kind):
+            return words
+    return f"could not be asked ({type(error).__name__})"

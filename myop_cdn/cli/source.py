@@ -1,0 +1,83 @@
+"""From a command's options to a scope: read, verified, understood, in this order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from myop_cdn import explain, payload, signature
+from myop_cdn.cli.inputs import read_input, webhook_secrets
+from myop_cdn.errors import InputError, SignatureInvalid, SignatureUncheckable
+from myop_cdn.model import Scope
+
+if TYPE_CHECKING:
+    from myop_cdn.cli.console import Console
+    from myop_cdn.cli.options import SourceSettings
+
+
+def scope_of(settings: SourceSettings, console: Console) -> Scope:
+    """What the options ask for. Nothing is parsed before a signature that was given is valid.
+
+    Raises InputError (bad usage, a payload of no known form), SignatureInvalid,
+    SignatureUncheckable (GitLab's rewritten body).
+    """
+    _check_usage(settings)
+    if settings.payload is not None:
+        scope = _from_payload(settings, console)
+    elif settings.releases is not None:
+        scope = Scope("incremental", payload.parse_releases(_releases(settings.releases)))
+    else:
+        scope = Scope("full")
+    return Scope("full", scope.releases) if settings.full else scope
+
+
+def _check_usage(settings: SourceSettings) -> None:
+    if settings.payload is not None and settings.releases is not None:
+        raise InputError("--payload and --releases are two ways to say the same: give one")
+    if settings.payload is None and settings.signature is not None:
+        raise InputError("--signature signs a payload: give --payload FILE or --payload -")
+    # A full sync acts upon nobody's word; releases that nobody signed are somebody's.
+    told_what = settings.payload is not None or settings.releases is not None
+    if settings.require_signature and told_what and settings.signature is None:
+        raise InputError(
+            "--require-signature: the payload comes without a signature",
+            "give --signature the X-Myop-Signature header's value",
+        )
+
+
+def _from_payload(settings: SourceSettings, console: Console) -> Scope:
+    assert settings.payload is not None  # the caller has looked
+    body = bytes(read_input(settings.payload, payload.MAX_BYTES, "payload"))
+    if settings.signature is not None:
+        _verify(body, settings.signature, webhook_secrets(settings.secret_file), console)
+    delivery = payload.parse(body)
+    if delivery.form == "gitlab" and settings.signature is None:
+        console.warning(
+            "GitLab has written this payload again: its signature can't be checked here, and "
+            "nothing vouches for it but GitLab's trigger token"
+        )
+    if delivery.scope.kind == "none":
+        console.info(f"the event {delivery.event!r} asks for nothing: left alone")
+    return delivery.scope
+
+
+def _verify(body: bytes, header: str, secrets: tuple[bytes, ...], console: Console) -> None:
+    verdict = signature.verify(body, header, secrets)
+    if verdict.valid:
+        console.info(f"the payload is signed with secret {verdict.index}")
+        return
+    if explain.looks_reserialized(body):
+        raise SignatureUncheckable(
+            "the signature can't be checked: this payload was written again by GitLab",
+            "check it before GitLab (myop-cdn serve), or go without --signature: sync then only "
+            "asks Myop's API again",
+        )
+    raise SignatureInvalid(
+        f"the payload's signature is not valid: {verdict.reason}",
+        "myop-cdn verify --explain looks for the cause",
+    )
+
+
+def _releases(value: str) -> bytes:
+    if value == "-":
+        return bytes(read_input("-", payload.MAX_BYTES, "array of releases"))
+    return value.encode("utf-8", "surrogateescape")
