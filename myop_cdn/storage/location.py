@@ -1,0 +1,63 @@
+"""Where a destination's URL points: a bucket or container, and a prefix inside of it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from myop_cdn import names
+from myop_cdn.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A bucket (or container) and a prefix without slashes at its ends; "" is the whole bucket."""
+
+    scheme: str
+    bucket: str
+    prefix: str
+
+    @classmethod
+    def parse(cls, url: str, bucket_pattern: str) -> Location:
+        """`scheme://bucket[/prefix]`, taken literally: nothing is percent-decoded.
+
+        bucket_pattern: a regular expression for the whole bucket name. Raises InputError.
+        """
+        scheme, _, rest = url.partition("://")
+        bucket, _, prefix = rest.partition("/")
+        if "@" in bucket:
+            raise InputError(
+                f"a {scheme}:// destination takes no user or password",
+                "credentials come from the environment",
+            )
+        if re.fullmatch(bucket_pattern, bucket) is None:
+            what = f"{names.shown(bucket)!r} is no bucket name" if bucket else "no bucket is named"
+            raise InputError(f"{names.shown(url)}: {what}", f"write {scheme}://bucket[/prefix]")
+        return cls(scheme, bucket, check_prefix(prefix, url))
+
+    @property
+    def url(self) -> str:
+        """The destination in one spelling."""
+        return f"{self.scheme}://{self.bucket}" + (f"/{self.prefix}" if self.prefix else "")
+
+    @property
+    def root(self) -> str:
+        """What every full key begins with: "" or the prefix and a slash."""
+        return f"{self.prefix}/" if self.prefix else ""
+
+    def full(self, key: str) -> str:
+        """The key in the bucket of an object of this destination."""
+        return self.root + key
+
+    def relative(self, full_key: str) -> str:
+        """The opposite of `full`."""
+        return full_key.removeprefix(self.root)
+
+
+def check_prefix(prefix: str, url: str) -> str:
+    """`prefix` without slashes at its ends. Raises InputError where a segment is no name."""
+    prefix = prefix.strip("/")
+    for segment in prefix.split("/") if prefix else ():
+        if trouble := names.problem(segment):
+            raise InputError(f"{names.shown(url)}: a part of the prefix {trouble}")
+    return prefix

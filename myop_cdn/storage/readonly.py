@@ -1,0 +1,49 @@
+"""A store that refuses to write: what a dry run is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from myop_cdn.errors import StorageError
+    from myop_cdn.storage.base import Backend, Blob, Body, Expect, Headers, Listed, Page
+
+
+class ReadOnly:
+    """A backend that reads from another one and lets every write pass without doing it."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self.url = backend.url
+        self.keeps_headers = backend.keeps_headers
+        self.delete_batch = backend.delete_batch
+
+    def list(self, cursor: str | None) -> Page:
+        """As the other one."""
+        return self._backend.list(cursor)
+
+    def head(self, key: str) -> Listed | None:
+        """As the other one."""
+        return self._backend.head(key)
+
+    def get(self, key: str) -> Blob | None:
+        """As the other one."""
+        return self._backend.get(key)
+
+    def put(self, key: str, body: Body, headers: Headers, expect: Expect | None = None) -> str:  # noqa: ARG002
+        """Write nothing. The version is one that no service gives."""
+        return f"unwritten-{body.md5}"
+
+    def delete(self, keys: Sequence[str]) -> Mapping[str, StorageError]:  # noqa: ARG002
+        """Delete nothing."""
+        return {}
+
+    def allow_origins(self, origins: Sequence[str]) -> bool:  # noqa: ARG002
+        """Allow nothing."""
+        return False
+
+    def close(self) -> None:
+        """As the other one."""
+        self._backend.close()

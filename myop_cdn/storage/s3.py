@@ -1,0 +1,254 @@
+"""`s3://bucket[/prefix]`: Amazon S3, and services that speak its protocol.
+
+boto3 finds credentials and region as every AWS tool does: environment, profile, web identity,
+container or instance role. boto3 is imported when a destination is opened.
+
+Facts from the S3 API Reference: an ETag is the MD5 of the content unless the object is encrypted
+with KMS or customer keys, or was uploaded in parts ("Checking object integrity"); `If-Match` and
+`If-None-Match: *` make PutObject conditional, answering 412, or 409 while another write to the
+key is under way ("Conditional requests").
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+from typing import TYPE_CHECKING, Any
+
+from myop_cdn.errors import AccessDenied, StorageError
+from myop_cdn.storage.base import SHA256_METADATA, Blob, Headers, Listed, Page
+from myop_cdn.storage.location import Location
+from myop_cdn.storage.s3_errors import code, mapped
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from mypy_boto3_s3 import S3Client
+
+    from myop_cdn.storage.base import Body, Expect, OpenOptions
+
+BUCKET_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}"
+PAGE_SIZE = 1000  # the most that S3 lists at once
+DELETE_BATCH = 1000  # the most that DeleteObjects takes
+_CORS_MAX_AGE = 86400
+_MISSING = ("404", "NoSuchKey", "NotFound")
+
+
+class S3Backend:
+    """The objects of one bucket below a prefix."""
+
+    keeps_headers = True
+
+    def __init__(self, location: Location, client: S3Client, *, is_aws: bool) -> None:
+        self.url = location.url
+        self.location = location
+        # Look-alikes differ in which checksum header they want with DeleteObjects; some lack it.
+        self.delete_batch = DELETE_BATCH if is_aws else 1
+        self._client = client
+
+    def list(self, cursor: str | None) -> Page:
+        """A page of ListObjectsV2."""
+        more: dict[str, Any] = {"ContinuationToken": cursor} if cursor else {}
+        with mapped(self.url):
+            answer = self._client.list_objects_v2(
+                Bucket=self.location.bucket, Prefix=self.location.root, MaxKeys=PAGE_SIZE, **more
+            )
+        objects = []
+        for item in answer.get("Contents", ()):
+            etag = item.get("ETag", "").strip('"')
+            key = self.location.relative(item["Key"])
+            if not key:
+                continue
+            md5 = etag if re.fullmatch("[0-9a-f]{32}", etag) else None
+            objects.append(
+                Listed(
+                    key,
+                    item["Size"],
+                    etag,
+                    md5=md5,
+                    md5_is_content=False,
+                    modified=item.get("LastModified"),
+                )
+            )
+        return Page(objects, answer.get("NextContinuationToken"))
+
+    def head(self, key: str) -> Listed | None:
+        """HeadObject; tells by the encryption whether the ETag is the content's MD5."""
+        from botocore.exceptions import ClientError
+
+        with mapped(self.url, key):
+            try:
+                answer: Mapping[str, Any] = self._client.head_object(
+                    Bucket=self.location.bucket, Key=self.location.full(key)
+                )
+            except ClientError as error:
+                if code(error) in _MISSING:
+                    return None
+                raise
+        etag = answer.get("ETag", "").strip('"')
+        encrypted = answer.get("ServerSideEncryption", "AES256") != "AES256"
+        encrypted = encrypted or "SSECustomerAlgorithm" in answer
+        is_md5 = re.fullmatch("[0-9a-f]{32}", etag) is not None and not encrypted
+        return Listed(
+            key,
+            answer["ContentLength"],
+            etag,
+            md5=etag if is_md5 else None,
+            sha256=_metadata(answer).get(SHA256_METADATA),
+            headers=_headers(answer),
+            modified=answer.get("LastModified"),
+        )
+
+    def get(self, key: str) -> Blob | None:
+        """GetObject, whole."""
+        from botocore.exceptions import ClientError
+
+        with mapped(self.url, key):
+            try:
+                answer: Mapping[str, Any] = self._client.get_object(
+                    Bucket=self.location.bucket, Key=self.location.full(key)
+                )
+            except ClientError as error:
+                if code(error) in _MISSING:
+                    return None
+                raise
+            return Blob(answer["Body"].read(), answer["ETag"].strip('"'), _headers(answer))
+
+    def put(self, key: str, body: Body, headers: Headers, expect: Expect | None = None) -> str:
+        """PutObject, in one request, its content checked by the service (Content-MD5)."""
+        more: dict[str, Any] = {}
+        if headers.cache_control:
+            more["CacheControl"] = headers.cache_control
+        if headers.content_encoding:
+            more["ContentEncoding"] = headers.content_encoding
+        if expect is not None and expect.version is None:
+            more["IfNoneMatch"] = "*"
+        elif expect is not None:
+            more["IfMatch"] = f'"{expect.version}"'
+        with mapped(self.url, key, conditional=expect is not None):
+            answer = self._client.put_object(
+                Bucket=self.location.bucket,
+                Key=self.location.full(key),
+                Body=body.data,
+                ContentType=headers.content_type,
+                ContentMD5=base64.b64encode(bytes.fromhex(body.md5)).decode(),
+                Metadata={SHA256_METADATA: body.sha256},
+                **more,
+            )
+        return answer["ETag"].strip('"')
+
+    def delete(self, keys: Sequence[str]) -> Mapping[str, StorageError]:
+        """DeleteObjects; DeleteObject at look-alikes."""
+        if self.delete_batch == 1:
+            for key in keys:
+                with mapped(self.url, key):
+                    self._client.delete_object(
+                        Bucket=self.location.bucket, Key=self.location.full(key)
+                    )
+            return {}
+        with mapped(self.url):
+            answer = self._client.delete_objects(
+                Bucket=self.location.bucket,
+                Delete={
+                    "Objects": [{"Key": self.location.full(key)} for key in keys],
+                    "Quiet": True,
+                },
+            )
+        failed: dict[str, StorageError] = {}
+        for one in answer.get("Errors", ()):
+            key, reason = self.location.relative(one.get("Key", "")), one.get("Code", "error")
+            kind = AccessDenied if reason == "AccessDenied" else StorageError
+            failed[key] = kind(f"{self.url}: {key}: could not be deleted ({reason})")
+        return failed
+
+    def allow_origins(self, origins: Sequence[str]) -> bool:
+        """Add one rule to the bucket's CORS configuration for the origins it lacks."""
+        from botocore.exceptions import ClientError
+
+        with mapped(self.url):
+            try:
+                there = self._client.get_bucket_cors(Bucket=self.location.bucket)
+                rules: list[Any] = list(there["CORSRules"])
+            except ClientError as error:
+                if code(error) != "NoSuchCORSConfiguration":
+                    raise
+                rules = []
+            missing = [origin for origin in origins if not any(_allows(r, origin) for r in rules)]
+            if not missing:
+                return False
+            rule: Any = {
+                "AllowedHeaders": ["*"],
+                "AllowedMethods": ["GET", "HEAD"],
+                "AllowedOrigins": missing,
+                "MaxAgeSeconds": _CORS_MAX_AGE,
+            }
+            self._client.put_bucket_cors(
+                Bucket=self.location.bucket, CORSConfiguration={"CORSRules": [*rules, rule]}
+            )
+        return True
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+
+def _metadata(answer: Mapping[str, Any]) -> dict[str, str]:
+    # Some look-alikes write metadata names with capitals.
+    return {name.lower(): value for name, value in answer.get("Metadata", {}).items()}
+
+
+def _headers(answer: Mapping[str, Any]) -> Headers:
+    # "aws-chunked" is how a body travelled, not how it is stored; some look-alikes keep it.
+    encodings = [one.strip() for one in answer.get("ContentEncoding", "").split(",")]
+    return Headers(
+        answer.get("ContentType", ""),
+        answer.get("CacheControl", ""),
+        ",".join(one for one in encodings if one and one != "aws-chunked"),
+    )
+
+
+def _allows(rule: Mapping[str, Any], origin: str) -> bool:
+    methods = set(rule.get("AllowedMethods", ()))
+    origins = rule.get("AllowedOrigins", ())
+    return {"GET", "HEAD"} <= methods and (origin in origins or "*" in origins)
+
+
+def open_s3(url: str, options: OpenOptions) -> S3Backend:
+    """The backend for `url`. Raises InputError for a malformed URL or endpoint."""
+    location = Location.parse(url, BUCKET_PATTERN)
+    endpoint = (
+        options.endpoint_url
+        or os.environ.get("AWS_ENDPOINT_URL_S3")
+        or os.environ.get("AWS_ENDPOINT_URL")
+        or None
+    )
+    with mapped(location.url):
+        client = _client(endpoint, options.jobs)
+    is_aws = ".amazonaws.com" in client.meta.endpoint_url
+    return S3Backend(location, client, is_aws=is_aws)
+
+
+def _client(endpoint: str | None, jobs: int) -> S3Client:
+    import boto3
+    from botocore.config import Config
+
+    settings: dict[str, Any] = {
+        # One connection for each job, and a few for the listing and the ledger.
+        "max_pool_connections": jobs + 4,
+        # `Store` tries again, the same way for every service.
+        "retries": {"total_max_attempts": 1, "mode": "standard"},
+        # boto3's default trailing checksums are unknown to many look-alikes.
+        "request_checksum_calculation": "when_required",
+        "response_checksum_validation": "when_required",
+        "connect_timeout": 10,
+        "read_timeout": 60,
+    }
+    if endpoint:
+        settings["s3"] = {"addressing_style": "path"}
+    # boto3 itself reads AWS_DEFAULT_REGION only; AWS's own runtimes and other SDKs set both.
+    session = boto3.Session()
+    region = session.region_name or os.environ.get("AWS_REGION") or None
+    return session.client(
+        "s3", endpoint_url=endpoint, region_name=region, config=Config(**settings)
+    )

@@ -1,0 +1,109 @@
+"""A backend with what is the same for all of them: retries and whole listings."""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from myop_cdn.errors import StorageUnavailable, StorageUnreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from myop_cdn.errors import StorageError
+    from myop_cdn.storage.base import Backend, Blob, Body, Expect, Headers, Listed, Page
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How often a request is made again, and how long is waited before.
+
+    attempts: tries in all for a service that answers but can't now (503 SlowDown, 500, a
+    connection cut short). unreachable_attempts: tries in all where there is no connection at
+    all. The n-th pause is random between half of and all of `first_pause * 2**n` seconds,
+    `longest_pause` at most: many clients that were told to slow down must not come back at once.
+    """
+
+    attempts: int = 9
+    unreachable_attempts: int = 4
+    first_pause: float = 0.1
+    longest_pause: float = 10.0
+
+    def pause(self, tries: int, chance: float) -> float:
+        """Seconds to wait after `tries` failed tries; chance: 0 to 1."""
+        longest = min(self.longest_pause, self.first_pause * 2.0**tries)
+        return longest * (0.5 + chance / 2)
+
+
+class Store:
+    """A destination, ready to use. Methods are those of `Backend`, tried again where it helps."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        patience: Patience | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.backend = backend
+        self.url = backend.url
+        self.keeps_headers = backend.keeps_headers
+        self.delete_batch = backend.delete_batch
+        self._patience = patience or Patience()
+        self._sleep = sleep
+        self._chance = chance
+
+    def list(self) -> list[Listed]:
+        """Every object below the prefix. Raises StorageError."""
+        objects: list[Listed] = []
+        cursor: str | None = None
+        while True:
+            page = self._page(cursor)
+            objects.extend(page.objects)
+            cursor = page.cursor
+            if cursor is None:
+                return objects
+
+    def head(self, key: str) -> Listed | None:
+        """See `Backend.head`."""
+        return self._again(lambda: self.backend.head(key))
+
+    def get(self, key: str) -> Blob | None:
+        """See `Backend.get`."""
+        return self._again(lambda: self.backend.get(key))
+
+    def put(self, key: str, body: Body, headers: Headers, expect: Expect | None = None) -> str:
+        """See `Backend.put`. PreconditionFailed may mean that an earlier try got through."""
+        return self._again(lambda: self.backend.put(key, body, headers, expect))
+
+    def delete(self, keys: Sequence[str]) -> Mapping[str, StorageError]:
+        """See `Backend.delete`."""
+        return self._again(lambda: self.backend.delete(keys))
+
+    def allow_origins(self, origins: Sequence[str]) -> bool:
+        """See `Backend.allow_origins`."""
+        return self._again(lambda: self.backend.allow_origins(origins))
+
+    def close(self) -> None:
+        """See `Backend.close`."""
+        self.backend.close()
+
+    def _page(self, cursor: str | None) -> Page:
+        return self._again(lambda: self.backend.list(cursor))
+
+    def _again(self, request: Callable[[], T]) -> T:
+        tries = 0
+        while True:
+            try:
+                return request()
+            except StorageUnavailable as error:
+                tries += 1
+                unreachable = isinstance(error, StorageUnreachable)
+                patience = self._patience
+                if tries >= (patience.unreachable_attempts if unreachable else patience.attempts):
+                    raise
+                self._sleep(patience.pause(tries, self._chance()))
