@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from typing import NoReturn
 
-def main() -> None:
-    """Run the command line; never returns."""
+
+def main() -> NoReturn:
+    """Run the command line and end the process with its exit code."""
     from myop_cdn.cli import cli
 
-    cli(prog_name="myop-cdn")
+    try:
+        cli(prog_name="myop-cdn")
+    except SystemExit as end:
+        _leave(end.code if isinstance(end.code, int) else 1)
+
+
+def _leave(code: int) -> NoReturn:
+    """End now. Taking the interpreter down in order costs a short command a tenth of its time,
+    and waits for threads that a run which ended early has given up.
+    """
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        code = code or 1  # what was said did not arrive
+    os._exit(code)
 
 
 if __name__ == "__main__":

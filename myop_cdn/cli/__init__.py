@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -64,7 +63,6 @@ class Root(click.Group):
         except (click.Abort, KeyboardInterrupt):
             click.echo("interrupted", err=True)
             code = ExitCode.INTERRUPTED
-            _leave_now(code)
         except BrokenPipeError:
             # Whoever read stdout went away (`| head`): nobody is left to tell.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -116,14 +114,6 @@ def _console_of(words: Sequence[str]) -> Console:
 
 def _command(words: Sequence[str]) -> str | None:
     return next((word for word in words if word in COMMANDS), None)
-
-
-def _leave_now(code: ExitCode) -> None:
-    # Threads that wait for a slow server would hold an ordinary exit up for their timeout.
-    if threading.active_count() > 1 and threading.current_thread() is threading.main_thread():
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
 
 
 class Settings:
