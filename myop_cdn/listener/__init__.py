@@ -1,0 +1,41 @@
+"""The listener: takes signed deliveries over HTTP, keeps them, and has them published.
+
+    server, dialogue, connection, pool   sockets and time
+    http, body, answer                   the wire, without I/O
+    intake                               what a delivery has to be
+    journal, committer, records, runs    what must survive a kill
+    agenda, worker                       what is published, and when
+    admin, metrics, status               what an operator sees
+
+It knows nothing of exports and destinations: it is given a `Publisher`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from myop_cdn.model import PublishReport, Scope
+
+
+class Publisher(Protocol):
+    """Brings what `scope` names to where readers find it. Called on one thread, one at a time."""
+
+    def __call__(self, scope: Scope) -> PublishReport:
+        """Do it all, and report. Must bear to be killed halfway and asked again.
+
+        Raises MyopCdnError when nothing, or nothing certain, was done.
+        """
+
+
+class Log(Protocol):
+    """Where the listener's words go. Called from several threads; must be quick."""
+
+    def debug(self, message: str, **fields: object) -> None:
+        """A detail."""
+
+    def info(self, message: str, **fields: object) -> None:
+        """Something worth knowing."""
+
+    def warning(self, message: str, **fields: object) -> None:
+        """Something to look at."""

@@ -1,0 +1,66 @@
+"""What the listener answers: short JSON, and nothing about the program that runs here."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Any
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+JSON_TYPE = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer. headers: besides those that every answer has."""
+
+    status: int
+    body: bytes
+    content_type: str = JSON_TYPE
+    headers: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def of(cls, status: int, value: dict[str, Any], *headers: tuple[str, str]) -> Answer:
+        """An answer whose body is `value` as JSON."""
+        body = json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+        return cls(status, body, headers=headers)
+
+    @classmethod
+    def error(cls, status: int, reason: str, *headers: tuple[str, str]) -> Answer:
+        """A refusal, with its reason in words."""
+        return cls.of(status, {"status": "rejected", "error": reason}, *headers)
+
+    def encode(self, *, close: bool, head_only: bool = False, now: float) -> bytes:
+        """The bytes on the wire. now: seconds since the epoch, for `Date` (RFC 9110, 6.6.1)."""
+        lines = [
+            f"HTTP/1.1 {self.status} {_phrase(self.status)}",
+            f"Date: {_date(int(now))}",
+            f"Content-Type: {self.content_type}",
+            f"Content-Length: {len(self.body)}",
+            *(f"{name}: {value}" for name, value in self.headers),
+        ]
+        if close:
+            lines.append("Connection: close")
+        head = "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
+        return head if head_only else head + self.body
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""
+
+
+_dates: dict[int, str] = {}
+
+
+def _date(second: int) -> str:
+    # Thousands of answers share a second.
+    text = _dates.get(second)
+    if text is None:
+        _dates.clear()
+        text = _dates[second] = formatdate(second, usegmt=True)
+    return text

@@ -1,0 +1,205 @@
+"""The one thread that writes the journal: many jobs, one commit.
+
+A commit costs a round trip to the disk whatever it holds, so everything that has been handed
+in while the last commit was on its way shares the next one. Whoever handed a job in hears of
+it after the commit, and never before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from myop_cdn.errors import ListenerError
+from myop_cdn.listener import journal, runs
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from myop_cdn.listener import Log
+
+T = TypeVar("T")
+_MOST = 256  # jobs to a commit: keeps the wait of the first in a batch short
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    work: Callable[[sqlite3.Connection], Any]
+    done: Callable[[Any, ListenerError | None], None]
+    owes: bool  # whether a full sync must make up for it when it fails
+
+
+class Committer:
+    """Writes the journal at `path`. Jobs get the connection inside a transaction.
+
+    When the journal can't be written, jobs fail with ListenerError and the thread goes on;
+    if a delivery was among them, a full sync is made due with the next commit that succeeds.
+    A damaged file is set aside and a new one begun, also with a full sync due.
+    """
+
+    def __init__(self, path: Path, log: Log, wall: Callable[[], float] = time.time) -> None:
+        self._path = path
+        self._log = log
+        self._wall = wall
+        self._jobs: deque[_Job] = deque()
+        self._ready = threading.Condition()
+        self._closing = False
+        self._connection: sqlite3.Connection | None = None
+        self._file: os.stat_result | None = None
+        self._owed: str | None = None
+        self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
+        self.trouble: str | None = None  # why the last commit failed, None when it did not
+
+    def start(self) -> None:
+        """Open the journal and begin. Raises ListenerError when it can't be opened at all."""
+        try:
+            self._open()
+        except (sqlite3.Error, OSError) as error:
+            raise ListenerError(
+                f"can't open the journal {self._path}: {error}",
+                "is the folder writable, and on a local disk with space left?",
+            ) from None
+        self._thread.start()
+
+    def submit(
+        self,
+        work: Callable[[sqlite3.Connection], T],
+        done: Callable[[T, ListenerError | None], None],
+        *,
+        owes: bool = False,
+    ) -> None:
+        """Hand a job in. `done` is called on the committer's thread, after the commit, with
+        the job's result; or with an error, and a result that means nothing.
+        """
+        with self._ready:
+            self._jobs.append(_Job(work, done, owes))
+            self._ready.notify()
+
+    def call(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Hand a job in and wait for its commit. Raises ListenerError."""
+        finished = threading.Event()
+        outcome: list[Any] = []
+
+        def done(result: Any, error: ListenerError | None) -> None:
+            outcome.extend((result, error))
+            finished.set()
+
+        self.submit(work, done)
+        finished.wait()
+        result, error = outcome
+        if error is not None:
+            raise error
+        return result  # type: ignore[no-any-return]  # it went through a list
+
+    def close(self) -> None:
+        """Commit what was handed in, then end the thread and close the journal."""
+        with self._ready:
+            self._closing = True
+            self._ready.notify()
+        if self._thread.ident is not None:
+            self._thread.join()
+        self._shut()
+
+    # -- on the committer's thread
+
+    def _run(self) -> None:
+        while True:
+            with self._ready:
+                while not self._jobs and not self._closing:
+                    self._ready.wait()
+                batch = [self._jobs.popleft() for _ in range(min(len(self._jobs), _MOST))]
+            if not batch:
+                return
+            self._commit(batch)
+
+    def _commit(self, batch: list[_Job]) -> None:
+        try:
+            results = self._attempt(batch)
+        except (sqlite3.Error, OSError, ListenerError) as error:
+            self._failed(batch, error)
+            return
+        except Exception as error:  # a defect in a job: the others must not wait for ever
+            self._failed(batch, error)
+            return
+        if self.trouble is not None:
+            self._log.info("the journal can be written again")
+            self.trouble = None
+        for job, result in zip(batch, results, strict=True):
+            job.done(result, None)
+
+    def _attempt(self, batch: list[_Job]) -> list[Any]:
+        try:
+            return self._transaction(batch)
+        except sqlite3.DatabaseError as error:
+            if not journal.is_damage(error):
+                raise
+            self._shut()
+            return self._transaction(batch)
+
+    def _transaction(self, batch: list[_Job]) -> list[Any]:
+        connection = self._open()
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            if self._owed is not None:
+                runs.make_full_due(connection, self._owed, self._wall())
+            results = [job.work(connection) for job in batch]
+            connection.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+            raise
+        self._owed = None
+        return results
+
+    def _failed(self, batch: list[_Job], error: Exception) -> None:
+        words = f"{type(error).__name__}: {error}"
+        if self.trouble is None:
+            self._log.warning("the journal can't be written", error=words)
+        self.trouble = words
+        if any(job.owes for job in batch):
+            self._owed = self._owed or "a delivery could not be stored"
+        failure = ListenerError(f"the journal can't be written: {words}")
+        for job in batch:
+            job.done(None, failure)
+
+    def _open(self) -> sqlite3.Connection:
+        """The open journal; opened anew where it is closed, was replaced, or is damaged."""
+        if self._connection is not None:
+            if self._is_in_place():
+                return self._connection
+            # SQLite would go on writing to a file that no restart can find.
+            self._log.warning("the journal's file was removed or replaced; beginning a new one")
+            self._owed = "the journal was replaced"
+            self._shut()
+        try:
+            self._connection = journal.open_journal(self._path)
+        except sqlite3.DatabaseError as error:
+            if not journal.is_damage(error):
+                raise
+            aside = journal.set_aside(self._path, self._wall())
+            self._log.warning("the journal was damaged and has been set aside", file=str(aside))
+            self._owed = "the journal was damaged"
+            self._connection = journal.open_journal(self._path)
+        self._file = self._path.stat()
+        return self._connection
+
+    def _is_in_place(self) -> bool:
+        try:
+            found = self._path.stat()
+        except OSError:
+            return False
+        file = self._file
+        return file is not None and (found.st_ino, found.st_dev) == (file.st_ino, file.st_dev)
+
+    def _shut(self) -> None:
+        if self._connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.close()
+            self._connection = None

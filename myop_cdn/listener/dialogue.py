@@ -1,0 +1,285 @@
+"""HTTP on one connection: requests in, answers out, and a decent goodbye.
+
+Requests of one connection are taken strictly one after another, so answers keep their order
+(RFC 9112, 9.3.2). Nothing here waits: each call does what can be done now.
+"""
+
+from __future__ import annotations
+
+import selectors
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from myop_cdn.listener.answer import CONTINUE, Answer
+from myop_cdn.listener.connection import Connection, Phase
+from myop_cdn.listener.http import HeadLimits, HeadParser, Request, WireError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from myop_cdn.listener.body import BodyReader
+    from myop_cdn.listener.pool import Pool
+
+_READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
+_MUCH = 64 * 1024  # bytes: who holds less is not worth a look at the others
+_DISCARDED = 64 * 1024 * 1024  # bytes read for nothing before a client is hung up on
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLimits:
+    """What clients may use up. Times in seconds, sizes in bytes."""
+
+    connections: int = 1024
+    request: float = 10.0  # the sender waits 10 s: what takes longer is of no use to it
+    idle: float = 15.0
+    linger: float = 4.0
+    buffered: int = 64 * 1024 * 1024  # of all requests that are not complete
+    head: HeadLimits = field(default_factory=HeadLimits)
+
+
+class Exchange:
+    """A request that is being worked on, and the way to answer it from any thread, once."""
+
+    __slots__ = ("_connection", "_post", "_token", "peer")
+
+    def __init__(
+        self, post: Callable[[Connection, int, Answer], None], connection: Connection
+    ) -> None:
+        self._post = post
+        self._connection = connection
+        self._token = connection.token
+        self.peer = connection.peer
+
+    def answer(self, answer: Answer) -> None:
+        """Hand the answer to the loop. A client that has left meanwhile gets none."""
+        self._post(self._connection, self._token, answer)
+
+
+class Handler(Protocol):
+    """What a server is for. Called on the loop's thread: must not wait for anything."""
+
+    def head(self, request: Request, peer: str) -> Answer | BodyReader:
+        """The checks that need no body: a refusal, or how the body is to be read.
+
+        Raises WireError where the framing of the request is at fault.
+        """
+
+    def body(self, exchange: Exchange, request: Request, body: bytes) -> Answer | None:
+        """The answer, or None when `exchange` is going to be answered later."""
+
+    def refused(self, peer: str, status: int, reason: str) -> None:
+        """The server itself refused something; status 0: closed without an answer."""
+
+
+class Dialogue:
+    """What is said on the connections of a pool.
+
+    clock: monotonic seconds. wall: seconds since the epoch, for the answers' date.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        handler: Handler,
+        limits: ServerLimits,
+        post: Callable[[Connection, int, Answer], None],
+        clock: Callable[[], float],
+        wall: Callable[[], float],
+    ) -> None:
+        self._pool = pool
+        self._handler = handler
+        self._limits = limits
+        self._post = post
+        self._clock = clock
+        self._wall = wall
+        self._heads = HeadParser(limits.head)
+        self.last_deadline: float | None = None  # when draining: no answer waits longer
+
+    def ready(self, connection: Connection, events: int) -> None:
+        """The selector saw something on this connection."""
+        if connection.phase is Phase.HANDSHAKE:
+            self._shake_hands(connection)
+        elif connection.phase is Phase.WAITING:
+            # Pipelined bytes or a goodbye: neither is looked at before the answer.
+            self._pool.watch(connection, 0)
+        elif connection.phase is Phase.WRITING:
+            if events & _WRITE:
+                self._flush(connection)
+                self._advance(connection)
+        else:
+            self._receive(connection)
+
+    def answer(self, connection: Connection, token: int, answer: Answer) -> None:
+        """Send the answer to request `token`, then go on with what was pipelined after it."""
+        awaited = connection.phase is Phase.WAITING and connection.token == token
+        if awaited and connection in self._pool:
+            self._answer(connection, answer)
+            self._advance(connection)
+
+    def expire(self, connection: Connection) -> None:
+        """Its deadline is over."""
+        if connection.phase is Phase.READING:
+            self._last_words(connection, 408, "the request took too long")
+        elif connection.phase is Phase.WAITING:
+            self._last_words(connection, 503, "the delivery could not be stored in time")
+        else:
+            if connection.phase is Phase.HANDSHAKE:
+                self._handler.refused(connection.peer, 0, "the handshake took too long")
+            self._pool.drop(connection)
+
+    # -- reading
+
+    def _shake_hands(self, connection: Connection) -> None:
+        wanted = connection.handshake()
+        if wanted is None:
+            self._handler.refused(connection.peer, 0, "the handshake failed")
+            self._pool.drop(connection)
+        elif wanted:
+            self._pool.watch(connection, wanted)
+        else:
+            connection.phase = Phase.IDLE
+            self._pool.watch(connection, _READ)
+            self._receive(connection)
+
+    def _receive(self, connection: Connection) -> None:
+        while connection in self._pool:
+            data = connection.receive()
+            if data is None:
+                return
+            if not data:
+                self._pool.drop(connection)
+                return
+            if connection.phase is Phase.LINGERING:
+                connection.discarded += len(data)
+                if connection.discarded > _DISCARDED:
+                    self._pool.drop(connection)
+            else:
+                connection.buffer += data
+                self._advance(connection)
+            if not connection.has_more() or connection.phase is Phase.WAITING:
+                return
+
+    def _advance(self, connection: Connection) -> None:
+        """Work on what has been read, request by request, as far as it goes."""
+        try:
+            while connection.phase in (Phase.IDLE, Phase.READING):
+                if not (connection.buffer or connection.request):
+                    return
+                if connection.phase is Phase.IDLE:
+                    connection.phase = Phase.READING
+                    self._start_clock(connection, self._limits.request)
+                if not self._step(connection):
+                    self._check_budget(connection)
+                    return
+        except WireError as error:
+            self._handler.refused(connection.peer, error.status, error.reason)
+            connection.unread = True
+            self._answer(connection, Answer.error(error.status, error.reason))
+
+    def _step(self, connection: Connection) -> bool:
+        """Take the next part of a request; False when it has not arrived yet."""
+        request = connection.request
+        if request is None:
+            request = connection.request = self._heads.take(connection.buffer)
+            if request is None:
+                return False
+            decision = self._handler.head(request, connection.peer)
+            if isinstance(decision, Answer):
+                connection.unread = _announces_body(request)
+                self._answer(connection, decision)
+                return True
+            connection.reader = decision
+            self._meet_expectation(connection, request)
+        assert connection.reader is not None
+        body = connection.reader.take(connection.buffer)
+        if body is None:
+            return False
+        connection.phase = Phase.WAITING
+        connection.token += 1
+        exchange = Exchange(self._post, connection)
+        answer = self._handler.body(exchange, request, body)
+        if answer is not None:
+            self._answer(connection, answer)
+        return True
+
+    def _meet_expectation(self, connection: Connection, request: Request) -> None:
+        # RFC 9110, 10.1.1: only for HTTP/1.1, and not once the body is on its way.
+        expected = request.values("expect")
+        if not expected or not request.minor:
+            return
+        if len(expected) > 1 or expected[0].lower() != b"100-continue":
+            raise WireError(417, "no such expectation can be met")
+        if not connection.buffer:
+            connection.out = CONTINUE
+            connection.flush()  # a client that can't take 25 bytes won't get an answer either
+            connection.out = b""
+
+    def _check_budget(self, connection: Connection) -> None:
+        if connection.held > _MUCH:
+            for large in self._pool.too_large():
+                self._last_words(large, 503, "too many large requests at once")
+
+    # -- answering
+
+    def _answer(self, connection: Connection, answer: Answer) -> None:
+        request = connection.request
+        connection.closing = (
+            connection.unread
+            or self.last_deadline is not None
+            or request is None
+            or request.wants_close
+        )
+        connection.out = answer.encode(
+            close=connection.closing,
+            head_only=request is not None and request.method == "HEAD",
+            now=self._wall(),
+        )
+        connection.request = connection.reader = None
+        connection.phase = Phase.WRITING
+        self._start_clock(connection, self._limits.request)
+        self._flush(connection)
+
+    def _flush(self, connection: Connection) -> None:
+        done = connection.flush()
+        if done is None:
+            self._pool.drop(connection)
+        elif not done:
+            self._pool.watch(connection, _WRITE)
+        elif not connection.closing:
+            connection.phase = Phase.IDLE
+            self._start_clock(connection, self._limits.idle)
+            self._pool.watch(connection, _READ)
+        elif connection.unread or connection.buffer:
+            self._linger(connection)
+        else:
+            self._pool.drop(connection)
+
+    def _linger(self, connection: Connection) -> None:
+        # Closing a socket with unread bytes resets it, and the answer would be lost with it
+        # (RFC 9112, 9.6): end our side, then read on for a while.
+        connection.buffer.clear()
+        if not connection.finish_sending():
+            self._pool.drop(connection)
+            return
+        connection.phase = Phase.LINGERING
+        self._start_clock(connection, self._limits.linger)
+        self._pool.watch(connection, _READ)
+
+    def _last_words(self, connection: Connection, status: int, reason: str) -> None:
+        """Answer if the client takes it at once, then close."""
+        self._handler.refused(connection.peer, status, reason)
+        answer = Answer.error(status, reason)
+        connection.out = answer.encode(close=True, now=self._wall())
+        connection.flush()
+        self._pool.drop(connection)
+
+    def _start_clock(self, connection: Connection, seconds: float) -> None:
+        connection.since = self._clock()
+        connection.deadline = connection.since + seconds
+        if self.last_deadline is not None:
+            connection.deadline = min(connection.deadline, self.last_deadline)
+
+
+def _announces_body(request: Request) -> bool:
+    lengths = request.values("content-length")
+    return bool(request.values("transfer-encoding")) or lengths not in ([], [b"0"])

@@ -1,0 +1,68 @@
+"""One process for each state folder."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from myop_cdn.errors import ListenerError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+_PATIENCE = 3.0  # seconds: a predecessor that was killed may be on its way out still
+_STEP = 0.05
+
+
+@contextmanager
+def locked(folder: Path, sleep: Callable[[float], None] = time.sleep) -> Iterator[int]:
+    """Hold the folder for this process, making it if it is missing.
+
+    Yields the lock's descriptor: a child that is given it holds the folder too, until it has
+    ended. The kernel lets go of the lock when the last holder dies, however it dies. Raises
+    ListenerError when another process holds it, or the folder can't be written.
+    """
+    import fcntl
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ListenerError(
+            f"can't use the state folder {folder}: {error.strerror}",
+            "give --state-dir a folder that this user may write",
+        ) from None
+    try:
+        for attempt in range(int(_PATIENCE / _STEP) + 1):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if attempt == int(_PATIENCE / _STEP):
+                    raise _held(folder) from None
+                sleep(_STEP)
+            except OSError as error:
+                raise ListenerError(
+                    f"can't lock the state folder {folder}: {error.strerror}",
+                    "it must be on a local file system",
+                ) from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _held(folder: Path) -> ListenerError:
+    try:
+        holder = (folder / "lock").read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        holder = ""
+    who = f"process {holder}" if holder.isdigit() else "another process"
+    return ListenerError(
+        f"{who} is listening with the state folder {folder}",
+        "stop it first, or give this one another --state-dir",
+    )

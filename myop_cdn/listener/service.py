@@ -1,0 +1,158 @@
+"""The listener as a whole: its parts put together, started, drained and ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from myop_cdn.errors import ExitCode, MyopCdnError
+from myop_cdn.listener import runs, sockets
+from myop_cdn.listener.committer import Committer
+from myop_cdn.listener.dialogue import ServerLimits
+from myop_cdn.listener.intake import Intake, Rules
+from myop_cdn.listener.journal import FILE
+from myop_cdn.listener.server import Server
+from myop_cdn.listener.tally import Tally
+from myop_cdn.listener.worker import Worker
+
+if TYPE_CHECKING:
+    import socket
+    import sqlite3
+    import ssl
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from myop_cdn.listener import Log, Publisher
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How to listen. full_every: zero for no full sync by the schedule."""
+
+    state_dir: Path
+    rules: Rules = field(default_factory=Rules)
+    limits: ServerLimits = field(default_factory=ServerLimits)
+    grace: timedelta = timedelta(seconds=8)
+    full_every: timedelta = timedelta(hours=24)
+    sync_at_start: bool = True
+
+
+class Listener:
+    """Takes deliveries on `listeners` and has them published by `publisher`.
+
+    read_secrets: gives the signing secrets; called at the start, where it may raise
+    MyopCdnError, and on `reload`, where it may too and the old ones are kept then.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        listeners: list[socket.socket],
+        read_secrets: Callable[[], tuple[bytes, ...]],
+        publisher: Publisher,
+        log: Log,
+        tls: ssl.SSLContext | None = None,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._settings = settings
+        self._read_secrets = read_secrets
+        self._log = log
+        self._wall = wall
+        self._signals = 0
+        self._drained_at = 0.0
+        self.tally = Tally()
+        self.journal = settings.state_dir / FILE
+        self.committer = Committer(self.journal, log, wall)
+        self.worker = Worker(
+            self.journal,
+            self.committer,
+            publisher,
+            log,
+            self.tally,
+            settings.full_every.total_seconds(),
+            wall=wall,
+        )
+        self.intake = Intake(
+            settings.rules, read_secrets(), self.committer, self.worker.wake, log, self.tally, wall
+        )
+        self.server = Server(listeners, self.intake, settings.limits, tls, wall=wall)
+
+    def run(self) -> None:
+        """Listen until `terminate` is called. Raises ListenerError when it can't begin."""
+        self.committer.start()
+        try:
+            self.committer.call(self._begin)
+            self.worker.start()
+            sockets.notify(os.environ, "READY=1")
+            self.server.run()
+            self._end()
+        finally:
+            self.committer.close()
+
+    def terminate(self) -> None:
+        """Drain: answer what has arrived, finish or leave the run, and let `run` return.
+
+        May be called by a signal handler, and from any thread.
+        """
+        self._drained_at = time.monotonic()
+        self.server.drain(self._settings.grace.total_seconds())
+        self.worker.stop()
+
+    def reload(self) -> None:
+        """Read the secrets again; connections and deliveries under way go on."""
+        try:
+            self.intake.secrets = self._read_secrets()
+        except MyopCdnError as error:
+            self._log.warning("the secrets were not read again", error=error.message)
+        else:
+            self._log.info("read the secrets again", secrets=len(self.intake.secrets))
+
+    def handle_signals(self) -> None:
+        """SIGTERM and SIGINT drain, a second one ends at once; SIGHUP reads the secrets again."""
+        signal.set_wakeup_fd(self.server.wake_fd, warn_on_full_buffer=False)
+        signal.signal(signal.SIGTERM, self._on_signal)
+        signal.signal(signal.SIGINT, self._on_signal)
+        if hasattr(signal, "SIGHUP"):
+            # On a thread: a secret's file may lie on a slow disk, and the loop must not wait.
+            signal.signal(signal.SIGHUP, lambda *_: threading.Thread(target=self.reload).start())
+
+    def _on_signal(self, number: int, frame: Any) -> None:  # noqa: ARG002 - Python's signature
+        self._signals += 1
+        if self._signals > 1:
+            # What was answered is on the disk, and a run that is cut off is done again.
+            os._exit(ExitCode.INTERRUPTED)
+        self.terminate()
+
+    def _begin(self, connection: sqlite3.Connection) -> None:
+        now = self._wall()
+        found = runs.recover(connection, now)
+        if found.waiting:
+            self._log.info("deliveries are waiting from before", deliveries=found.waiting)
+        if not found.clean:
+            self._log.warning("the last process did not end in order: a full sync is due")
+            runs.make_full_due(connection, "unclean exit", now)
+        elif self._settings.sync_at_start:
+            runs.make_full_due(connection, "start", now)
+        every = self._settings.full_every.total_seconds()
+        upcoming = runs.fact(connection, "next_full")
+        # A clock that was set back, or a shorter schedule, must not put it off for long.
+        if every <= 0:
+            runs.set_fact(connection, "next_full", None)
+        elif upcoming is None or upcoming - now > every * 1.1:
+            runs.set_fact(connection, "next_full", now + every)
+
+    def _end(self) -> None:
+        """Wait for the run while there is grace, and record that this was an orderly end."""
+        sockets.notify(os.environ, "STOPPING=1")
+        left = self._drained_at + self._settings.grace.total_seconds() - time.monotonic()
+        if not self.worker.join(left):
+            self._log.info("the run did not end in time: it is left for the next start")
+        try:
+            self.committer.call(lambda connection: runs.end_clean(connection, self._wall()))
+        except MyopCdnError as error:
+            self._log.warning("the end could not be recorded", error=error.message)

@@ -1,0 +1,161 @@
+"""The sockets that a listener listens on: addresses, a Unix socket, or systemd's."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from myop_cdn.errors import ListenerError
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+    from pathlib import Path
+
+_BACKLOG = 4096  # the kernel cuts it down to its own limit
+_FIRST_FD = 3  # sd_listen_fds(3): the first descriptor that systemd hands over
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A host (a name, or an IPv4 or IPv6 address; empty for all) and a port (0 for any)."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """From `HOST:PORT`, `[v6]:PORT`, or `:PORT` for all. Raises ValueError in words."""
+        host, colon, port = text.rpartition(":")
+        if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
+            raise ValueError(f"{text!r} is not HOST:PORT")
+        if host.startswith("[") and host.endswith("]"):
+            host = host[1:-1]
+        elif ":" in host:
+            raise ValueError(f"{text!r}: an IPv6 address goes in brackets: [::1]:3000")
+        return cls(host, int(port))
+
+
+def listen(address: Address) -> list[socket.socket]:
+    """Listening sockets for every address that the host has. Raises ListenerError."""
+    host = address.host.removeprefix("[").removesuffix("]")
+    try:
+        found = socket.getaddrinfo(
+            host or None, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except OSError as error:
+        raise ListenerError(f"can't listen on {host}: {error.strerror or error}") from None
+    sockets: list[socket.socket] = []
+    port = address.port
+    try:
+        for family, _, _, _, where in dict.fromkeys(found):
+            one = _bind(family, (where[0], port, *where[2:]))
+            port = one.getsockname()[1]  # a port chosen by the kernel is the same for all
+            sockets.append(one)
+    except OSError as error:
+        for one in sockets:
+            one.close()
+        raise ListenerError(
+            f"can't listen on {host or '*'} port {port}: {error.strerror or error}",
+            "is another server running there? --port chooses another port",
+        ) from None
+    return sockets
+
+
+def _bind(family: int, where: tuple[object, ...]) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if os.name == "posix":
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            # Each family has its own socket, so :: never takes IPv4's port away.
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(where)
+        sock.listen(_BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def listen_unix(path: Path) -> socket.socket:
+    """A listening Unix socket that owner and group may use. Raises ListenerError.
+
+    A socket that a killed process left behind is replaced; one that is answered is not.
+    """
+    if not hasattr(socket, "AF_UNIX"):
+        raise ListenerError("there are no Unix sockets on this system")
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if path.exists() and stat.S_ISSOCK(path.stat().st_mode):
+            _remove_dead(path)
+        sock.bind(str(path))
+        path.chmod(0o660)
+        sock.listen(_BACKLOG)
+    except OSError as error:
+        sock.close()
+        reason = error.strerror or str(error)
+        raise ListenerError(f"can't listen on the Unix socket {path}: {reason}") from None
+    return sock
+
+
+def _remove_dead(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+
+
+def remove_unix(path: Path) -> None:
+    """Take a Unix socket away at the end; never raises."""
+    try:
+        path.unlink()
+    except OSError:
+        return
+
+
+def inherited(environ: MutableMapping[str, str], pid: int) -> list[socket.socket]:
+    """The sockets that systemd opened for this process (sd_listen_fds(3)); may be none.
+
+    The variables are taken out of `environ`, so that no child takes them for its own.
+    """
+    meant_for = environ.pop("LISTEN_PID", "")
+    count = environ.pop("LISTEN_FDS", "")
+    environ.pop("LISTEN_FDNAMES", None)
+    if meant_for != str(pid) or not count.isdigit():
+        return []
+    sockets = []
+    for descriptor in range(_FIRST_FD, _FIRST_FD + int(count)):
+        os.set_inheritable(descriptor, False)
+        try:
+            sockets.append(socket.socket(fileno=descriptor))
+        except OSError as error:
+            reason = error.strerror or error
+            raise ListenerError(f"descriptor {descriptor} is no socket: {reason}") from None
+    return sockets
+
+
+def notify(environ: MutableMapping[str, str], message: str) -> None:
+    """Tell systemd how it goes (sd_notify(3)); silent where nobody listens."""
+    where = environ.get("NOTIFY_SOCKET", "")
+    if not where or not hasattr(socket, "AF_UNIX"):
+        return
+    target = "\0" + where[1:] if where.startswith("@") else where
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            sock.connect(target)
+            sock.send(message.encode())
+    except OSError:
+        return
+
+
+def described(sock: socket.socket, scheme: str, path: str) -> str:
+    """Where `sock` listens, as a URL."""
+    if sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return f"unix:{sock.getsockname()}{path}"
+    host, port = sock.getsockname()[:2]
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{path}"
