@@ -22,8 +22,9 @@ def _leave(code: int) -> NoReturn:
     and waits for threads that a run which ended early has given up.
     """
     try:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:  # None where the caller closed it
+                stream.flush()
     except OSError:
         code = code or 1  # what was said did not arrive
     os._exit(code)

@@ -110,6 +110,8 @@ def _check_age(body: bytes | bytearray, max_age: timedelta) -> None:
 
 
 def _pass_on(body: bytes | bytearray) -> None:
+    if sys.stdout is None:
+        raise MyopCdnError("can't write to stdout: it is closed")
     try:
         sys.stdout.buffer.write(body)
         sys.stdout.buffer.flush()
