@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -11,7 +12,7 @@ import click
 
 from myop_cdn import __version__
 from myop_cdn.cli.console import Console
-from myop_cdn.errors import ExitCode, InputError, MyopCdnError
+from myop_cdn.errors import InputError, Interrupted, MyopCdnError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,10 +51,20 @@ class Root(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, help_) for name, (_, help_) in COMMANDS.items()])
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command. Click's own word at an interruption is a blank line on stderr, which
+        is no JSON and no news.
+        """
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise Interrupted from None
+
     def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> NoReturn:
         """Run, and leave with an exit code. No traceback reaches a user unless asked for."""
         words = list(sys.argv[1:] if args is None else args)
         extra["standalone_mode"] = False
+        Settings.console = None
         try:
             code = super().main(words, *rest, **extra)
         except click.ClickException as error:
@@ -61,16 +72,11 @@ class Root(click.Group):
         except MyopCdnError as error:
             code = _end(error, words)
         except (click.Abort, KeyboardInterrupt):
-            click.echo("interrupted", err=True)
-            code = ExitCode.INTERRUPTED
-        except BrokenPipeError:
-            # Whoever read stdout went away (`| head`): nobody is left to tell.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            code = ExitCode.FAILED
+            code = _end(Interrupted(), words)
         except RecursionError:
             code = _end(InputError("the input is nested too deeply"), words)
         except Exception as error:
-            if "-vv" in words or os.environ.get("MYOP_CDN_TRACEBACK"):
+            if _console_of(words).verbosity > 1 or os.environ.get("MYOP_CDN_TRACEBACK"):
                 raise
             hint = "this is a defect of myop-cdn: run again with -vv and report what it prints"
             what = f"unexpected {type(error).__name__} at {_where(error)}"
@@ -88,20 +94,39 @@ def _where(error: BaseException) -> str:
     return f"{os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}"  # noqa: PTH119
 
 
-def _end(error: MyopCdnError, words: Sequence[str]) -> int:
+def _end(error: MyopCdnError, words: Sequence[str], *, wants_json: bool = False) -> int:
     console = _console_of(words)
     console.error(error)
-    if console.wants_json or "--json" in words:
-        console.report_end({"command": _command(words)}, error)
+    if wants_json or console.wants_json or "--json" in words:
+        with suppress(MyopCdnError):  # stdout takes nothing: stderr has been told
+            console.report_end({"command": _command(words)}, error)
     return error.exit_code
 
 
 def _end_usage(error: click.ClickException, words: Sequence[str]) -> int:
     message = error.format_message()
-    hint = ""
-    if isinstance(error, click.UsageError) and error.ctx is not None:
-        hint = f"see '{error.ctx.command_path} --help'"
-    return _end(InputError(" ".join(message.split()), hint), words)
+    ctx = error.ctx if isinstance(error, click.UsageError) else None
+    if ctx is None:
+        return _end(InputError(" ".join(message.split())), words)
+    if not words:
+        click.echo(ctx.get_help() + "\n", err=True)
+    wrong = InputError(" ".join(message.split()), f"see '{ctx.command_path} --help'")
+    return _end(wrong, words, wants_json=_json_by_default(ctx))
+
+
+def _json_by_default(ctx: click.Context) -> bool:
+    """Whether the environment or the config file asks for `--json`: a command line that can't be
+    parsed ends before Click has looked there.
+    """
+    option = next((one for one in ctx.command.params if one.name == "json"), None)
+    if option is None:
+        return False
+    value = option.value_from_envvar(ctx)
+    try:
+        given = ctx.lookup_default("json") if value is None else value
+        return bool(click.BOOL.convert(given or False, option, ctx))
+    except click.BadParameter:
+        return False
 
 
 def _console_of(words: Sequence[str]) -> Console:
@@ -132,6 +157,7 @@ def _read_config(ctx: click.Context, param: click.Parameter, value: str | None) 
 
 @click.group(
     cls=Root,
+    no_args_is_help=False,  # a missing command is bad usage: exit code 2 with every Click
     context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "MYOP_CDN"},
 )
 @click.version_option(__version__, "--version", prog_name="myop-cdn")
