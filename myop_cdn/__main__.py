@@ -15,6 +15,7 @@ def main() -> NoReturn:
         cli(prog_name="myop-cdn")
     except SystemExit as end:
         _leave(end.code if isinstance(end.code, int) else 1)
+    _leave(0)
 
 
 def _leave(code: int) -> NoReturn:

@@ -22,7 +22,8 @@
     │   │   └── StorageUnreachable   1   no connection to the service at all
     │   └── PreconditionFailed       1   somebody else changed the object meanwhile
     ├── InvalidationError            1   a CDN did not take an invalidation
-    └── ListenerError                1   the listener can't start or keep its journal
+    ├── ListenerError                1   the listener can't start or keep its journal
+    └── Interrupted                130   Ctrl-C
 
 A message says what happened, where, and with which value (never a secret); a hint says what
 to do about it. Both are one line of plain text.
@@ -163,3 +164,12 @@ class InvalidationError(MyopCdnError):
 
 class ListenerError(MyopCdnError):
     """The listener can't start, or can't keep its journal."""
+
+
+class Interrupted(MyopCdnError):
+    """Somebody pressed Ctrl-C."""
+
+    exit_code = ExitCode.INTERRUPTED
+
+    def __init__(self) -> None:
+        super().__init__("interrupted", "it is safe to run again")

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from myop_cdn.errors import MyopCdnError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from myop_cdn.errors import MyopCdnError
     from myop_cdn.progress import Progress
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -43,15 +44,27 @@ class Console:
         self._lock = threading.Lock()
 
     def data(self, text: str) -> None:
-        """One line of data, on stdout."""
-        click.echo(text)
+        """One line of data, on stdout. Raises MyopCdnError when it takes none."""
+        if sys.stdout is None:
+            raise MyopCdnError("can't write to stdout: it is closed")
+        try:
+            click.echo(text)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise MyopCdnError(f"can't write to stdout: {error.strerror}") from None
 
     def report(self, value: dict[str, Any]) -> None:
         """The one JSON object of a `--json` run, on stdout."""
         import json
 
         self.reported = True
-        click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+        text = json.dumps(value, indent=2, ensure_ascii=False)
+        try:
+            text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+        except UnicodeEncodeError:
+            text = json.dumps(value, indent=2)
+        self.data(text)
 
     def report_end(self, known: dict[str, Any], error: MyopCdnError) -> None:
         """The JSON object of a run that failed: what is known of it, and the error."""
@@ -91,7 +104,7 @@ class Console:
             text = f"{level}: {message}" if level in ("warning", "error") else message
             if fields:
                 text += "  " + " ".join(f"{name}={value}" for name, value in fields.items())
-            plain = "NO_COLOR" in os.environ
+            plain = bool(os.environ.get("NO_COLOR"))  # no-color.org: "not an empty string"
             click.echo(text if plain else click.style(text, fg=_COLOURS[level]), err=True)
 
     @contextmanager

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from myop_cdn.cli.console import Console
-from myop_cdn.cli.types import JOBS, MAX_DELETE
+from myop_cdn.cli.types import JOBS, MAX_DELETE, SignatureOption
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -99,6 +99,7 @@ SOURCE_OPTIONS: tuple[Option, ...] = (
     click.option("--full", is_flag=True, help="Export everything, whatever the payload says."),
     click.option(
         "--signature",
+        cls=SignatureOption,
         metavar="SIG",
         help="The X-Myop-Signature header's value; the payload is checked before all else.",
     ),

@@ -97,7 +97,7 @@ def _run(
 def _say(console: Console, report: PublishReport, *, dry_run: bool, json: bool) -> None:
     from myop_cdn.cli.words import say_sync
 
-    say_sync(console, report.sync, dry_run=dry_run and not json)
+    say_sync(console, report.sync, dry_run=dry_run, json=json)
     if report.deploy is not None:
         show(console, report.deploy)
         if dry_run and not json:

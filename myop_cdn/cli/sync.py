@@ -47,7 +47,7 @@ def sync(ctx: click.Context, /, dry_run: bool, json: bool, **values: Any) -> int
         if json:
             console.report_end(known, error)
         raise
-    say_sync(console, report, dry_run=dry_run)
+    say_sync(console, report, dry_run=dry_run, json=json)
     if json:
         console.report(report.to_json())
     return int(report.exit_code)

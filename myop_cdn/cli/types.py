@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -58,6 +59,19 @@ class MaxDelete(click.ParamType):  # type: ignore[type-arg]  # generic since cli
         if match is None or float(match[1]) > 100:
             self.fail(f"{text!r} is neither a number nor a percentage up to 100%", param, ctx)
         return DeleteLimit(percent=float(match[1]))
+
+
+class SignatureOption(click.Option):
+    """An option whose environment variable counts when it is empty, too: a job that hands on a
+    header which was missing has asked for a check, and must not get none.
+    """
+
+    def resolve_envvar_value(self, ctx: click.Context) -> str | None:
+        """The variable's value, or None where it is not set."""
+        value = super().resolve_envvar_value(ctx)
+        if value is None and ctx.auto_envvar_prefix and self.name:
+            return os.environ.get(f"{ctx.auto_envvar_prefix}_{self.name.upper()}")
+        return value
 
 
 DURATION = Duration()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from myop_cdn.cli.inputs import read_input, webhook_secrets
-from myop_cdn.cli.types import DURATION
+from myop_cdn.cli.types import DURATION, SignatureOption
 from myop_cdn.errors import InputError, MyopCdnError, SignatureInvalid, SignatureUncheckable
 
 if TYPE_CHECKING:
@@ -25,7 +25,12 @@ GITLAB_HINT = (
 
 @click.command()
 @click.argument("file", default="-", metavar="[FILE|-]")
-@click.option("--signature", metavar="SIG", help="The X-Myop-Signature header's value.")
+@click.option(
+    "--signature",
+    cls=SignatureOption,
+    metavar="SIG",
+    help="The X-Myop-Signature header's value.",
+)
 @click.option(
     "--secret-file",
     "secret_file",

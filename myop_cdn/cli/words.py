@@ -11,13 +11,16 @@ if TYPE_CHECKING:
     from myop_cdn.model import SyncReport
 
 
-def say_sync(console: Console, report: SyncReport, *, dry_run: bool) -> None:
-    """A sync's report: the changes of a dry run on stdout, the rest on stderr."""
+def say_sync(console: Console, report: SyncReport, *, dry_run: bool, json: bool) -> None:
+    """A sync's report: the changes of a dry run on stdout, the rest on stderr.
+
+    json: stdout is kept for the one JSON object.
+    """
     for warning in report.warnings:
         console.warning(warning)
     for failed in report.failed:
         console.warning(f"failed: {failed.error}")
-    if dry_run:
+    if dry_run and not json:
         for sign, paths in (("+", report.added), ("~", report.updated), ("-", report.removed)):
             for path in paths:
                 console.data(f"{sign} {path}")
