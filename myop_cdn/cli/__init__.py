@@ -44,6 +44,8 @@ class Root(click.Group):
         module, _, name = COMMANDS[cmd_name][0].partition(":")
         command = getattr(import_module(module), name)
         assert isinstance(command, click.Command)  # narrows the type
+        if not any(one.name == "verbose" for one in command.params):
+            command.params += _global_options()
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
@@ -145,6 +147,27 @@ class Settings:
     """The console of the command that is running."""
 
     console: Console | None = None
+
+
+def _global_options() -> list[click.Parameter]:
+    """`-v`, `-q` and `--log-format` once more, for those who give them after the command."""
+
+    def louder(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+        console = ctx.obj
+        if not value or not isinstance(console, Console):
+            return
+        if param.name == "log_format":
+            console.log_format = value
+        else:
+            console.verbosity = -1 if param.name == "quiet" else value
+
+    shared: dict[str, Any] = {"expose_value": False, "hidden": True, "callback": louder}
+    formats = click.Choice(["text", "json"])
+    return [
+        click.Option(["-v", "--verbose"], count=True, is_eager=True, **shared),
+        click.Option(["-q", "--quiet"], is_flag=True, is_eager=True, **shared),
+        click.Option(["--log-format"], type=formats, is_eager=True, **shared),
+    ]
 
 
 def _read_config(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:  # noqa: ARG001

@@ -76,7 +76,7 @@ class ApiExport:
         try:
             index = Manifest.parse(answer.body)
         except InputError as error:
-            if answer.body[:1] in (b"", b"{") and not _ends(answer.body):
+            if answer.body.lstrip()[:1] in (b"", b"{") and not _ends(answer.body):
                 raise CutShort("the index: the answer is empty or cut short") from None
             raise _no_index(error.message) from None
         if not index.complete:
@@ -95,8 +95,8 @@ class ApiExport:
 def _ends(body: bytes) -> bool:
     try:
         jsontext.loads(body)
-    except ValueError:
-        return False
+    except ValueError as error:
+        return isinstance(error, jsontext.TooDeep)
     return True
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from myop_cdn.errors import IndexFormError, InputError
+from myop_cdn.errors import ExportError, IndexFormError, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -49,20 +49,19 @@ class AutoExport:
         return self._export.asks_again
 
     def index(self) -> Manifest:
-        """The first exporter's index, or the second's. Raises IndexFormError where the first
-        one's has another form and there is no second one.
+        """The first exporter's index, or the second's. Raises IndexFormError, with what befell
+        both, where the first one's has another form and the second one fails.
         """
         try:
             return self._export.index()
         except IndexFormError as error:
             try:
                 self._export = self._second()
-            except InputError as missing:
+                return self._export.index()
+            except (ExportError, InputError) as second:
                 raise IndexFormError(
-                    f"{error.message}; and {missing.message}",
-                    "install Node.js, so that Myop's own tool can export",
+                    f"{error.message}; and {second.message}", second.hint
                 ) from None
-            return self._export.index()
 
     def document(self, ref: DocumentRef) -> Document:
         """As the exporter that answers."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 import threading
 from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -44,12 +46,13 @@ _TROUBLES: dict[type[HTTPError], str] = {
     NameResolutionError: "has a name that can't be resolved",
     ProxyError: "can't be reached through the environment's proxy",
     SSLError: "has a certificate that can't be verified",
+    NewConnectionError: "can't be reached",  # before its base class
     ConnectTimeoutError: "took no connection in time",
-    NewConnectionError: "can't be reached",
     ReadTimeoutError: "did not answer in time",
     ProtocolError: "broke the connection off",
     DecodeError: "sent a body that can't be decoded",
 }
+_PORTS = {"http": 80, "https": 443}
 TIMEOUT = urllib3.Timeout(connect=10.0, read=30.0)
 
 
@@ -108,10 +111,10 @@ class Client:
         else `read` raises.
         """
         # While the API is down, the many documents of a run don't each wait for every attempt.
-        attempts = 2 if self._down else ATTEMPTS
+        was_down = self._down
         trouble: ExportError | None = None
-        for attempt in range(attempts):
-            pause = 0.1 * 2**attempt
+        for attempt in range(ATTEMPTS):
+            pause = random.uniform(0.05, 0.1) * 2**attempt  # noqa: S311 - no secret hangs on it
             try:
                 answer, after = self._ask(path, fields, what)
                 if answer.status != 429 and answer.status < 500:
@@ -119,13 +122,14 @@ class Client:
                     self._down = False
                     return value
                 trouble = self._unreachable(what, f"answered {answer.status}", attempt + 1)
-                pause = pause if after is None else after
+                pause = max(pause, after)
             except HTTPError as error:
                 trouble = self._unreachable(what, _words(error), attempt + 1)
             except CutShort as error:
                 trouble = error
-            pause = min(pause, MAX_WAIT_SECONDS)
-            if attempt + 1 < attempts and not self._wait(random.uniform(0.5, 1) * pause):  # noqa: S311
+            if attempt + 1 == ATTEMPTS or (was_down and self._down and attempt):
+                break
+            if not self._wait(min(pause, MAX_WAIT_SECONDS)):
                 break
         self._down = True
         assert trouble is not None  # a loop that ends without returning has met trouble
@@ -140,10 +144,12 @@ class Client:
 
     def said(self, body: bytes) -> str:
         """The beginning of an answer's text, fit for a message and without the key."""
-        text = body[:300].decode("utf-8", "replace").replace(self._key, "***")
+        # Before anything is cut off: half a key is no longer found.
+        text = body.replace(self._key.encode(), b"***")[:300].decode("utf-8", "replace")
         return names.shown(" ".join(text.split()), 120)
 
-    def _ask(self, path: str, fields: Mapping[str, str], what: str) -> tuple[Answer, float | None]:
+    def _ask(self, path: str, fields: Mapping[str, str], what: str) -> tuple[Answer, float]:
+        """The answer, redirects followed, and how long it asks to be left alone."""
         url = self._base.geturl() + path
         asked: Mapping[str, str] | None = fields
         for _ in range(MAX_REDIRECTS + 1):
@@ -169,10 +175,10 @@ class Client:
         target = urljoin(url, location or "")
         try:
             parts = urlsplit(target)
-            same = (parts.scheme, parts.hostname, parts.port) == (
+            same = (parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme)) == (
                 self._base.scheme,
                 self._base.hostname,
-                self._base.port,
+                self._base.port or _PORTS[self._base.scheme],
             )
         except ValueError:
             same = False
@@ -259,11 +265,16 @@ def _read(response: urllib3.BaseHTTPResponse, what: str) -> bytes:
     return body
 
 
-def _retry_after(response: urllib3.BaseHTTPResponse) -> float | None:
-    value = response.headers.get("Retry-After", "")
-    if value.isascii() and value.isdigit() and len(value) < 8:
-        return float(value)
-    return None
+def _retry_after(response: urllib3.BaseHTTPResponse) -> float:
+    """The seconds of a Retry-After header, which may also hold a date; 0 without one."""
+    value = response.headers.get("Retry-After", "").strip()
+    if value.isascii() and value.isdigit():
+        return float(value[:8])
+    try:
+        moment = parsedate_to_datetime(value)
+        return max(0.0, (moment - datetime.now(moment.tzinfo)).total_seconds())
+    except (ValueError, TypeError, OverflowError):
+        return 0.0
 
 
 def _words(error: HTTPError) -> str:

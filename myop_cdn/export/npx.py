@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 DEFAULT_COMMAND = ("npx", "--yes", "myop", "export")
 TIMEOUT_SECONDS = 900.0
 MAX_ARGUMENT_BYTES = 100_000  # Linux takes 128 KiB in one argument
+_SMALL_TALK = re.compile(r"^npm notice|complete log of this run")
+MAX_LOG_BYTES = 1024 * 1024
 MAX_FILE_BYTES = 64 * 1024 * 1024
 
 
@@ -97,10 +100,15 @@ class NpxExporter:
             raise ExportError(f"{_shown(self._command)} ended with {code}: {self._tail(log)}")
 
     def _tail(self, log: Path) -> str:
-        """The last line that the tool wrote, without the key."""
-        data = log.read_bytes()[-4096:].decode("utf-8", "replace").replace(self._key, "***")
-        lines = [line.strip() for line in data.splitlines() if line.strip()]
-        return names.shown(lines[-1], 200) if lines else "it said nothing"
+        """The last lines that the tool wrote, without the key and without npm's small talk."""
+        with log.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - MAX_LOG_BYTES))
+            said = file.read().replace(self._key.encode(), b"***")
+        # Shorter than what was read, as its beginning could hold the end of a key.
+        text = said[-4096:].decode("utf-8", "replace")
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        telling = [line for line in lines if not _SMALL_TALK.search(line)]
+        return names.shown("; ".join((telling or lines)[-3:]), 300) or "it said nothing"
 
 
 class NpxExport:
