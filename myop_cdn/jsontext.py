@@ -20,6 +20,13 @@ _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _ARRAY_INDEX = re.compile(r"0|[1-9][0-9]{0,9}")
 
 
+class TooDeep(ValueError):
+    """Lists and objects nested deeper than Python's stack."""
+
+    def __init__(self) -> None:
+        super().__init__("nested too deeply")
+
+
 class Number:
     """A number of a JSON text: prints as JavaScript would, or as it was written."""
 
@@ -42,25 +49,25 @@ def loads(data: bytes) -> Any:
     """The value of a JSON text in UTF-8, its numbers as `Number`.
 
     A byte order mark is passed over, as fetch's `json()` does. Raises ValueError when the
-    bytes are not UTF-8, are not JSON (`NaN` and `Infinity` are not) or are nested too deeply.
+    bytes are not UTF-8 or not JSON (`NaN` and `Infinity` are not), TooDeep.
     """
     text = data.decode("utf-8-sig")
     try:
         return _decoder.decode(text)
     except RecursionError:
-        raise ValueError("nested too deeply") from None
+        raise TooDeep from None
 
 
 def dumps(value: Any) -> bytes:
     """`value` as `JSON.stringify(value, null, 2)` writes it, in UTF-8.
 
-    Raises ValueError when it is nested too deeply.
+    Raises TooDeep.
     """
     pieces: list[str] = []
     try:
         _write(value, "\n", pieces.append)
     except RecursionError:
-        raise ValueError("nested too deeply") from None
+        raise TooDeep from None
     text = "".join(pieces)
     try:
         return text.encode()

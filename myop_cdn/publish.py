@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from myop_cdn.deploy import DeployOptions, deploy
+from myop_cdn.deploy import DeployOptions, check_destinations, deploy
 from myop_cdn.model import DeployReport, PublishReport
 from myop_cdn.sync import left_alone, sync
 
@@ -32,12 +32,14 @@ def publish(
 
     exporter: makes the exporter; not called where there is nothing to do. Documents that failed
     don't hold up the others, but nothing is deleted then. A scope of `none` deploys nothing, nor
-    does a tree without documents. Raises what `sync` raises, and InputError for destinations.
+    does a tree without documents. Raises InputError for destinations, and what `sync` raises.
     """
     deploy_options = deploy_options or DeployOptions()
     nothing = DeployReport(deploy_options.dry_run)
     if scope.kind == "none":
         return PublishReport(left_alone(tree), nothing)
+    if destinations:
+        check_destinations(destinations, deploy_options)  # before any request is made
     synced = sync(scope, exporter(), tree, sync_options, progress)
     if not destinations or not tree.refs():
         return PublishReport(synced, nothing)

@@ -125,8 +125,6 @@ class Tree:
         TreeError when another run holds the folder for longer than `wait_seconds`.
         """
         made = not self.exists()
-        with _mapped(self.root):
-            self.root.mkdir(parents=True, exist_ok=True)
         try:
             with _locked(self.root, wait_seconds):
                 with _mapped(self.root):
@@ -230,31 +228,48 @@ def _link(path: Path | str) -> RefusedError:
 
 @contextmanager
 def _locked(folder: Path, wait_seconds: float) -> Iterator[None]:
+    """The folder, made if missing, held by this process alone."""
     if sys.platform == "win32":
+        with _mapped(folder):
+            folder.mkdir(parents=True, exist_ok=True)
         yield
         return
-    import fcntl
-
-    with _mapped(folder):
-        handle = os.open(folder, os.O_RDONLY)
+    handle = _lock(folder, time.monotonic() + wait_seconds)
+    if handle is None:
+        raise TreeError(
+            f"another run has been writing to {folder} for {wait_seconds:.0f} s",
+            "wait for it, or use another --output folder",
+        )
     try:
-        deadline = time.monotonic() + wait_seconds
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    raise TreeError(
-                        f"another run has been writing to {folder} for {wait_seconds:.0f} s",
-                        "wait for it, or use another --output folder",
-                    ) from None
-                time.sleep(0.1)
-            except OSError:
-                break  # a file system without locks: go on as without
         yield
     finally:
         os.close(handle)
+
+
+def _lock(folder: Path, deadline: float) -> int | None:
+    """A handle of the folder that holds its lock, or None past the deadline."""
+    import fcntl
+
+    while True:
+        with _mapped(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):
+                handle = os.open(folder, os.O_RDONLY)
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    # The run that held it may have taken an empty folder away.
+                    if os.path.samestat(os.fstat(handle), os.stat(folder)):  # noqa: PTH116
+                        return handle
+                except BlockingIOError:
+                    pass
+                except FileNotFoundError:
+                    pass
+                except OSError:
+                    return handle  # a file system without locks: go on as without
+                os.close(handle)
+        if time.monotonic() >= deadline:
+            return None
+        time.sleep(0.1)
 
 
 @contextmanager

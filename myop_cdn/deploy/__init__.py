@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from myop_cdn.progress import Progress
     from myop_cdn.tree import Tree
 
-__all__ = ["DEFAULT_CACHE_CONTROL", "DeployOptions", "Encoding", "deploy"]
+__all__ = ["DEFAULT_CACHE_CONTROL", "DeployOptions", "Encoding", "check_destinations", "deploy"]
 
 
 def deploy(
@@ -42,8 +42,7 @@ def deploy(
     """
     options = options or DeployOptions()
     progress = progress or Silent()
-    stores = [_open(url, options) for url in destinations]
-    _check(stores, options)
+    stores = _open_all(destinations, options)
     try:
         source = read_source(tree, options.encoding, options.jobs)
     except RefusedError as error:
@@ -52,6 +51,17 @@ def deploy(
     else:
         reports = _deploy_all(stores, source, options, progress)
     return DeployReport(options.dry_run, tuple(reports))
+
+
+def check_destinations(destinations: Sequence[str], options: DeployOptions) -> None:
+    """Raise InputError for destinations that `deploy` would refuse. Makes no request."""
+    _open_all(destinations, options)
+
+
+def _open_all(destinations: Sequence[str], options: DeployOptions) -> list[Store]:
+    stores = [_open(url, options) for url in destinations]
+    _check(stores, options)
+    return stores
 
 
 def _open(url: str, options: DeployOptions) -> Store:

@@ -122,7 +122,7 @@ class Client:
                     self._down = False
                     return value
                 trouble = self._unreachable(what, f"answered {answer.status}", attempt + 1)
-                pause = max(pause, after)
+                pause += after
             except HTTPError as error:
                 trouble = self._unreachable(what, _words(error), attempt + 1)
             except CutShort as error:
