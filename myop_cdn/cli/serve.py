@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -37,8 +36,9 @@ def serve(ctx: click.Context, /, deploying: DeployOptions, **values: Any) -> Non
     A delivery is answered 200 once it is durably stored; what it announces is published after
     that, whatever happens in between. SIGTERM ends in order, SIGHUP reads the secrets again.
     """
-    from myop_cdn.cli.inputs import webhook_secrets
+    from myop_cdn.cli.inputs import SECRET_VARIABLE, webhook_secrets
     from myop_cdn.cli.publisher import CommandPublisher
+    from myop_cdn.listener.child import ChildPublisher
     from myop_cdn.listener.lock import locked
     from myop_cdn.listener.queued_log import QueuedLog
     from myop_cdn.listener.service import Listener
@@ -53,16 +53,19 @@ def serve(ctx: click.Context, /, deploying: DeployOptions, **values: Any) -> Non
     publisher.check()
     tls = tls_context(listening)
     log = QueuedLog(console)
+    # The loop must not wait for Python's usual 5 ms whenever another thread computes.
+    sys.setswitchinterval(0.0005)
     try:
-        with locked(settings.state_dir):
+        with locked(settings.state_dir) as lock:
             given = {ctx.get_parameter_source(name) for name in ("host", "port")}
             tcp_too = given != {ParameterSource.DEFAULT}
             found = open_sockets(listening, tcp_too=tcp_too)
+            child = ChildPublisher(publisher, lock, without=(SECRET_VARIABLE,))
             listener = Listener(
                 _settings(settings, listening),
                 found,
                 lambda: webhook_secrets(values["secret_file"]),
-                publisher,
+                child,
                 log,
                 tls,
             )
@@ -70,15 +73,14 @@ def serve(ctx: click.Context, /, deploying: DeployOptions, **values: Any) -> Non
             for sock in found:
                 url = described(sock, "https" if tls else "http", settings.path)
                 console.info(f"listening on {url}")
-            listener.run()
+            try:
+                listener.run()
+            finally:
+                child.kill()
             if listening.unix is not None:
                 remove_unix(listening.unix)
     finally:
         log.close()
-    if listener.worker.alive():
-        # The run's own threads would hold an ordinary exit up.
-        sys.stderr.flush()
-        os._exit(0)
 
 
 def _settings(settings: ServeSettings, listening: ListenSettings) -> Settings:

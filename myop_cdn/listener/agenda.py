@@ -28,7 +28,7 @@ LONGEST = 15 * 60.0  # seconds between two retries at most
 ATTEMPTS = 5  # retries before it is a full sync
 EARLY = 5.0  # seconds after a failure at which a new delivery may try again
 OVERDUE = 30.0  # seconds that a full sync lets deliveries go first
-MERGED = 5000  # deliveries merged one by one; where more wait, a full sync does less work
+MERGED = 1000  # deliveries merged one by one; where more wait, a full sync does less work
 POLL = 1.0  # seconds between two looks at the journal, which other processes write too
 
 

@@ -130,11 +130,13 @@ class Server:
             if connection in self._pool:  # else an earlier event of this turn closed it
                 self._dialogue.ready(connection, events)
         elif key.fileobj is self._ear:
-            with self._wake_lock:
-                self._awake = False
             with contextlib.suppress(OSError):
                 while self._ear.recv(4096):
                     pass
+            # After the bytes, before the answers: a ring in between is not needed, one after
+            # this is a new byte.
+            with self._wake_lock:
+                self._awake = False
         else:
             assert isinstance(key.fileobj, socket.socket)
             self._accept(key.fileobj)

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from myop_cdn.listener.tally import Tally
 
 _PRUNE_EVERY = 600.0  # seconds
-_MANY = 10_000  # deliveries that one full sync takes off the list
+_MANY = 20_000  # deliveries that one full sync takes off the list
+_AT_ONCE = 200  # deliveries settled in one commit
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +204,8 @@ class Worker:
         self._tally.ran(job.scope.kind, ended.state, seconds, ended.uploaded)
         # A kill before this is recorded does the run again: that is safe, forgetting is not.
         deliveries = [*job.deliveries, *earlier]
+        if ended.state == "done":
+            deliveries = self._settle_many(run, deliveries)
         note = self._persist(lambda connection: recorder.record(connection, ended, deliveries))
         fields = {
             "run": run,
@@ -217,6 +220,20 @@ class Worker:
             self._log.info("published", **fields)
         else:
             self._log.warning("publishing failed", **fields, error=ended.error, next=note)
+
+    def _settle_many(
+        self, run: int, deliveries: list[tuple[int, Scope | None]]
+    ) -> list[tuple[int, Scope | None]]:
+        """Settle most of very many deliveries in small commits, which others can share.
+
+        Returns those that are left to settle with the run itself.
+        """
+        while len(deliveries) > _AT_ONCE:
+            seqs = [seq for seq, _ in deliveries[:_AT_ONCE]]
+            deliveries = deliveries[_AT_ONCE:]
+            now = self._wall()
+            self._persist(lambda c, s=seqs, n=now: runs.settle(c, s, "done", run, None, n))  # type: ignore[misc]
+        return deliveries
 
     def _retrying(self) -> list[tuple[int, Scope | None]]:
         """The deliveries of which a document failed earlier, with what they announced."""

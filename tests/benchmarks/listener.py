@@ -1,0 +1,174 @@
+"""How fast `myop-cdn serve` takes deliveries, beside Flask under gunicorn.
+
+    python tests/benchmarks/listener.py [--state-dir DIR] [--requests 10000]
+
+Both are asked the same way in one run: valid, distinct deliveries over 256 connections.
+Flask does the signature check alone and stores nothing; serve stores each delivery before it
+answers and publishes meanwhile. Flask and gunicorn are found in the running Python (they
+are no dependency: `pip install flask gunicorn`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SECRET = "a-benchmark-secret"
+KEY = "myop_sk_" + "0123456789abcdef" * 4
+HERE = Path(__file__).parent
+
+FLASK = """
+import hashlib, hmac, os
+from flask import Flask, abort, request
+app = Flask(__name__)
+secret = os.environ["MYOP_WEBHOOK_SECRET"].encode()
+
+@app.post("/webhooks/myop")
+def webhook():
+    made = "sha256=" + hmac.new(secret, request.get_data(), hashlib.sha256).hexdigest()
+    if not hmac.compare_digest(made, request.headers.get("X-Myop-Signature", "")):
+        abort(401)
+    return {"status": "accepted"}
+"""
+
+
+@contextmanager
+def process(words: list[str], port: int, environment: dict[str, str], cwd: Path) -> Iterator[int]:
+    """A server that listens on `port`, until the end of the block; yields its pid."""
+    with (cwd / f"log-{port}").open("wb") as log:
+        child = subprocess.Popen(
+            words, env={**os.environ, **environment}, cwd=cwd, stdout=log, stderr=log
+        )
+        try:
+            _await(port, child)
+            yield child.pid
+        finally:
+            child.send_signal(signal.SIGTERM)
+            child.wait(30)
+
+
+def _await(port: int, child: subprocess.Popen[bytes]) -> None:
+    for _ in range(600):
+        with socket.socket() as probe:
+            probe.settimeout(1)
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        if child.poll() is not None:
+            raise SystemExit(f"{child.args} ended with {child.returncode}")
+        time.sleep(0.05)
+    raise SystemExit(f"{child.args} does not listen")
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def load(port: int, connections: int, count: int, seed: int) -> dict[str, object]:
+    """The figures of one run of the load generator."""
+    words = [sys.executable, str(HERE / "load.py"), "--port", str(port)]
+    words += ["--connections", str(connections), "--requests", str(count), "--seed", str(seed)]
+    done = subprocess.run(words, input=SECRET.encode() + b"\n", capture_output=True, check=True)
+    figures: dict[str, object] = json.loads(done.stdout)
+    return figures
+
+
+def resident(pid: int) -> str:
+    """The resident memory of a process, where /proc tells."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return "unknown"
+    return next(line.split(":")[1].strip() for line in lines if line.startswith("VmRSS"))
+
+
+def tree(folder: Path) -> Path:
+    """A small export for the sandbox to serve."""
+    entries = []
+    for number in range(20):
+        name = f"component-{number}"
+        (folder / "components" / name).mkdir(parents=True)
+        variant = {"id": "v", "name": "v", "loader": {"type": "HTMLLoader", "HTML": "x" * 4096}}
+        item = {"name": name, "id": name, "organizationId": "o", "consume_variant": [variant]}
+        text = json.dumps({"version": "1.0.0", "item": item}, indent=2)
+        for environment in ("production", "preview"):
+            (folder / "components" / name / f"{environment}.json").write_text(text)
+        entries.append({"id": name, "name": name, "environments": ["production"]})
+    manifest = {"version": 1, "exportedAt": "2026-01-01T00:00:00.000Z", "organization": "o"}
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "components": entries}, indent=2))
+    return folder
+
+
+def measure_flask(scratch: Path, connections: int, count: int) -> dict[str, object]:
+    """Flask under gunicorn with two workers, checking signatures."""
+    (scratch / "flask_app.py").write_text(FLASK)
+    port = free_port()
+    words = [sys.executable, "-m", "gunicorn", "-w", "2", "-b", f"127.0.0.1:{port}"]
+    words += ["--backlog", "2048", "flask_app:app"]
+    with process(words, port, {"MYOP_WEBHOOK_SECRET": SECRET}, scratch):
+        load(port, connections, count // 10, seed=7)
+        return load(port, connections, count, seed=8)
+
+
+def measure_serve(scratch: Path, state: Path, connections: int, count: int) -> dict[str, object]:
+    """serve, storing and publishing, with the journal in `state`."""
+    api, port = free_port(), free_port()
+    command = [sys.executable, "-m", "myop_cdn"]
+    environment = {
+        "MYOP_WEBHOOK_SECRET": SECRET,
+        "MYOP_API_KEY": KEY,
+        "MYOP_API_URL": f"http://127.0.0.1:{api}",
+    }
+    sandbox = [*command, "sandbox", "--tree", str(tree(scratch / "tree")), "--port", str(api)]
+    words = [*command, "serve", "--port", str(port), "--state-dir", str(state)]
+    words += ["--output", str(scratch / "out"), "--deploy", (scratch / "cdn").as_uri()]
+    with process(sandbox, api, {}, scratch), process(words, port, environment, scratch) as pid:
+        time.sleep(2)
+        before = resident(pid)
+        load(port, connections, count // 10, seed=9)
+        figures = load(port, connections, count, seed=10)
+        return {**figures, "rss_before": before, "rss_after": resident(pid)}
+
+
+def main() -> None:
+    """Measure both and print a line for each."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--state-dir", type=Path, help="on the disk that is to be measured")
+    parser.add_argument("--connections", type=int, default=256)
+    parser.add_argument("--requests", type=int, default=10_000)
+    parser.add_argument("--only", choices=["flask", "serve"])
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
+        scratch = Path(folder)
+        state = given.state_dir or scratch / "state"
+        results = {}
+        if given.only != "flask":
+            results["serve"] = measure_serve(scratch, state, given.connections, given.requests)
+            print("serve", json.dumps(results["serve"]), flush=True)
+        if given.only != "serve":
+            results["flask"] = measure_flask(scratch, given.connections, given.requests)
+            print("flask", json.dumps(results["flask"]), flush=True)
+    if len(results) == 2:
+        ratio = float(str(results["serve"]["per_second"])) / float(
+            str(results["flask"]["per_second"])
+        )
+        print(f"serve takes {ratio:.2f} times as many as flask")
+
+
+if __name__ == "__main__":
+    main()
