@@ -12,9 +12,10 @@ import pytest
 from myop_cdn.demo import components, page
 from myop_cdn.demo.components import AURORA, COMPONENTS, ENVIRONMENTS, PRICING, Myop
 from myop_cdn.demo.place import fresh, snapshot
+from myop_cdn.demo.run import Demo
 from myop_cdn.demo.story import Step
 from myop_cdn.document import Document
-from myop_cdn.errors import RefusedError, TreeError
+from myop_cdn.errors import KeyRejected, MyopCdnError, RefusedError, TreeError
 from myop_cdn.model import PREVIEW, DocumentRef
 from myop_cdn.tree import Tree
 
@@ -119,6 +120,93 @@ def test_a_snapshot_tells_a_rewrite_with_the_same_bytes(tmp_path: Path) -> None:
 )
 def test_a_steps_time_is_told_in_words(seconds: float, words: str) -> None:
     assert Step("title", "text").lasting(seconds).time == words
+
+
+class Quiet:
+    """A log that nobody reads."""
+
+    def debug(self, message: str, **fields: object) -> None: ...
+
+    info = warning = debug
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    """One whole run of the demo, for every test that only looks at what it left."""
+    demo = Demo(fresh(tmp_path_factory.mktemp("demo") / "with a blänk"), Quiet())
+    assert list(demo.tell()) == demo.steps
+    return demo
+
+
+def test_the_story_has_every_step_in_order(told: Demo) -> None:
+    assert [step.title for step in told.steps] == [
+        "A Myop of its own",
+        "The listener",
+        "The first full publish",
+        "A release in Myop",
+        "The signed webhook",
+        "Published",
+        "A forged webhook",
+        "The same release once more",
+    ]
+    assert all(step.seconds > 0 for step in told.steps)
+
+
+def test_what_is_published_in_the_end_is_what_myop_has(told: Demo) -> None:
+    published, myop = snapshot(told.place.cdn), snapshot(told.place.myop)
+    assert {path: hashed for path, (hashed, _) in published.items()} == {
+        path: hashed for path, (hashed, _) in myop.items()
+    }
+
+
+def test_the_release_shows_in_the_environments_it_went_to(told: Demo) -> None:
+    grids = [step.grid for step in told.steps if step.grid is not None]
+    assert [grid.environments for grid in grids] == [(*ENVIRONMENTS, PREVIEW)] * 2
+    before, after = (dict(grid.rows)[PRICING.name] for grid in grids)
+    assert before == ("Classic", "Classic", "Aurora", "Aurora")
+    assert after == ("Aurora",) * 4
+    assert grids[1].changed == {(1, 0), (1, 1)}
+
+
+def test_the_story_tells_the_answers_that_the_listener_gave(told: Demo) -> None:
+    answers = [
+        fact.value[:3] for step in told.steps for fact in step.facts if fact.label == "answer"
+    ]
+    assert answers == ["200", "401", "200"]
+
+
+def test_the_page_lies_beside_the_published_folder_and_shows_it(told: Demo) -> None:
+    data = embedded(told.place.page.read_text("utf-8"))
+    release, files = data["release"], data["files"]
+    assert isinstance(release, dict)
+    assert isinstance(files, list)
+    names = [release[when]["item"]["consume_variant"][0]["name"] for when in ("before", "after")]
+    assert names == ["Classic", "Aurora"]
+    for file in files:
+        assert (told.place.page.parent / file["href"]).is_file()
+    assert not (told.place.cdn / "index.html").exists()
+
+
+def test_no_secret_is_left_on_the_page_or_in_the_story(told: Demo) -> None:
+    text = told.place.page.read_text("utf-8") + repr(told.steps)
+    assert told._secret.decode() not in text
+    assert not re.search(r"sha256=[0-9a-f]{64}", text)
+
+
+def test_a_destination_that_cannot_be_written_ends_the_demo_with_its_error(tmp_path: Path) -> None:
+    demo = Demo(fresh(tmp_path), Quiet())
+    demo.place.cdn.write_text("a file where the folder should be")
+    with pytest.raises(MyopCdnError, match="cdn"):
+        list(demo.tell())
+    assert not demo.place.page.exists()
+
+
+def test_an_api_that_fails_ends_the_demo_with_its_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("myop_cdn.demo.run.REHEARSAL_KEY", "not a key of the right look")
+    with pytest.raises(KeyRejected):
+        list(Demo(fresh(tmp_path), Quiet()).tell())
 
 
 def embedded(html: str) -> dict[str, object]:
