@@ -52,7 +52,7 @@ def test_it_needs_nothing_and_leaves_one_temporary_folder(tmp_path: Path) -> Non
 
 
 def test_an_output_folder_is_all_that_is_touched(tmp_path: Path) -> None:
-    done = run(tmp_path, "demo", "--output", "out")
+    run(tmp_path, "demo", "--output", "out")
     assert entries(tmp_path / "home") == entries(tmp_path / "temp") == []
     assert entries(tmp_path / "work") == ["out"]
     assert (tmp_path / "work" / "out" / "cdn" / "manifest.json").is_file()
