@@ -9,6 +9,10 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from click.testing import CliRunner
+
+from myop_cdn.cli.console import Console
+from myop_cdn.cli.demo import demo
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,3 +100,13 @@ def test_a_folder_in_use_is_refused_and_left_alone(tmp_path: Path) -> None:
 def test_verbose_shows_the_listeners_log_on_stderr(tmp_path: Path) -> None:
     done = run(tmp_path, "-v", "demo")
     assert b"published" in done.stderr
+
+
+def test_the_command_can_be_run_within_a_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, "")  # the command sets them: put back at the end
+    done = CliRunner().invoke(demo, ["--output", str(tmp_path / "out")], obj=Console())
+    assert done.exit_code == 0, done.output
+    assert str(tmp_path / "out" / "index.html") in done.output
