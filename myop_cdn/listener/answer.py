@@ -10,6 +10,7 @@ from typing import Any
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 JSON_TYPE = "application/json"
+_JSON = json.JSONEncoder(separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class Answer:
     @classmethod
     def of(cls, status: int, value: dict[str, Any], *headers: tuple[str, str]) -> Answer:
         """An answer whose body is `value` as JSON."""
-        body = json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+        body = _JSON(value).encode() + b"\n"
         return cls(status, body, headers=headers)
 
     @classmethod

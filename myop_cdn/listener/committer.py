@@ -13,10 +13,10 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from myop_cdn.errors import ListenerError
-from myop_cdn.listener import journal, runs
+from myop_cdn.listener import journal, records, runs
 
 if TYPE_CHECKING:
     import os
@@ -29,11 +29,16 @@ T = TypeVar("T")
 _MOST = 256  # jobs to a commit: keeps the wait of the first in a batch short
 
 
+Done: TypeAlias = "Callable[[Any, ListenerError | None], None]"
+
+
 @dataclass(frozen=True, slots=True)
 class _Job:
-    work: Callable[[sqlite3.Connection], Any]
-    done: Callable[[Any, ListenerError | None], None]
-    owes: bool  # whether a full sync must make up for it when it fails
+    """Either work of any kind, or a record to be stored together with others."""
+
+    done: Done
+    work: Callable[[sqlite3.Connection], Any] | None = None
+    record: records.Record | None = None
 
 
 class Committer:
@@ -68,19 +73,11 @@ class Committer:
             ) from None
         self._thread.start()
 
-    def submit(
-        self,
-        work: Callable[[sqlite3.Connection], T],
-        done: Callable[[T, ListenerError | None], None],
-        *,
-        owes: bool = False,
-    ) -> None:
-        """Hand a job in. `done` is called on the committer's thread, after the commit, with
-        the job's result; or with an error, and a result that means nothing.
+    def store(self, record: records.Record, done: Callable[[str | None, Any], None]) -> None:
+        """Store a delivery. `done` is called on the committer's thread, after the commit: with
+        what `records.store` says of it, or with an error.
         """
-        with self._ready:
-            self._jobs.append(_Job(work, done, owes))
-            self._ready.notify()
+        self._hand_in(_Job(done, record=record))
 
     def call(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Hand a job in and wait for its commit. Raises ListenerError."""
@@ -91,12 +88,18 @@ class Committer:
             outcome.extend((result, error))
             finished.set()
 
-        self.submit(work, done)
+        self._hand_in(_Job(done, work=work))
         finished.wait()
         result, error = outcome
         if error is not None:
             raise error
         return result  # type: ignore[no-any-return]  # it went through a list
+
+    def _hand_in(self, job: _Job) -> None:
+        with self._ready:
+            self._jobs.append(job)
+            if len(self._jobs) == 1:
+                self._ready.notify()
 
     def close(self) -> None:
         """Commit what was handed in, then end the thread and close the journal."""
@@ -149,7 +152,7 @@ class Committer:
         try:
             if self._owed is not None:
                 runs.make_full_due(connection, self._owed, self._wall())
-            results = [job.work(connection) for job in batch]
+            results = _work(connection, batch)
             connection.execute("COMMIT")
         except BaseException:
             with contextlib.suppress(sqlite3.Error):
@@ -163,7 +166,7 @@ class Committer:
         if self.trouble is None:
             self._log.warning("the journal can't be written", error=words)
         self.trouble = words
-        if any(job.owes for job in batch):
+        if any(job.record is not None for job in batch):
             self._owed = self._owed or "a delivery could not be stored"
         failure = ListenerError(f"the journal can't be written: {words}")
         for job in batch:
@@ -203,3 +206,10 @@ class Committer:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.close()
             self._connection = None
+
+
+def _work(connection: sqlite3.Connection, batch: list[_Job]) -> list[Any]:
+    """The result of each job. Deliveries go first, all of them together."""
+    found = [job.record for job in batch if job.record is not None]
+    stored = iter(records.store(connection, found) if found else ())
+    return [job.work(connection) if job.work is not None else next(stored) for job in batch]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from myop_cdn.errors import ListenerError, PayloadError
 from myop_cdn.listener.answer import Answer
 from myop_cdn.listener.body import BodyReader, body_reader
-from myop_cdn.listener.records import Record, store
+from myop_cdn.listener.records import Record
 from myop_cdn.payload import parse
 from myop_cdn.signature import check_age, verify
 
@@ -108,10 +108,8 @@ class Intake:
                 self._log.warning("refused a signed body", peer=exchange.peer, error=problem)
                 return Answer.error(401, problem)
         record = self._record(exchange.peer, request, body, delivery, verdict.index, now)
-        self._committer.submit(
-            lambda connection: store(connection, record),
-            lambda earlier, error: self._stored(exchange, record, earlier, error),
-            owes=True,
+        self._committer.store(
+            record, lambda earlier, error: self._stored(exchange, record, earlier, error)
         )
         return None
 

@@ -12,11 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Sequence
 
 KEPT = timedelta(days=30)
 KEPT_MOST = 10_000
 
-OPEN = ("waiting", "retrying")
+_STORED = (
+    "id", "sha256", "received", "announced", "peer", "headers", "secret", "event", "kind",
+    "body", "state",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,33 +45,66 @@ class Record:
     once: bool
 
 
-def store(connection: sqlite3.Connection, record: Record) -> str | None:
-    """Keep a delivery; the id of the earlier one where its body was taken before."""
+def store(connection: sqlite3.Connection, batch: Sequence[Record]) -> list[str | None]:
+    """Keep deliveries; for each the id of the earlier one where its body was taken before.
+
+    Few large statements: each one hands Python's lock to and fro, which under load costs more
+    than the rows.
+    """
+    known = _known(connection, [record.sha256 for record in batch])
+    earlier: list[str | None] = []
+    fresh: list[Record] = []
+    for record in batch:
+        earlier.append(known.get(record.sha256))
+        if record.sha256 not in known:
+            known[record.sha256] = record.id
+            fresh.append(record)
+    _insert(connection, "seen", 3, [_seen(record) for record in fresh])
+    _insert(connection, f"delivery ({', '.join(_STORED)})", len(_STORED), [*map(_row, fresh)])
+    return earlier
+
+
+def _known(connection: sqlite3.Connection, hashes: list[bytes]) -> dict[bytes, str]:
+    marks = ", ".join("?" * len(hashes))
+    rows = connection.execute(
+        f"SELECT sha256, id FROM seen WHERE sha256 IN ({marks})",  # noqa: S608 - question marks
+        hashes,
+    )
+    return dict(rows.fetchall())
+
+
+def _insert(
+    connection: sqlite3.Connection, into: str, width: int, rows: list[tuple[Any, ...]]
+) -> None:
+    mark = f"({', '.join('?' * width)})"
+    while rows:
+        # Powers of two, so that SQLite meets a handful of statements again and again.
+        count = min(64, 1 << (len(rows).bit_length() - 1))
+        marks = ", ".join([mark] * count)
+        values = [cell for row in rows[:count] for cell in row]
+        connection.execute(f"INSERT INTO {into} VALUES {marks}", values)  # noqa: S608 - no data
+        rows = rows[count:]
+
+
+def _seen(record: Record) -> tuple[Any, ...]:
     expires = None if record.once else record.received + KEPT.total_seconds()
-    added = connection.execute(
-        "INSERT OR IGNORE INTO seen VALUES (?, ?, ?)", (record.sha256, record.id, expires)
+    return (record.sha256, record.id, expires)
+
+
+def _row(record: Record) -> tuple[Any, ...]:
+    return (
+        record.id,
+        record.sha256,
+        record.received,
+        record.announced,
+        record.peer,
+        json.dumps(record.headers),
+        record.secret,
+        record.event,
+        record.kind,
+        record.body,
+        record.state,
     )
-    if not added.rowcount:
-        row = connection.execute("SELECT id FROM seen WHERE sha256 = ?", (record.sha256,))
-        return str(row.fetchone()[0])
-    connection.execute(
-        "INSERT INTO delivery (id, sha256, received, announced, peer, headers, secret, event,"
-        " kind, body, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            record.id,
-            record.sha256,
-            record.received,
-            record.announced,
-            record.peer,
-            json.dumps(record.headers),
-            record.secret,
-            record.event,
-            record.kind,
-            record.body,
-            record.state,
-        ),
-    )
-    return None
 
 
 def prune(connection: sqlite3.Connection, now: float) -> int:

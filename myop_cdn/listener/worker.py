@@ -89,8 +89,9 @@ class Worker:
         self._thread.start()
 
     def wake(self) -> None:
-        """Something may be due."""
-        self._bell.set()
+        """Something may be due. Cheap, as it is called for every delivery."""
+        if not self._bell.is_set():
+            self._bell.set()
 
     def alive(self) -> bool:
         """Whether the thread is there."""
