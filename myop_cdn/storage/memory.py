@@ -1,23 +1,43 @@
-"""`memory://NAME`: objects of this process, for tests and as the shortest example of a backend."""
+"""`memory://NAME[/prefix]`: objects of this process, for tests and rehearsals."""
 
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import count
 from typing import TYPE_CHECKING
 
 from myop_cdn.errors import PreconditionFailed
-from myop_cdn.storage.base import Blob, Listed, Page
+from myop_cdn.storage.base import Blob, Body, Headers, Listed, Page
+from myop_cdn.storage.location import Location
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from myop_cdn.errors import StorageError
-    from myop_cdn.storage.base import Body, Expect, Headers, OpenOptions
+    from myop_cdn.storage.base import Expect, OpenOptions
 
-_PAGE = 1000
+PAGE_SIZE = 1000
 _versions = count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One object, under its full key."""
+
+    body: Body
+    headers: Headers
+    facts: Listed
+
+
+@dataclass(slots=True)
+class Shelf:
+    """What all backends of one name share."""
+
+    objects: dict[str, Stored] = field(default_factory=dict)
+    origins: set[str] = field(default_factory=set)
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 class MemoryBackend:
@@ -26,68 +46,74 @@ class MemoryBackend:
     keeps_headers = True
     delete_batch = 100
 
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.objects: dict[str, tuple[Body, Headers, Listed]] = {}
-        self.origins: set[str] = set()
-        self._lock = threading.Lock()
+    def __init__(self, location: Location, shelf: Shelf) -> None:
+        self.url = location.url
+        self.location = location
+        self.shelf = shelf
+        self.page_size = PAGE_SIZE
 
     def list(self, cursor: str | None) -> Page:
-        """In order of keys."""
-        with self._lock:
-            keys = sorted(key for key in self.objects if cursor is None or key > cursor)
-            listed = [self.objects[key][2] for key in keys[:_PAGE]]
-        return Page(listed, keys[_PAGE - 1] if len(keys) > _PAGE else None)
+        """In order of keys; the cursor is the last key of the page before."""
+        with self.shelf.lock:
+            facts = [
+                replace(one.facts, key=self.location.relative(key))
+                for key, one in sorted(self.shelf.objects.items())
+                if key.startswith(self.location.root) and (cursor is None or key > cursor)
+            ]
+        page = facts[: self.page_size]
+        more = len(facts) > len(page)
+        return Page(page, self.location.full(page[-1].key) if more else None)
 
     def head(self, key: str) -> Listed | None:
         """What a listing says of it."""
-        found = self.objects.get(key)
-        return found[2] if found else None
+        found = self.shelf.objects.get(self.location.full(key))
+        return replace(found.facts, key=key) if found else None
 
     def get(self, key: str) -> Blob | None:
         """The object."""
-        found = self.objects.get(key)
-        return Blob(found[0].data, found[2].version, found[1]) if found else None
+        found = self.shelf.objects.get(self.location.full(key))
+        return Blob(found.body.data, found.facts.version, found.headers) if found else None
 
     def put(self, key: str, body: Body, headers: Headers, expect: Expect | None = None) -> str:
         """Keep the object under a new version."""
-        with self._lock:
-            found = self.objects.get(key)
-            if expect is not None and (found[2].version if found else None) != expect.version:
+        full = self.location.full(key)
+        with self.shelf.lock:
+            there = self.shelf.objects.get(full)
+            if expect is not None and (there.facts.version if there else None) != expect.version:
                 raise PreconditionFailed(f"{self.url}: {key} was changed by somebody else")
-            version = str(next(_versions))
             facts = Listed(
-                key,
+                full,
                 len(body.data),
-                version,
+                str(next(_versions)),
                 md5=body.md5,
                 sha256=body.sha256,
                 headers=headers,
                 modified=datetime.now(UTC),
             )
-            self.objects[key] = (body, headers, facts)
-            return version
+            self.shelf.objects[full] = Stored(body, headers, facts)
+            return facts.version
 
     def delete(self, keys: Sequence[str]) -> Mapping[str, StorageError]:
         """Forget the objects."""
-        with self._lock:
+        with self.shelf.lock:
             for key in keys:
-                self.objects.pop(key, None)
+                self.shelf.objects.pop(self.location.full(key), None)
         return {}
 
     def allow_origins(self, origins: Sequence[str]) -> bool:
         """Remember the origins."""
-        new = set(origins) - self.origins
-        self.origins |= new
+        new = set(origins) - self.shelf.origins
+        self.shelf.origins |= new
         return bool(new)
 
     def close(self) -> None:
         """Keep the objects: another one may open the same URL."""
 
 
-_stores: dict[str, MemoryBackend] = {}
+_shelves: dict[str, Shelf] = {}
 
 
 def open_memory(url: str, options: OpenOptions) -> MemoryBackend:  # noqa: ARG001 - the same for all
-    """The objects under `url`, the same ones for everybody in this process who names it."""
-    return _stores.setdefault(url, MemoryBackend(url))
+    """The objects of that name, the same ones for everybody in this process who names it."""
+    location = Location.parse(url, r"[A-Za-z0-9._-]*")
+    return MemoryBackend(location, _shelves.setdefault(location.bucket, Shelf()))

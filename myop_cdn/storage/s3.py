@@ -43,6 +43,7 @@ class S3Backend:
     def __init__(self, location: Location, client: S3Client, *, is_aws: bool) -> None:
         self.url = location.url
         self.location = location
+        self.page_size = PAGE_SIZE
         # Look-alikes differ in which checksum header they want with DeleteObjects; some lack it.
         self.delete_batch = DELETE_BATCH if is_aws else 1
         self._client = client
@@ -52,7 +53,10 @@ class S3Backend:
         more: dict[str, Any] = {"ContinuationToken": cursor} if cursor else {}
         with mapped(self.url):
             answer = self._client.list_objects_v2(
-                Bucket=self.location.bucket, Prefix=self.location.root, MaxKeys=PAGE_SIZE, **more
+                Bucket=self.location.bucket,
+                Prefix=self.location.root,
+                MaxKeys=self.page_size,
+                **more,
             )
         objects = []
         for item in answer.get("Contents", ()):

