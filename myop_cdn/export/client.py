@@ -42,6 +42,7 @@ ATTEMPTS = 8
 MAX_BODY_BYTES = 64 * 1024 * 1024  # the largest real document has 641 KB
 MAX_WAIT_SECONDS = 30.0  # of a Retry-After; a longer one is not waited out
 MAX_REDIRECTS = 3
+LOOPBACK = ("localhost", "127.0.0.1", "::1")  # never through a proxy: it is this machine
 _TROUBLES: dict[type[HTTPError], str] = {
     NameResolutionError: "has a name that can't be resolved",
     ProxyError: "can't be reached through the environment's proxy",
@@ -239,7 +240,7 @@ class Url:
 def _pool(base: Url, connections: int) -> urllib3.PoolManager:
     # The environment's proxies, as every other tool in a CI job has them.
     proxy = getproxies().get(base.scheme)
-    if proxy and not proxy_bypass(base.netloc):
+    if proxy and base.hostname not in LOOPBACK and not proxy_bypass(base.netloc):
         if "://" not in proxy:
             proxy = f"http://{proxy}"
         try:
