@@ -135,9 +135,7 @@ async def _pump(answers: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 async def _main(upstream: str, milliseconds: float) -> None:
     relay = _Relay(upstream, milliseconds / 1000)
-    server = await asyncio.start_server(
-        relay.serve, "127.0.0.1", 0, limit=_LIMIT, backlog=1024
-    )
+    server = await asyncio.start_server(relay.serve, "127.0.0.1", 0, limit=_LIMIT, backlog=1024)
     port = server.sockets[0].getsockname()[1]
     print(f"http://127.0.0.1:{port}", flush=True)
     async with server:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from tests.benchmarks.synthetic import Shape
 
 
-
 def first(
     bench: Bench, name: str, shape: Shape, targets: Mapping[str, float], peak: float | None = None
 ) -> Result:
@@ -29,7 +28,7 @@ def first(
     tree = bench.tree(shape)
     with bench.s3_behind(0) as (server, counter):
         contestants = [
-            _first_of(tool, tree, server, server.url, counting=counter.url)
+            first_of(tool, tree, server, server.url, counting=counter.url)
             for tool in installed(bench.finder)
         ]
         figures = in_turn(contestants, bench.rounds, counter, bench.say)
@@ -51,7 +50,7 @@ def delayed(
     tree = bench.tree(shape)
     with bench.s3_behind(milliseconds) as (server, delay):
         contestants = [
-            _first_of(tool, tree, server, delay.url)
+            first_of(tool, tree, server, delay.url)
             for tool in installed(bench.finder)
             if not only or tool.name in only
         ]
@@ -67,7 +66,13 @@ def again(bench: Bench, name: str, what: str, targets: Mapping[str, float]) -> R
     """
     with bench.s3_behind(0) as (server, counter):
         contestants = [
-            _again_of(bench, tool, server, counter.url, _CHANGES[what])
+            again_of(
+                tool,
+                synthetic.copy(bench.tree(synthetic.REAL), bench.new_folder("copy")),
+                server,
+                counter.url,
+                _CHANGES[what],
+            )
             for tool in installed(bench.finder)
         ]
         figures = in_turn(contestants, bench.rounds, counter, bench.say)
@@ -80,9 +85,15 @@ def again(bench: Bench, name: str, what: str, targets: Mapping[str, float]) -> R
     return Result(name, title, figures, against_peers(figures, OURS, targets))
 
 
-def _first_of(
-    tool: Tool, tree: Path, server: FastS3, url: str, counting: str | None = None
+def first_of(
+    tool: Tool,
+    tree: Path,
+    server: FastS3,
+    url: str,
+    counting: str | None = None,
+    name: str = "",
 ) -> Contestant:
+    """A contestant that uploads `tree` into an empty bucket each time."""
     runs = count()
 
     def begin() -> Attempt:
@@ -97,13 +108,18 @@ def _first_of(
         command = tool.command(Upload(tree, bucket, endpoint))
         return Attempt(command, tool.environment, check)
 
-    return Contestant(tool.name, begin)
+    return Contestant(name or tool.name, begin)
 
 
-def _again_of(
-    bench: Bench, tool: Tool, server: FastS3, counting: str, change: Callable[[Path, int], None]
+def again_of(
+    tool: Tool,
+    tree: Path,
+    server: FastS3,
+    counting: str | None,
+    change: Callable[[Path, int], None],
+    name: str = "",
 ) -> Contestant:
-    tree = synthetic.copy(bench.tree(synthetic.REAL), bench.new_folder("copy"))
+    """A contestant that has uploaded `tree`, has it changed, and brings the bucket up to it."""
     bucket = server.fresh_bucket()
     run_once(Attempt(tool.command(Upload(tree, bucket, server.url)), tool.environment))
     runs = count()
@@ -111,11 +127,11 @@ def _again_of(
     def begin() -> Attempt:
         run = next(runs)
         change(tree, run)
-        endpoint = counting if run == 0 else server.url
+        endpoint = counting if counting and run == 0 else server.url
         command = tool.command(Upload(tree, bucket, endpoint))
         return Attempt(command, tool.environment, lambda: server.check(bucket, tree))
 
-    return Contestant(tool.name, begin)
+    return Contestant(name or tool.name, begin)
 
 
 def _touch(tree: Path, run: int) -> None:

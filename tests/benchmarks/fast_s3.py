@@ -8,12 +8,12 @@ import shutil
 import socket
 import subprocess
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.benchmarks.measuring import BenchmarkError
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import TracebackType
 
 ACCESS, SECRET = "AKTEST", "secretkey"
@@ -83,7 +83,7 @@ class FastS3:
 
 def files_below(root: Path) -> set[str]:
     """The paths of all files below `root`, but for what this tool keeps for itself."""
-    found = set()
+    found: set[str] = set()
     for folder, _, files in os.walk(root):
         base = os.path.relpath(folder, root)
         if not base.startswith(".myop-cdn"):

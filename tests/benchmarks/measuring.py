@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import resource
     from collections.abc import Callable, Mapping, Sequence
 
     from tests.benchmarks.delay import Delay
@@ -109,9 +111,7 @@ def run_once(attempt: Attempt, timeout: float = 900) -> Sample:
     return Sample(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / _MAXRSS_PER_MB)
 
 
-def _wait(process: subprocess.Popen[bytes], timeout: float) -> os.struct_rusage:
-    import threading
-
+def _wait(process: subprocess.Popen[bytes], timeout: float) -> resource.struct_rusage:
     timer = threading.Timer(timeout, process.kill)
     timer.start()
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,11 +22,11 @@ class Ratio:
     against: str
     measured: float
     target: float | None = None
-    unit: str = "×"
+    unit: str = "x"
 
     @property
     def verdict(self) -> str:
-        """"yes" or "no" where there is a target."""
+        """ "yes" or "no" where there is a target."""
         if self.target is None:
             return ""
         return "yes" if self.measured <= self.target else "no"
@@ -40,6 +40,11 @@ class Result:
     title: str
     figures: Mapping[str, Figures] = field(default_factory=dict)
     ratios: tuple[Ratio, ...] = ()
+
+    def without_targets(self) -> Result:
+        """The same without a word on what should be reached: of a run that proves nothing."""
+        ratios = tuple(replace(one, target=None) for one in self.ratios)
+        return replace(self, title=f"(tiny) {self.title}", ratios=ratios)
 
     def to_json(self) -> dict[str, Any]:
         """Everything, as plain values."""

@@ -80,9 +80,7 @@ def installed(finder: Finder) -> list[Tool]:
         tools.append(Tool("s5cmd sync", lambda work: _s5cmd(s5cmd, work), environment()))
     if rclone := finder.find("rclone"):
         tools.append(Tool("rclone sync", lambda work: _rclone(rclone, work), environment()))
-        tools.append(
-            Tool(RCLONE_TUNED, lambda work: _rclone(rclone, work, *_TUNED), environment())
-        )
+        tools.append(Tool(RCLONE_TUNED, lambda work: _rclone(rclone, work, *_TUNED), environment()))
     if s3cmd := finder.find("s3cmd"):
         tools.append(Tool("s3cmd sync", lambda work: _s3cmd(s3cmd, work), environment()))
     return tools

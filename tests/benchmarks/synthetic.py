@@ -45,9 +45,9 @@ class Shape:
 
 # A log-normal of this mean, cut at the real extremes, comes to 64 KB.
 REAL = Shape("537 files, 64 KB mean, 35 % distinct", 134, 73_000, 1.0)
-MANY = Shape("5,000 × 2 KB", 1250, 2048, all_distinct=True)
-MOST = Shape("50,000 × 2 KB", 12_500, 2048, all_distinct=True)
-FEW = Shape("500 × 2 KB", 125, 2048, all_distinct=True)
+MANY = Shape("5,000 x 2 KB", 1250, 2048, all_distinct=True)
+MOST = Shape("50,000 x 2 KB", 12_500, 2048, all_distinct=True)
+FEW = Shape("500 x 2 KB", 125, 2048, all_distinct=True)
 TINY = Shape("25 files", 6, 4096)
 
 
