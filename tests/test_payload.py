@@ -1,0 +1,161 @@
+"""Payloads: every form, every refusal."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from myop_cdn import payload
+from myop_cdn.errors import PayloadError
+from myop_cdn.model import Release, Scope
+from tests.payloads import MALFORMED
+from tests.samples import ORGANIZATION, release, webhook
+
+CARD = release("card", "qa")
+FULL = Scope("full")
+ONE = Scope("incremental", (Release("card", "qa", "v-1", "env-qa"),))
+GITLAB = {"id": 17, "ref": "main", "variables": {"A": "b"}}
+
+
+def parsed(value: Any) -> Any:
+    return payload.parse(json.dumps(value).encode())
+
+
+def test_the_webhooks_body() -> None:
+    delivery = payload.parse(webhook(CARD))
+    assert (delivery.form, delivery.scope) == ("webhook", ONE)
+    assert delivery.event == "components.deployed"
+    assert delivery.timestamp == "2026-03-24T13:37:00.000Z"
+    assert delivery.organization_id == ORGANIZATION
+
+
+@pytest.mark.parametrize(
+    ("value", "form"),
+    [
+        ({"client_payload": {"releases": [CARD]}}, "github"),
+        ({"action": "myop-components-deployed", "client_payload": {"releases": [CARD]}}, "github"),
+        ({**json.loads(webhook(CARD)), **GITLAB}, "gitlab"),
+        ({"releases": [CARD]}, "data"),
+        ({"releases": [CARD], "fullSync": False, "unknown": 1}, "data"),
+        ([CARD], "array"),
+        ([{**CARD, "unknown": {}}], "array"),
+    ],
+)
+def test_the_other_forms_are_told_apart_by_themselves(value: Any, form: str) -> None:
+    delivery = parsed(value)
+    assert (delivery.form, delivery.scope) == (form, ONE)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"event": "components.deployed"},
+        {"event": "components.deployed", "data": {}},
+        {"event": "components.deployed", "data": {"releases": []}},
+        {"event": "components.deployed", "data": {"fullSync": True}},
+        {"client_payload": {}},
+        {"client_payload": None},
+        {"client_payload": {"releases": []}},
+        {"releases": []},
+        {"fullSync": True},
+        {"schedule": "0 4 * * *"},
+        {"workflow": ".github/workflows/sync.yml", "inputs": None, "ref": "refs/heads/main"},
+        GITLAB,
+    ],
+)
+def test_a_known_form_without_releases_is_a_full_sync(value: Any) -> None:
+    assert parsed(value).scope == FULL
+
+
+def test_a_full_sync_keeps_what_was_announced_with_it() -> None:
+    assert parsed({"fullSync": True, "releases": [CARD]}).scope == Scope("full", ONE.releases)
+
+
+def test_another_event_asks_for_nothing_whatever_it_holds() -> None:
+    delivery = parsed({"event": "components.archived", "data": [1, 2]})
+    assert delivery.scope == Scope("none")
+
+
+def test_of_two_releases_of_one_document_the_last_counts() -> None:
+    later = release("card", "qa", "v-2")
+    assert parsed([CARD, release("b", "qa"), later]).scope.releases == (
+        Release("b", "qa", "v-1", "env-qa"),
+        Release("card", "qa", "v-2", "env-qa"),
+    )
+
+
+def test_a_variant_need_not_be_named() -> None:
+    value = [{"componentId": "card", "environment": "qa"}]
+    assert parsed(value).scope.releases == (Release("card", "qa"),)
+
+
+def test_a_byte_order_mark_is_passed_over() -> None:
+    assert payload.parse(b"\xef\xbb\xbf" + webhook(CARD)).scope == ONE
+
+
+@pytest.mark.parametrize(("body", "place"), MALFORMED)
+def test_a_malformed_payload_is_refused_whole_and_the_place_named(body: bytes, place: str) -> None:
+    with pytest.raises(PayloadError) as caught:
+        payload.parse(body)
+    assert place in caught.value.message
+    assert "\n" not in caught.value.message
+
+
+def test_a_payload_beyond_the_limit_is_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(payload, "MAX_BYTES", 100)
+    with pytest.raises(PayloadError, match="is the most"):
+        payload.parse(webhook(CARD))
+
+
+def test_releases_alone_are_an_array() -> None:
+    assert payload.parse_releases(json.dumps([CARD]).encode()) == ONE.releases
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"releases": []}', b"null", b"[1]", b"["])
+def test_anything_else_is_no_array_of_releases(body: bytes) -> None:
+    with pytest.raises(PayloadError):
+        payload.parse_releases(body)
+
+
+@pytest.mark.parametrize(
+    ("body", "timestamp"),
+    [
+        (webhook(CARD), "2026-03-24T13:37:00.000Z"),
+        (b'{"timestamp": 7}', None),
+        (b"{}", None),
+        (b"[]", None),
+        (b"no json", None),
+    ],
+)
+def test_the_signed_timestamp_is_read_as_written(body: bytes, timestamp: str | None) -> None:
+    assert payload.signed_timestamp(body) == timestamp
+
+
+words = st.sampled_from(
+    ["event", "data", "releases", "fullSync", "client_payload", "componentId", "environment"]
+)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.text(max_size=4) | words,
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=4),
+        max_leaves=12,
+    )
+)
+def test_any_json_is_a_delivery_or_a_payload_error(value: Any) -> None:
+    with suppress(PayloadError):
+        scope = parsed(value).scope
+        assert scope.kind != "incremental" or scope.releases
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_are_a_delivery_or_a_payload_error(data: bytes) -> None:
+    with suppress(PayloadError):
+        payload.parse(data)
+    assert payload.is_reserialized(data) in (True, False)
