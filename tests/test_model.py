@@ -1,0 +1,93 @@
+"""The values that cross the doors: merging, limits, exit codes, reports."""
+
+from __future__ import annotations
+
+import pytest
+
+from myop_cdn.errors import ExitCode, InputError, MyopCdnError, RefusedError
+from myop_cdn.model import (
+    DeleteLimit,
+    DeployReport,
+    DestinationReport,
+    FailedDocument,
+    FailedKey,
+    PublishReport,
+    Release,
+    Scope,
+    SyncReport,
+)
+
+A1, A2, B = Release("a", "qa", "1"), Release("a", "qa", "2"), Release("b", "qa", "1")
+
+
+def test_of_merged_releases_the_newest_of_each_document_counts() -> None:
+    merged = Scope.merge([Scope("incremental", (A1, B)), Scope("incremental", (A2,))])
+    assert merged == Scope("incremental", (B, A2))
+
+
+def test_a_full_scope_supersedes_and_keeps_what_was_announced() -> None:
+    scopes = [Scope("incremental", (A1,)), Scope("full"), Scope("none"), Scope("incremental", (B,))]
+    assert Scope.merge(scopes) == Scope("full", (A1, B))
+    assert Scope.merge([Scope("none"), Scope("none")]) == Scope("none")
+    assert Scope.merge([]) == Scope("none")
+
+
+@pytest.mark.parametrize(
+    ("limit", "removed", "total", "allowed"),
+    [
+        (DeleteLimit(), 20, 20, True),
+        (DeleteLimit(), 21, 80, False),
+        (DeleteLimit(), 25, 100, True),
+        (DeleteLimit(), 26, 100, False),
+        (DeleteLimit(count=0), 0, 9, True),
+        (DeleteLimit(count=0), 1, 9, False),
+        (DeleteLimit(count=3), 3, 3, True),
+        (DeleteLimit(percent=10), 1, 10, True),
+        (DeleteLimit(percent=10), 2, 10, False),
+        (DeleteLimit(percent=100), 10, 10, True),
+        (DeleteLimit(percent=0), 0, 0, True),
+    ],
+)
+def test_the_limit_of_what_may_go(
+    limit: DeleteLimit, removed: int, total: int, allowed: bool
+) -> None:
+    assert limit.allows(removed, total) is allowed
+
+
+def test_a_limit_is_told_as_it_was_given() -> None:
+    shown = [str(DeleteLimit(count=3)), str(DeleteLimit(percent=12.5)), str(DeleteLimit())]
+    assert shown == ["3", "12.5 %", "25 %, at least 20"]
+
+
+@pytest.mark.parametrize(
+    ("codes", "worst"),
+    [((4, 3, 1, 0), 1), ((0, 4, 3), 3), ((0, 4), 4), ((0, 0), 0), ((), 0)],
+)
+def test_the_worst_exit_code_is_the_first_of_1_3_4_0(codes: tuple[int, ...], worst: int) -> None:
+    assert ExitCode.worst(*map(ExitCode, codes)) == worst
+
+
+def test_a_publish_ends_with_the_worse_half() -> None:
+    failed = SyncReport("full", "api", "out", failed=(FailedDocument("a", "qa", "no"),))
+    whole = SyncReport("full", "api", "out", added=("x",))
+    refused = DeployReport(False, (DestinationReport("memory://x", refused="too many"),))
+    broken = DeployReport(False, (DestinationReport("memory://x", error=MyopCdnError("no")),))
+    partly = DeployReport(False, (DestinationReport("s3://x", failed=(FailedKey("k", "no"),)),))
+    assert PublishReport(failed).exit_code == 4
+    assert PublishReport(failed, refused).exit_code == 3
+    assert PublishReport(failed, broken).exit_code == 1
+    assert PublishReport(whole, partly).exit_code == 4
+    assert PublishReport(whole, DeployReport(False)).to_json()["deploy"]["destinations"] == []
+    assert PublishReport(whole).to_json()["deploy"] is None
+    assert PublishReport(whole).error is None
+    assert isinstance(PublishReport(whole, refused).error, RefusedError)
+    assert whole.changed
+    assert not failed.changed
+
+
+def test_an_error_in_json_has_message_hint_and_exit_code() -> None:
+    assert InputError("what", "do this").to_json() == {
+        "message": "what",
+        "hint": "do this",
+        "exitCode": 2,
+    }
