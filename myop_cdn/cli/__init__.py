@@ -25,6 +25,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "deploy": ("myop_cdn.cli.deploy:deploy", "Upload a folder to S3, GCS, Azure or a folder."),
     "publish": ("myop_cdn.cli.publish:publish", "Sync, then deploy."),
     "serve": ("myop_cdn.cli.serve:serve", "Listen for webhooks and publish each release."),
+    "deliveries": ("myop_cdn.cli.deliveries:deliveries", "Look into a listener's journal."),
+    "send": ("myop_cdn.cli.send:send", "Send a signed test delivery to a receiver."),
     "sandbox": ("myop_cdn.cli.sandbox:sandbox", "Serve Myop's API from a folder, for rehearsals."),
     "demo": ("myop_cdn.cli.demo:demo", "Show the whole loop on this machine."),
 }

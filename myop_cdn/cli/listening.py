@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from myop_cdn.cli.options import Option
+    from myop_cdn.listener.sockets import Address
 
 _UNITS = {"": 1, "b": 1, "kib": 1024, "k": 1024, "mib": 1024**2, "m": 1024**2}
 
@@ -104,6 +105,12 @@ LISTEN_OPTIONS: tuple[Option, ...] = (
         help="The certificate's private key (PEM), if it is not in the same file.",
     ),
     click.option(
+        "--admin",
+        type=AddressType(),
+        metavar="HOST:PORT",
+        help="Serve /healthz, /readyz, /metrics and /status there; keep it to yourself.",
+    ),
+    click.option(
         "--max-connections",
         type=click.IntRange(1, 65536),
         default=1024,
@@ -123,6 +130,7 @@ class ListenSettings:
     unix: Path | None
     tls_cert: Path | None
     tls_key: Path | None
+    admin: Address | None
     max_connections: int
 
 

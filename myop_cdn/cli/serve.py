@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,6 +15,8 @@ from myop_cdn.cli.listening import (
     SERVE_OPTIONS,
     ListenSettings,
     ServeSettings,
+    allow_descriptors,
+    load_certificate,
     open_sockets,
     tls_context,
 )
@@ -21,9 +24,12 @@ from myop_cdn.cli.options import EXPORT_OPTIONS, SECRET_FILE, ExportSettings, pi
 from myop_cdn.errors import InputError
 
 if TYPE_CHECKING:
+    import socket
+
     from myop_cdn.cli.console import Console
     from myop_cdn.deploy.options import DeployOptions
-    from myop_cdn.listener.service import Settings
+    from myop_cdn.listener import Log
+    from myop_cdn.listener.service import Listener, Settings
 
 
 @click.command()
@@ -42,49 +48,79 @@ def serve(ctx: click.Context, /, deploying: DeployOptions, **values: Any) -> Non
     from myop_cdn.listener.lock import locked
     from myop_cdn.listener.queued_log import QueuedLog
     from myop_cdn.listener.service import Listener
-    from myop_cdn.listener.sockets import described, remove_unix
 
     console: Console = ctx.obj
     settings = pick(ServeSettings, values)
     listening = pick(ListenSettings, values)
     publisher = CommandPublisher(pick(ExportSettings, values), deploying, settings.deploy)
+    _check(settings, publisher)
+    tls = tls_context(listening)
+
+    def read_secrets() -> tuple[bytes, ...]:
+        # The certificate is renewed with the same signal.
+        if tls is not None:
+            load_certificate(tls, listening)
+        return webhook_secrets(values["secret_file"])
+
+    with ExitStack() as stack:
+        log = QueuedLog(console)
+        stack.callback(log.close)
+        lock = stack.enter_context(locked(settings.state_dir))
+        child = ChildPublisher(publisher, lock, without=(SECRET_VARIABLE,))
+        stack.callback(child.kill)
+        given = {ctx.get_parameter_source(name) for name in ("host", "port")}
+        found = open_sockets(listening, tcp_too=given != {ParameterSource.DEFAULT})
+        listener = Listener(_settings(settings, listening), found, read_secrets, child, log, tls)
+        if listening.admin is not None:
+            _start_admin(listener, listening, log, stack)
+        _say_where(console, found, "https" if tls else "http", settings.path)
+        if listening.unix is not None:
+            _remove_at_end(listening, found, stack)
+        # The loop must not wait for Python's usual 5 ms whenever another thread computes.
+        sys.setswitchinterval(0.0005)
+        listener.handle_signals()
+        listener.run()
+
+
+def _check(settings: ServeSettings, publisher: Any) -> None:
+    """Raise InputError for what could only fail later."""
     if not settings.path.startswith("/") or not settings.path.isprintable():
         raise InputError(f"--path {settings.path!r} does not begin with a slash")
     publisher.check()
-    tls = tls_context(listening)
-    log = QueuedLog(console)
-    # The loop must not wait for Python's usual 5 ms whenever another thread computes.
-    sys.setswitchinterval(0.0005)
-    try:
-        with locked(settings.state_dir) as lock:
-            given = {ctx.get_parameter_source(name) for name in ("host", "port")}
-            tcp_too = given != {ParameterSource.DEFAULT}
-            found = open_sockets(listening, tcp_too=tcp_too)
-            child = ChildPublisher(publisher, lock, without=(SECRET_VARIABLE,))
-            listener = Listener(
-                _settings(settings, listening),
-                found,
-                lambda: webhook_secrets(values["secret_file"]),
-                child,
-                log,
-                tls,
-            )
-            listener.handle_signals()
-            for sock in found:
-                url = described(sock, "https" if tls else "http", settings.path)
-                console.info(f"listening on {url}")
-            try:
-                listener.run()
-            finally:
-                child.kill()
-            if listening.unix is not None:
-                remove_unix(listening.unix)
-    finally:
-        log.close()
+
+
+def _start_admin(listener: Listener, listening: ListenSettings, log: Log, stack: ExitStack) -> None:
+    # Imported only when asked for: its Prometheus library costs memory.
+    from myop_cdn.listener import sockets
+    from myop_cdn.listener.admin import Admin
+
+    assert listening.admin is not None
+    found = sockets.listen(listening.admin)
+    for sock in found:
+        log.info(f"the admin address is {sockets.described(sock, 'http', '/status')}")
+    admin = Admin(listener, found, log)
+    admin.start()
+    stack.callback(admin.stop)
+
+
+def _say_where(console: Console, found: list[socket.socket], scheme: str, path: str) -> None:
+    from myop_cdn.listener.sockets import described
+
+    for sock in found:
+        console.info(f"listening on {described(sock, scheme, path)}")
+
+
+def _remove_at_end(listening: ListenSettings, found: list[socket.socket], stack: ExitStack) -> None:
+    import socket
+
+    from myop_cdn.listener.sockets import remove_unix
+
+    assert listening.unix is not None
+    if any(sock.family == socket.AF_UNIX for sock in found):
+        stack.callback(remove_unix, listening.unix)
 
 
 def _settings(settings: ServeSettings, listening: ListenSettings) -> Settings:
-    from myop_cdn.cli.listening import allow_descriptors
     from myop_cdn.listener.dialogue import ServerLimits
     from myop_cdn.listener.intake import Rules
     from myop_cdn.listener.service import Settings

@@ -79,8 +79,8 @@ class Committer:
         """
         self._hand_in(_Job(done, record=record))
 
-    def call(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Hand a job in and wait for its commit. Raises ListenerError."""
+    def call(self, work: Callable[[sqlite3.Connection], T], seconds: float | None = None) -> T:
+        """Hand a job in and wait for its commit, so long at most. Raises ListenerError."""
         finished = threading.Event()
         outcome: list[Any] = []
 
@@ -89,7 +89,8 @@ class Committer:
             finished.set()
 
         self._hand_in(_Job(done, work=work))
-        finished.wait()
+        if not finished.wait(seconds):
+            raise ListenerError(f"the journal has not answered for {seconds:g} s")
         result, error = outcome
         if error is not None:
             raise error

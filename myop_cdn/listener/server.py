@@ -96,6 +96,8 @@ class Server:
         Takes no lock, so that a signal handler may call it; the loop sees it at its next turn.
         """
         self._drain_seconds = seconds
+        with contextlib.suppress(OSError):
+            self._bell.send(b"\0")
 
     def stop(self) -> None:
         """Let `run` return now."""

@@ -94,6 +94,11 @@ class Listener:
         finally:
             self.committer.close()
 
+    @property
+    def draining(self) -> bool:
+        """Whether the end has begun."""
+        return self._drained_at > 0
+
     def terminate(self) -> None:
         """Drain: answer what has arrived, finish or leave the run, and let `run` return.
 

@@ -43,9 +43,11 @@ class Job:
     ids: tuple[str, ...] = ()
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Now:
-    """What the worker is at, for those who look from other threads."""
+    """What the worker is at, for those who look from other threads. since: of the run, in
+    seconds since the epoch. beat: of the last turn, in seconds of the monotonic clock.
+    """
 
     job: Job | None = None
     since: float = 0.0
@@ -111,7 +113,7 @@ class Worker:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            self.now.beat = time.monotonic()
+            self.now = replace(self.now, beat=time.monotonic())
             self._bell.clear()
             try:
                 wait = self._turn()
@@ -189,7 +191,7 @@ class Worker:
         except Exception as error:  # a defect below must not end the listener
             result = MyopCdnError(f"unexpected {type(error).__name__} in the publisher")
         finally:
-            self.now = replace(self.now, job=None)
+            self.now = Now()
         self._record(job, run, started, result)
 
     def _record(

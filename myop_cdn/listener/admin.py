@@ -1,0 +1,163 @@
+"""The endpoints for whoever operates the listener; on an address of their own."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from myop_cdn.errors import ListenerError
+from myop_cdn.listener import metrics, runs, status
+from myop_cdn.listener.answer import Answer
+from myop_cdn.listener.body import LengthBody, body_reader
+from myop_cdn.listener.dialogue import ServerLimits
+from myop_cdn.listener.journal import reading
+from myop_cdn.listener.server import Server
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from myop_cdn.listener import Log
+    from myop_cdn.listener.body import BodyReader
+    from myop_cdn.listener.dialogue import Exchange
+    from myop_cdn.listener.http import Request
+    from myop_cdn.listener.service import Listener
+
+_STUCK = 10.0  # seconds without a turn of the loop, or of an idle worker
+_PROBE = 5.0  # seconds that a commit may take before the journal counts as not writable
+_LIMITS = ServerLimits(connections=64, request=10.0, idle=60.0)
+
+
+class Admin:
+    """Answers `/healthz`, `/readyz`, `/metrics` and `/status` about `listener`.
+
+    Runs on a thread of its own, so that a slow answer here delays no delivery.
+    """
+
+    def __init__(
+        self,
+        listener: Listener,
+        sockets: list[socket.socket],
+        log: Log,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._listener = listener
+        self._log = log
+        self._wall = wall
+        self._server = Server(sockets, self, _LIMITS, wall=wall)
+        self._thread = threading.Thread(target=self._server.run, name="admin", daemon=True)
+        self._since = wall()
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End; what is being answered is cut off."""
+        self._server.stop()
+        self._thread.join(2)
+
+    def head(self, request: Request, peer: str) -> Answer | BodyReader:  # noqa: ARG002 - Handler
+        """Path, method, framing."""
+        if request.path not in ("/healthz", "/readyz", "/metrics", "/status"):
+            return Answer.error(404, "there is nothing here")
+        if request.method not in ("GET", "HEAD"):
+            return Answer.error(405, "only GET", ("Allow", "GET, HEAD"))
+        return body_reader(request, 0) or LengthBody(0)
+
+    def body(self, exchange: Exchange, request: Request, body: bytes) -> Answer | None:  # noqa: ARG002 - Handler
+        """The answer."""
+        try:
+            if request.path == "/healthz":
+                return self._health()
+            if request.path == "/readyz":
+                return self._ready()
+            if request.path == "/metrics":
+                return self._metrics()
+            return self._status()
+        except (ListenerError, sqlite3.Error) as error:
+            return Answer.of(503, {"status": "failed", "error": str(error)})
+
+    def refused(self, peer: str, status: int, reason: str) -> None:
+        """The server refused something."""
+        self._log.debug("refused at the admin address", peer=peer, status=status, reason=reason)
+
+    def _problems(self) -> list[str]:
+        now = time.monotonic()
+        worker = self._listener.worker
+        problems = []
+        if now - self._listener.server.beat > _STUCK:
+            problems.append("the loop is stuck")
+        if not worker.alive():
+            problems.append("the worker has ended")
+        elif worker.now.job is None and now - worker.now.beat > _STUCK:
+            problems.append("the worker is stuck")
+        return problems
+
+    def _health(self) -> Answer:
+        problems = self._problems()
+        return _verdict(problems, {})
+
+    def _ready(self) -> Answer:
+        problems = self._problems()
+        now = self._wall()
+        age = None
+        try:
+            # A real commit: a disk can be full, or a file locked, without anybody noticing.
+            self._listener.committer.call(
+                lambda connection: runs.set_fact(connection, "probe", now), _PROBE
+            )
+            with reading(self._listener.journal) as connection:
+                age = status.last_success_age(connection, now)
+        except ListenerError as error:
+            problems.append(error.message)
+        if self._listener.draining:
+            problems.append("the listener is ending")
+        return _verdict(problems, {"lastSuccessSeconds": None if age is None else round(age, 1)})
+
+    def _metrics(self) -> Answer:
+        listener = self._listener
+        gauges = {
+            "connections": float(listener.server.connections),
+            "journal_writable": float(listener.committer.trouble is None),
+            "running": float(listener.worker.now.job is not None),
+        }
+        now = self._wall()
+        try:
+            with reading(listener.journal) as connection:
+                page = metrics.render(listener.tally, connection, now, gauges)
+        except ListenerError:
+            page = metrics.render(listener.tally, None, now, gauges)
+        return Answer(200, page, metrics.CONTENT_TYPE)
+
+    def _status(self) -> Answer:
+        now = self._wall()
+        job, since = self._listener.worker.now.job, self._listener.worker.now.since
+        running: dict[str, Any] | None = None
+        if job is not None:
+            running = {
+                "scope": job.scope.kind,
+                "reason": job.start.reason,
+                "since": status.iso(since),
+                "deliveries": len(job.deliveries),
+            }
+        with reading(self._listener.journal) as connection:
+            found = status.everything(connection, now)
+        return Answer.of(
+            200,
+            {
+                "now": status.iso(now),
+                "since": status.iso(self._since),
+                "draining": self._listener.draining,
+                "journal": self._listener.committer.trouble or "ok",
+                "running": running,
+                **found,
+            },
+        )
+
+
+def _verdict(problems: list[str], more: dict[str, Any]) -> Answer:
+    state = {"status": "failed" if problems else "ok", "problems": problems, **more}
+    return Answer.of(503 if problems else 200, state)
