@@ -173,9 +173,11 @@ class Client:
         raise DocumentError(f"{what}: more than {MAX_REDIRECTS} redirects")
 
     def _follow(self, url: str, location: str | None, what: str) -> str:
-        target = urljoin(url, location or "")
+        where = "nowhere"
         try:
+            target = urljoin(url, location or "")
             parts = urlsplit(target)
+            where = names.shown(parts.netloc) if location else where
             same = (parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme)) == (
                 self._base.scheme,
                 self._base.hostname,
@@ -184,7 +186,6 @@ class Client:
         except ValueError:
             same = False
         if not location or not same:
-            where = names.shown(urlsplit(target).netloc) if location else "nowhere"
             # The key would go along, and the answer would be somebody else's.
             raise DocumentError(
                 f"{what}: {self._base.netloc} redirects to another host ({where})",
