@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,29 @@ class HeaderValue(click.ParamType):  # type: ignore[type-arg]  # generic since c
         return text
 
 
-_NAMES = ("delete", "cache_control", "encoding", "endpoint_url")
+class Origin(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
+    """An origin as browsers write it: scheme, host, port where it is not the usual one."""
+
+    name = "origin"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The origin, or "*"; a usage error for anything else."""
+        text = str(value).strip()
+        if text != "*" and re.fullmatch(r"https?://[A-Za-z0-9.*\[\]:-]+", text) is None:
+            self.fail(f"{text!r} is no origin: write https://app.example.com", param, ctx)
+        return text
+
+
+_NAMES = (
+    "delete",
+    "cache_control",
+    "encoding",
+    "invalidate",
+    "wait",
+    "cors_origins",
+    "ledger",
+    "endpoint_url",
+)
 DEPLOY_OPTIONS: tuple[Option, ...] = (
     click.option("--delete", is_flag=True, help="Delete objects that a complete tree lacks."),
     click.option(
@@ -46,6 +69,26 @@ DEPLOY_OPTIONS: tuple[Option, ...] = (
         default="identity",
         show_default=True,
         help="How objects are stored.",
+    ),
+    click.option(
+        "--invalidate",
+        multiple=True,
+        metavar="CDN",
+        help="Tell this CDN what has changed: cloudfront:ID; repeat it for more.",
+    ),
+    click.option("--wait", is_flag=True, help="Wait until the CDNs are done."),
+    click.option(
+        "--cors-origin",
+        "cors_origins",
+        type=Origin(),
+        multiple=True,
+        metavar="URL",
+        help="Let pages of this origin read the objects (https://app.example.com); repeat it.",
+    ),
+    click.option(
+        "--ledger",
+        metavar="URL",
+        help="Keep the ledger in this folder or bucket, not beside the objects.",
     ),
     click.option(
         "--endpoint-url",

@@ -1,4 +1,4 @@
-"""Find out what is at a destination: one listing, and a question for each undecided object."""
+"""Ask the destination about each object that listing and ledger leave undecided."""
 
 from __future__ import annotations
 
@@ -6,19 +6,12 @@ from typing import TYPE_CHECKING
 
 from myop_cdn.deploy.facts import Seen
 from myop_cdn.deploy.pool import Hopeless, run_all
-from myop_cdn.model import is_layout
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from myop_cdn.deploy.source import Wanted
-    from myop_cdn.storage.base import Listed
     from myop_cdn.storage.store import Store
-
-
-def layout_of(objects: list[Listed]) -> dict[str, Seen]:
-    """The objects of this tool's own layout, by key; whatever else lies there is not ours."""
-    return {one.key: Seen.of(one) for one in objects if is_layout(one.key)}
 
 
 def ask(

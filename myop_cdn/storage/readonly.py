@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from myop_cdn.errors import PreconditionFailed
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -19,6 +21,7 @@ class ReadOnly:
         self.url = backend.url
         self.keeps_headers = backend.keeps_headers
         self.delete_batch = backend.delete_batch
+        self._pretended: dict[str, str] = {}
 
     def list(self, cursor: str | None) -> Page:
         """As the other one."""
@@ -33,8 +36,17 @@ class ReadOnly:
         return self._backend.get(key)
 
     def put(self, key: str, body: Body, headers: Headers, expect: Expect | None = None) -> str:  # noqa: ARG002
-        """Write nothing. The version is one that no service gives."""
-        return f"unwritten-{body.md5}"
+        """Write nothing. The version is one that no service gives; conditions hold against it."""
+        if expect is not None and expect.version != self._version(key):
+            raise PreconditionFailed(f"{self.url}: {key} was changed by somebody else")
+        self._pretended[key] = f"unwritten-{body.md5}"
+        return self._pretended[key]
+
+    def _version(self, key: str) -> str | None:
+        if key in self._pretended:
+            return self._pretended[key]
+        facts = self._backend.head(key)
+        return facts.version if facts else None
 
     def delete(self, keys: Sequence[str]) -> Mapping[str, StorageError]:  # noqa: ARG002
         """Delete nothing."""

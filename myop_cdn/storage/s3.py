@@ -1,7 +1,7 @@
 """`s3://bucket[/prefix]`: Amazon S3, and services that speak its protocol.
 
 boto3 finds credentials and region as every AWS tool does: environment, profile, web identity,
-container or instance role. boto3 is imported when a destination is opened.
+container or instance role. boto3 is imported at the first request.
 
 Facts from the S3 API Reference: an ETag is the MD5 of the content unless the object is encrypted
 with KMS or customer keys, or was uploaded in parts ("Checking object integrity"); `If-Match` and
@@ -14,12 +14,15 @@ from __future__ import annotations
 import base64
 import os
 import re
+import threading
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
-from myop_cdn.errors import AccessDenied, StorageError
+from myop_cdn.errors import AccessDenied, InputError, StorageError
 from myop_cdn.storage.base import SHA256_METADATA, Blob, Headers, Listed, Page
 from myop_cdn.storage.location import Location
 from myop_cdn.storage.s3_errors import code, mapped
+from myop_cdn.storage.s3_wire import open_client
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,13 +43,16 @@ class S3Backend:
 
     keeps_headers = True
 
-    def __init__(self, location: Location, client: S3Client, *, is_aws: bool) -> None:
+    def __init__(self, location: Location, endpoint: str | None, jobs: int) -> None:
         self.url = location.url
         self.location = location
         self.page_size = PAGE_SIZE
         # Look-alikes differ in which checksum header they want with DeleteObjects; some lack it.
-        self.delete_batch = DELETE_BATCH if is_aws else 1
-        self._client = client
+        self.delete_batch = 1 if endpoint else DELETE_BATCH
+        self._endpoint = endpoint
+        self._jobs = jobs
+        self._opened: S3Client | None = None
+        self._lock = threading.Lock()
 
     def list(self, cursor: str | None) -> Page:
         """A page of ListObjectsV2."""
@@ -194,7 +200,19 @@ class S3Backend:
 
     def close(self) -> None:
         """Close the connections."""
-        self._client.close()
+        if self._opened is not None:
+            self._opened.close()
+
+    @property
+    def _client(self) -> S3Client:
+        with self._lock:
+            if self._opened is None:
+                self._opened = open_client(
+                    self.location.bucket,
+                    self._endpoint,
+                    lambda: _open(self._endpoint, self._jobs),
+                )
+            return self._opened
 
 
 def _metadata(answer: Mapping[str, Any]) -> dict[str, str]:
@@ -227,13 +245,23 @@ def open_s3(url: str, options: OpenOptions) -> S3Backend:
         or os.environ.get("AWS_ENDPOINT_URL")
         or None
     )
-    with mapped(location.url):
-        client = _client(endpoint, options.jobs)
-    is_aws = ".amazonaws.com" in client.meta.endpoint_url
-    return S3Backend(location, client, is_aws=is_aws)
+    if endpoint is not None:
+        _check_endpoint(endpoint)
+    return S3Backend(location, endpoint, options.jobs)
 
 
-def _client(endpoint: str | None, jobs: int) -> S3Client:
+def _check_endpoint(endpoint: str) -> None:
+    hint = "write https://s3.example.com, credentials come from the environment"
+    try:
+        parts = urlsplit(endpoint)
+        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        raise InputError("the endpoint of the S3 service is no URL", hint) from None
+    if not good or parts.username or parts.query or parts.fragment:
+        raise InputError("the endpoint of the S3 service is no plain http(s) URL", hint)
+
+
+def _open(endpoint: str | None, jobs: int) -> S3Client:
     import boto3
     from botocore.config import Config
 

@@ -1,0 +1,93 @@
+"""The ledger: what this program remembers of a destination between runs. A value, no I/O.
+
+It lies beside the objects, in what may be a public bucket, so it says nothing about who or what
+wrote it: per object a SHA-256 of the stored bytes, a fingerprint of the headers and the version
+that the service gave; the keys whose invalidation is still owed, under a fingerprint of the CDN's
+name; and a random number for each commit, by which a conditional write tells two commits apart
+even where the service's versions are hashes of the content.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+LEDGER = ".myop-cdn/ledger.json"
+FORM = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One object as it was put: hex SHA-256 as stored, headers' fingerprint, version."""
+
+    sha256: str
+    headers: str | None
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """What is remembered. pending: keys by the CDN's fingerprint. ignores_conditions: the
+    service carries conditional writes out whatever is there.
+    """
+
+    objects: Mapping[str, Entry] = field(default_factory=dict)
+    pending: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    ignores_conditions: bool = False
+
+    @classmethod
+    def parse(cls, data: bytes) -> Ledger:
+        """The ledger in `data`. Raises ValueError where it is none, or of a later form."""
+        try:
+            raw = json.loads(data)
+            if raw["form"] != FORM:
+                raise ValueError(f"form {raw['form']!r} is not known")
+            return cls(
+                {key: Entry(*map(_text, facts)) for key, facts in raw["objects"].items()},
+                {cdn: tuple(map(str, keys)) for cdn, keys in raw["pending"].items()},
+                raw.get("conditions") == "ignored",
+            )
+        except (KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise ValueError(f"not a ledger ({type(error).__name__})") from None
+
+    def dump(self, commit: str) -> bytes:
+        """The ledger's bytes for one commit."""
+        raw: dict[str, Any] = {
+            "form": FORM,
+            "commit": commit,
+            "objects": {
+                key: [one.sha256, one.headers, one.version]
+                for key, one in sorted(self.objects.items())
+            },
+            "pending": {cdn: list(keys) for cdn, keys in sorted(self.pending.items()) if keys},
+        }
+        if self.ignores_conditions:
+            raw["conditions"] = "ignored"
+        return json.dumps(raw, ensure_ascii=False, separators=(",", ":")).encode(
+            "utf-8", "surrogatepass"
+        )
+
+
+def commit_of(data: bytes) -> str | None:
+    """The random number of the commit that `data` was written by."""
+    try:
+        commit = json.loads(data)["commit"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return commit if isinstance(commit, str) else None
+
+
+def name_fingerprint(name: str) -> str:
+    """A CDN's or a destination's name in the ledger: 16 hex digits, so that accounts stay out."""
+    return hashlib.sha256(name.encode()).hexdigest()[:16]
+
+
+def _text(value: Any) -> Any:
+    if value is not None and not isinstance(value, str):
+        raise TypeError("neither text nor null")
+    return value
