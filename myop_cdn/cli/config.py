@@ -41,8 +41,13 @@ def _check_options(file: str, command_name: str, table: dict[str, Any]) -> None:
     from myop_cdn.cli import cli
 
     command = cli.get_command(click.Context(cli), command_name)
-    known = {parameter.name for parameter in command.params} if command else set()
-    for option in table:
+    known = {parameter.name: parameter for parameter in command.params} if command else {}
+    for option, value in table.items():
+        spelt = option.replace("_", "-")
         if option not in known:
-            spelt = option.replace("_", "-")
             raise InputError(f"{file}: [{command_name}] has no option {spelt!r}")
+        many = getattr(known[option], "multiple", False) or known[option].nargs != 1
+        if isinstance(value, dict) or (isinstance(value, list) and not many):
+            raise InputError(f"{file}: [{command_name}] {spelt} takes one value")
+        if many and not isinstance(value, list):
+            table[option] = [value]

@@ -29,7 +29,7 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since clic
         text = str(value).strip()
         if text == "0":
             return timedelta(0)
-        match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,6})?)([smhd])", text)
+        match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)([smhd])", text)
         if match is None:
             self.fail(f"{text!r} is no duration: write 30s, 5m, 24h or 7d; 0 is off", param, ctx)
         try:
@@ -53,9 +53,9 @@ class MaxDelete(click.ParamType):  # type: ignore[type-arg]  # generic since cli
         if isinstance(value, DeleteLimit):
             return value
         text = str(value).strip()
-        if re.fullmatch(r"\d{1,9}", text):
+        if re.fullmatch(r"[0-9]{1,9}", text):
             return DeleteLimit(count=int(text))
-        match = re.fullmatch(r"(\d{1,3}(?:\.\d{1,6})?)\s*%", text)
+        match = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)\s*%", text)
         if match is None or float(match[1]) > 100:
             self.fail(f"{text!r} is neither a number nor a percentage up to 100%", param, ctx)
         return DeleteLimit(percent=float(match[1]))
