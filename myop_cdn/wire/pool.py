@@ -1,0 +1,175 @@
+"""Kept-alive connections to one host, taken and given back by many threads."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from myop_cdn.wire.answer import Reader
+from myop_cdn.wire.errors import Broken, NoConnection, TimedOut, Untrusted, WireError
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable, Mapping
+
+    from myop_cdn.wire.answer import Answer
+
+CONNECT_SECONDS = 10.0
+READ_SECONDS = 60.0
+MAX_BODY_BYTES = 64 * 2**20  # of an answer
+_RECEIVE = 64 * 1024
+_SMALL = 16 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Whom to ask. host: a name or an address, an IPv6 one without brackets."""
+
+    scheme: str
+    host: str
+    port: int
+
+    @property
+    def netloc(self) -> str:
+        """As the Host header has it: the port only where it is not the scheme's own."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        own = 443 if self.scheme == "https" else 80
+        return host if self.port == own else f"{host}:{self.port}"
+
+
+class Pool:
+    """Connections to `origin`, made when needed, kept until closed. Safe between threads.
+
+    context: makes the TLS context, called once, for an https origin only.
+    """
+
+    def __init__(
+        self,
+        origin: Origin,
+        context: Callable[[], ssl.SSLContext] | None = None,
+        read_seconds: float = READ_SECONDS,
+    ) -> None:
+        self.origin = origin
+        self._make_context = context
+        self._context: ssl.SSLContext | None = None
+        self._read_seconds = read_seconds
+        self._lock = threading.Lock()
+        self._idle: list[socket.socket] = []
+
+    def ask(
+        self, method: str, target: str, headers: Mapping[str, str], body: bytes = b""
+    ) -> Answer:
+        """The answer to one request. `headers` has neither Host nor Content-Length.
+
+        Made again once, at once, where a kept connection turns out to have been closed by the
+        other side meanwhile: so for requests only that may be made twice. Raises WireError;
+        ValueError for what can't be written into a request.
+        """
+        head = self._head(method, target, headers, body)
+        with self._lock:
+            kept = self._idle.pop() if self._idle else None
+        if kept is not None:
+            try:
+                return self._exchange(kept, method, head, body)
+            except _Closed:
+                pass
+        try:
+            return self._exchange(self._connect(), method, head, body)
+        except _Closed:
+            raise Broken("closed without an answer") from None
+
+    def close(self) -> None:
+        """Close the connections that nobody uses at the moment."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for one in idle:
+            one.close()
+
+    def _head(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> bytes:
+        lines = [f"{method} {target} HTTP/1.1", f"Host: {self.origin.netloc}"]
+        lines.extend(f"{name}: {value}" for name, value in headers.items())
+        if body or method in ("PUT", "POST"):
+            lines.append(f"Content-Length: {len(body)}")
+        text = "\r\n".join(lines)
+        if text.count("\n") != len(lines) - 1 or text.count("\r") != len(lines) - 1:
+            raise ValueError("a line break in a header")
+        return text.encode("latin-1") + b"\r\n\r\n"
+
+    def _exchange(self, sock: socket.socket, method: str, head: bytes, body: bytes) -> Answer:
+        began = False
+
+        def more() -> bytes:
+            nonlocal began
+            data = sock.recv(_RECEIVE)
+            began = began or bool(data)
+            return data
+
+        try:
+            _send(sock, head, body)
+            answer = Reader(more, MAX_BODY_BYTES).read(method)
+        except TimeoutError:
+            sock.close()
+            raise TimedOut("no answer in time") from None
+        except (OSError, Broken) as error:
+            sock.close()
+            if not began:
+                raise _Closed from None
+            raise error if isinstance(error, Broken) else Broken(str(error)) from None
+        except BaseException:
+            sock.close()
+            raise
+        if answer.lasting:
+            with self._lock:
+                self._idle.append(sock)
+        else:
+            sock.close()
+        return answer
+
+    def _connect(self) -> socket.socket:
+        origin = self.origin
+        try:
+            sock = socket.create_connection((origin.host, origin.port), CONNECT_SECONDS)
+        except OSError as error:
+            raise NoConnection(str(error)) from None
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if origin.scheme == "https":
+            sock = self._secured(sock)
+        sock.settimeout(self._read_seconds)
+        return sock
+
+    def _secured(self, sock: socket.socket) -> ssl.SSLSocket:
+        import ssl
+
+        with self._lock:
+            if self._context is None:
+                make = self._make_context or ssl.create_default_context
+                self._context = make()
+        try:
+            return self._context.wrap_socket(sock, server_hostname=self.origin.host)
+        except ssl.SSLError as error:
+            sock.close()
+            raise Untrusted(str(error)) from None
+        except TimeoutError:
+            sock.close()
+            raise NoConnection("no TLS handshake in time") from None
+        except OSError as error:
+            sock.close()
+            raise NoConnection(str(error)) from None
+
+
+def _send(sock: socket.socket, head: bytes, body: bytes) -> None:
+    try:
+        # One piece where it is small: one packet, one system call.
+        if len(body) < _SMALL:
+            sock.sendall(head + body)
+        else:
+            sock.sendall(head)
+            sock.sendall(body)
+    except (BrokenPipeError, ConnectionResetError):
+        pass  # a server that refuses before it has read all: its answer says why
+
+
+class _Closed(WireError):
+    """The connection ended before a byte of the answer came."""
