@@ -132,7 +132,13 @@ def choose(agenda: Agenda, now: float) -> Start | Wait:
         return Start(True, full, False)
     if due := _due(agenda.retries, now):
         return Start(False, "retry", False, due)
-    return Wait(POLL, wakeable=True)
+    return Wait(_until_next(agenda, now), wakeable=True)
+
+
+def _until_next(agenda: Agenda, now: float) -> float:
+    moments = [retry.due for retry in agenda.retries if retry.due is not None]
+    moments += [agenda.full.after] if agenda.full is not None else []
+    return min([POLL, *(moment - now for moment in moments if moment > now)])
 
 
 def _due(retries: tuple[Retry, ...], now: float) -> tuple[Retry, ...]:

@@ -1,0 +1,269 @@
+"""The journal's file and the thread that writes it: commits, refusals, damage."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from myop_cdn.errors import ListenerError
+from myop_cdn.listener import journal, records, runs
+from myop_cdn.listener.committer import Committer
+from myop_cdn.listener.records import Record
+from tests.listener.rig import Lines, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+def record(name: str, **changes: Any) -> Record:
+    values: dict[str, Any] = {
+        "id": name,
+        "sha256": name.encode().ljust(32),
+        "received": time.time(),
+        "announced": 1.0,
+        "peer": "127.0.0.1:1",
+        "headers": {"user-agent": "Myop"},
+        "secret": 0,
+        "event": "components.deployed",
+        "kind": "incremental",
+        "body": b"\x00the body\xff",
+        "state": "waiting",
+        "once": False,
+    }
+    return Record(**{**values, **changes})
+
+
+class Store:
+    """A committer that is used as an intake does."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.log = Lines()
+        self.committer = Committer(path, self.log)
+        self.committer.start()
+
+    def store(self, one: Record) -> str | None:
+        """Store and wait; the earlier id, or raises."""
+        done = threading.Event()
+        got: list[Any] = []
+        self.committer.store(one, lambda earlier, error: (got.extend((earlier, error)), done.set()))
+        assert done.wait(20)
+        if got[1] is not None:
+            raise got[1]
+        return got[0]
+
+    def rows(self) -> list[str]:
+        """The ids in the journal, oldest first, read by another connection."""
+        with journal.reading(self.path) as connection:
+            return [row["id"] for row in reversed(records.listed(connection, 10_000))]
+
+    def full_due(self) -> Any:
+        """The full sync that is due."""
+        return self.committer.call(lambda connection: runs.fact(connection, "full_due"))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    made = Store(tmp_path / "state" / journal.FILE)
+    yield made
+    made.committer.close()
+
+
+def test_what_is_reported_stored_is_there_for_everybody(store: Store) -> None:
+    assert store.store(record("a")) is None
+    assert store.rows() == ["a"]
+
+
+def test_the_journal_is_written_through_to_the_disk(store: Store) -> None:
+    modes = store.committer.call(
+        lambda connection: (
+            connection.execute("PRAGMA journal_mode").fetchone()[0],
+            connection.execute("PRAGMA synchronous").fetchone()[0],
+        )
+    )
+    assert modes == ("wal", 2)  # FULL
+
+
+def test_nobody_else_may_read_the_journal(store: Store) -> None:
+    store.store(record("a"))
+    for file in store.path.parent.iterdir():
+        assert file.stat().st_mode & 0o077 == 0, file
+
+
+def test_bodies_are_kept_byte_for_byte(store: Store) -> None:
+    body = bytes(range(256)) * 10
+    store.store(record("a", body=body))
+    with journal.reading(store.path) as connection:
+        found = records.found(connection, "a")
+    assert found is not None
+    assert found["body"] == body
+    assert found["headers"] == {"user-agent": "Myop"}
+
+
+def test_the_same_body_is_stored_once_and_named_by_its_first_id(store: Store) -> None:
+    assert store.store(record("a", sha256=b"1" * 32)) is None
+    assert store.store(record("b", sha256=b"1" * 32)) == "a"
+    assert store.rows() == ["a"]
+
+
+def test_the_same_body_twice_in_one_commit_is_stored_once(store: Store) -> None:
+    twins = [record("a", sha256=b"1" * 32), record("b", sha256=b"1" * 32), record("c")]
+    earlier = store.committer.call(lambda connection: records.store(connection, twins))
+    assert earlier == [None, "a", None]
+    assert store.rows() == ["a", "c"]
+
+
+def test_deliveries_that_arrive_together_share_commits(store: Store) -> None:
+    commits = 0
+
+    def count(statement: str) -> None:
+        nonlocal commits
+        commits += statement == "COMMIT"
+
+    gate = threading.Event()
+    blocker = threading.Thread(target=lambda: store.committer.call(lambda _: gate.wait(20)))
+    store.committer.call(lambda connection: connection.set_trace_callback(count))
+    blocker.start()
+    stored: list[Any] = []
+    for number in range(200):
+        store.committer.store(record(f"r{number:03}"), lambda *result: stored.append(result))
+    gate.set()
+    until(lambda: len(stored) == 200)
+    blocker.join()
+    assert commits <= 5
+    assert store.rows() == [f"r{number:03}" for number in range(200)]
+
+
+def test_a_job_that_fails_takes_nothing_else_down(store: Store) -> None:
+    with pytest.raises(ListenerError):
+        store.committer.call(lambda connection: connection.execute("SELECT * FROM nowhere"))
+    assert store.store(record("a")) is None
+
+
+def test_a_journal_that_is_locked_refuses_and_a_full_sync_is_due_after_that(store: Store) -> None:
+    other = sqlite3.connect(store.path, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(ListenerError):
+        store.store(record("a"))
+    other.execute("ROLLBACK")
+    other.close()
+    assert store.full_due()["reason"] == "a delivery could not be stored"
+    assert store.store(record("b")) is None
+    assert store.rows() == ["b"]
+
+
+def test_a_full_disk_refuses_and_a_full_sync_is_due_after_that(store: Store) -> None:
+    pages = store.committer.call(
+        lambda connection: connection.execute("PRAGMA page_count").fetchone()[0]
+    )
+    store.committer.call(
+        lambda connection: connection.execute(f"PRAGMA max_page_count={pages}").fetchone()
+    )
+    with pytest.raises(ListenerError, match="full"):
+        store.store(record("a", body=b"x" * 100_000))
+    assert store.committer.trouble is not None
+    store.committer.call(
+        lambda connection: connection.execute("PRAGMA max_page_count=1000000").fetchone()
+    )
+    assert store.full_due() is not None
+    assert store.committer.trouble is None
+    assert store.store(record("a")) is None
+
+
+@pytest.mark.parametrize("junk", [b"no database at all" * 100, b"SQLite format 3\0" + b"x" * 4096])
+def test_a_damaged_journal_is_set_aside_at_the_start(tmp_path: Path, junk: bytes) -> None:
+    path = tmp_path / journal.FILE
+    path.write_bytes(junk)
+    store = Store(path)
+    assert store.full_due()["reason"] == "the journal was damaged"
+    assert store.store(record("a")) is None
+    aside = [file for file in tmp_path.iterdir() if ".damaged-" in file.name]
+    assert [file.read_bytes() for file in aside] == [junk]
+    assert "set aside" in store.log.text()
+    store.committer.close()
+
+
+def test_a_journal_that_is_damaged_while_it_is_used_is_set_aside(store: Store) -> None:
+    for number in range(50):
+        store.store(record(f"r{number}", body=b"x" * 4000))
+    store.committer.call(lambda connection: connection.execute("SELECT 1"))
+    with sqlite3.connect(store.path) as other:
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    other.close()
+    size = store.path.stat().st_size
+    with store.path.open("r+b") as file:
+        file.seek(4096)
+        file.write(os.urandom(size - 4096))
+    for number in range(3):
+        try:
+            store.store(record(f"s{number}"))
+        except ListenerError:
+            continue
+    assert store.store(record("last")) is None
+    assert "last" in store.rows()
+
+
+def test_two_journals_that_are_damaged_at_once_get_names_of_their_own(tmp_path: Path) -> None:
+    path = tmp_path / journal.FILE
+    names = set()
+    for content in (b"1", b"2", b"3"):
+        path.write_bytes(content)
+        names.add(journal.set_aside(path, 1_000_000_000.0).name)
+    assert len(names) == 3
+
+
+def test_a_journal_that_was_deleted_is_begun_anew(store: Store) -> None:
+    store.store(record("a"))
+    for file in list(store.path.parent.iterdir()):
+        file.unlink()
+    assert store.store(record("b")) is None
+    assert store.rows() == ["b"]
+    assert store.full_due()["reason"] == "the journal was replaced"
+
+
+def test_a_journal_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / journal.FILE
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version=99")
+    connection.close()
+    with pytest.raises(ListenerError, match="99"):
+        Committer(path, Lines()).start()
+    assert path.exists()
+
+
+def test_a_folder_that_can_t_be_written_is_an_error_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ListenerError):
+        Committer(tmp_path / "file" / journal.FILE, Lines()).start()
+
+
+def test_the_history_is_kept_within_its_limits_but_never_loses_open_work(store: Store) -> None:
+    def fill(connection: sqlite3.Connection) -> None:
+        made = [record(f"r{n}", state="done") for n in range(records.KEPT_MOST + 50)]
+        records.store(connection, [record("open"), *made])
+        records.store(connection, [record("old", state="done", received=1.0)])
+
+    store.committer.call(fill)
+    store.committer.call(lambda connection: records.prune(connection, time.time()))
+    kept = store.committer.call(
+        lambda connection: connection.execute("SELECT count(*) FROM delivery").fetchone()[0]
+    )
+    assert kept <= records.KEPT_MOST + 1
+    with journal.reading(store.path) as connection:
+        assert records.found(connection, "open") is not None
+        assert records.found(connection, "old") is None
+
+
+def test_the_hash_of_a_body_without_a_timestamp_is_kept_for_ever(store: Store) -> None:
+    day = 86400.0
+    store.store(record("a", sha256=b"1" * 32, once=True, received=1.0, state="done"))
+    store.store(record("b", sha256=b"2" * 32, once=False, received=1.0, state="done"))
+    store.committer.call(lambda connection: records.prune(connection, 1000 * day))
+    assert store.store(record("c", sha256=b"1" * 32)) == "a"
+    assert store.store(record("d", sha256=b"2" * 32)) is None

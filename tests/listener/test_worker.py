@@ -1,0 +1,357 @@
+"""Merging, retries and reconciliation, with a real journal and a publisher that is made up."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from myop_cdn.errors import MyopCdnError
+from myop_cdn.listener import agenda, records, runs
+from myop_cdn.listener.journal import reading
+from myop_cdn.model import (
+    DeployReport,
+    DestinationReport,
+    FailedKey,
+    PublishReport,
+    Scope,
+    Upload,
+)
+from tests.listener.rig import Rig, failing, good, raising, refs, until, webhook
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waits that are as short as they can be."""
+    monkeypatch.setattr(agenda, "FIRST", 0.02)
+    monkeypatch.setattr(agenda, "EARLY", 0.02)
+    monkeypatch.setattr(agenda, "SETTLE", 0.05)
+
+
+def states(rig: Rig) -> dict[str, str]:
+    with reading(rig.listener.journal) as connection:
+        return {row["id"]: row["state"] for row in records.listed(connection, 1000)}
+
+
+def fact(rig: Rig, name: str) -> Any:
+    with reading(rig.listener.journal) as connection:
+        return runs.fact(connection, name)
+
+
+def settled(rig: Rig) -> bool:
+    return all(state not in ("waiting", "retrying") for state in states(rig).values())
+
+
+def test_what_waits_is_merged_into_one_run_and_the_newest_announcement_wins(rig: Rig) -> None:
+    rig.publisher.gate.clear()
+    rig.post(webhook("first/prod"))
+    rig.publisher.entered.wait(20)
+    rig.post(webhook("a/prod=old", "b/qa"))
+    rig.post(webhook("a/prod=new"))
+    rig.publisher.gate.set()
+    until(lambda: len(rig.publisher.scopes) == 2 and settled(rig))
+    second = rig.publisher.scopes[1]
+    assert {(one.component_id, one.variant_id) for one in second.releases} == {
+        ("a", "new"),
+        ("b", "v1"),
+    }
+
+
+def test_the_signed_timestamp_decides_what_is_newest(rig: Rig) -> None:
+    rig.publisher.gate.clear()
+    rig.post(webhook("first/prod"))
+    rig.publisher.entered.wait(20)
+    rig.post(webhook("a/prod=new", age=0))
+    rig.post(webhook("a/prod=old", age=60))
+    rig.publisher.gate.set()
+    until(lambda: len(rig.publisher.scopes) == 2)
+    assert [one.variant_id for one in rig.publisher.scopes[1].releases] == ["new"]
+
+
+def test_a_full_sync_supersedes_what_waits_beside_it(rig: Rig) -> None:
+    rig.publisher.gate.clear()
+    rig.post(webhook("first/prod"))
+    rig.publisher.entered.wait(20)
+    rig.post(webhook("a/prod"))
+    rig.post(webhook(full=True))
+    rig.publisher.gate.set()
+    until(lambda: settled(rig) and states(rig))
+    assert rig.publisher.kinds == ["incremental", "full"]
+
+
+def test_a_burst_of_500_deliveries_costs_a_handful_of_runs(rig: Rig) -> None:
+    from tests.listener.rig import request
+
+    with rig.wire() as wire:
+        for number in range(500):
+            wire.send(request(webhook(f"c{number}/prod")))
+        replies = [wire.reply() for _ in range(500)]
+    assert all(reply and reply.status == 200 for reply in replies)
+    until(lambda: settled(rig))
+    assert set().union(*map(refs, rig.publisher.scopes)) == {f"c{n}/prod" for n in range(500)}
+    assert len(rig.publisher.scopes) <= 10
+
+
+def test_only_the_documents_that_failed_are_retried(rig: Rig) -> None:
+    rig.publisher.answers = [failing("bad/prod")]
+    rig.post(webhook("good/prod", "bad/prod"))
+    until(lambda: len(rig.publisher.scopes) == 2 and settled(rig))
+    assert [refs(scope) for scope in rig.publisher.scopes] == [
+        {"good/prod", "bad/prod"},
+        {"bad/prod"},
+    ]
+    assert set(states(rig).values()) == {"done"}
+
+
+def test_what_keeps_failing_is_left_to_a_full_sync_and_then_to_the_schedule(rig: Rig) -> None:
+    rig.publisher.answers = [failing("bad/prod")] * 50
+    rig.post(webhook("bad/prod", "good/prod"))
+    until(lambda: settled(rig))
+    kinds = rig.publisher.kinds
+    assert kinds == ["incremental"] * (agenda.ATTEMPTS + 1) + ["full"]
+    assert set(states(rig).values()) == {"failed"}
+    assert fact(rig, "full_due") is None
+    assert fact(rig, "next_full") is not None
+
+
+def test_what_fails_for_one_component_does_not_hold_up_others(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agenda, "FIRST", 300.0)
+    rig.publisher.answers = [failing("bad/prod")]
+    rig.post(webhook("bad/prod"))
+    until(lambda: "retrying" in states(rig).values())
+    reply = rig.post(webhook("good/prod"))
+    until(lambda: states(rig)[reply.json["delivery"]] == "done")
+    assert refs(rig.publisher.scopes[1]) == {"good/prod"}
+
+
+def test_a_newer_announcement_replaces_a_retry(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agenda, "FIRST", 300.0)
+    rig.publisher.answers = [failing("a/prod")]
+    rig.post(webhook("a/prod=old"))
+    until(lambda: "retrying" in states(rig).values())
+    rig.post(webhook("a/prod=new"))
+    until(lambda: settled(rig))
+    assert [one.variant_id for one in rig.publisher.scopes[1].releases] == ["new"]
+
+
+def test_a_run_that_fails_as_a_whole_is_done_again_until_it_succeeds(rig: Rig) -> None:
+    rig.publisher.answers = [raising(MyopCdnError("the API is down", "wait"))] * 3
+    rig.post(webhook("a/prod"))
+    until(lambda: len(rig.publisher.scopes) == 4 and settled(rig))
+    assert [refs(scope) for scope in rig.publisher.scopes] == [{"a/prod"}] * 4
+    assert set(states(rig).values()) == {"done"}
+    assert fact(rig, "outage") is None
+
+
+def test_an_outage_ends_as_a_full_sync_that_covers_what_waited(rig: Rig) -> None:
+    rig.publisher.answers = [raising(MyopCdnError("down"))] * agenda.ATTEMPTS
+    rig.post(webhook("a/prod"))
+    until(lambda: settled(rig) and len(rig.publisher.scopes) > agenda.ATTEMPTS)
+    assert rig.publisher.kinds == ["incremental"] * agenda.ATTEMPTS + ["full"]
+    assert refs(rig.publisher.scopes[-1]) == {"a/prod"}
+
+
+def test_the_last_error_and_the_next_attempt_are_on_record(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agenda, "FIRST", 300.0)
+    rig.publisher.answers = [raising(MyopCdnError("the API is down", "wait"))]
+    rig.post(webhook("a/prod"))
+    outage = until(lambda: fact(rig, "outage"))
+    assert outage["until"] > outage["at"]
+    assert "the API is down" in fact(rig, "last_error")["error"]
+    with reading(rig.listener.journal) as connection:
+        row = records.listed(connection, 1)[0]
+    assert row["attempts"] == 1
+    assert "the API is down" in row["error"]
+
+
+def test_an_unexpected_error_below_is_only_a_failed_run(rig: Rig) -> None:
+    def broken(scope: Scope) -> PublishReport:
+        raise ZeroDivisionError
+
+    rig.publisher.answers = [broken]
+    rig.post(webhook("a/prod"))
+    until(lambda: len(rig.publisher.scopes) == 2 and settled(rig))
+
+
+@pytest.mark.parametrize(
+    "destination",
+    [
+        DestinationReport("s3://b", error=MyopCdnError("no such bucket")),
+        DestinationReport("s3://b", refused="too many deletes"),
+        DestinationReport("s3://b", failed=(FailedKey("manifest.json", "denied"),)),
+    ],
+)
+def test_a_destination_that_fails_is_tried_again_with_everything(
+    rig: Rig, destination: DestinationReport
+) -> None:
+    rig.publisher.answers = [
+        lambda scope: PublishReport(good(scope).sync, DeployReport(False, (destination,)))
+    ]
+    rig.post(webhook("a/prod", "b/prod"))
+    until(lambda: len(rig.publisher.scopes) == 2 and settled(rig))
+    assert refs(rig.publisher.scopes[1]) == {"a/prod", "b/prod"}
+
+
+def test_an_object_that_was_not_uploaded_is_retried_by_itself(rig: Rig) -> None:
+    failed = DestinationReport(
+        "s3://b",
+        uploaded=(Upload("components/b/prod.json", "new"),),
+        failed=(FailedKey("components/a/prod.json", "throttled"),),
+    )
+    rig.publisher.answers = [
+        lambda scope: PublishReport(good(scope).sync, DeployReport(False, (failed,)))
+    ]
+    rig.post(webhook("a/prod", "b/prod"))
+    until(lambda: len(rig.publisher.scopes) == 2 and settled(rig))
+    assert refs(rig.publisher.scopes[1]) == {"a/prod"}
+    assert rig.listener.tally.uploaded == 1
+
+
+def test_a_full_sync_is_done_at_the_start_after_what_was_waiting(
+    make_rig: Callable[..., Rig],
+) -> None:
+    rig = make_rig(sync_at_start=True, grace=timedelta(0)).start()
+    until(lambda: rig.publisher.kinds == ["full"])
+    rig.publisher.gate.clear()
+    rig.publisher.entered.clear()
+    rig.post(webhook("a/prod"))
+    rig.publisher.entered.wait(20)
+    rig.post(webhook("b/prod"))
+    rig.stop()
+    rig.publisher.scopes.clear()
+    rig.publisher.gate.set()
+    rig.start()
+    until(lambda: len(rig.publisher.scopes) == 2)
+    assert rig.publisher.kinds == ["incremental", "full"]
+    assert refs(rig.publisher.scopes[0]) == {"a/prod", "b/prod"}
+
+
+def test_an_orderly_restart_without_sync_at_start_does_nothing(rig: Rig) -> None:
+    rig.post(webhook("a/prod"))
+    until(lambda: settled(rig) and states(rig))
+    rig.again()
+    rig.post(webhook("b/prod"))
+    until(lambda: len(rig.publisher.scopes) == 2)
+    assert rig.publisher.kinds == ["incremental", "incremental"]
+
+
+def test_an_unclean_exit_makes_a_full_sync_due(rig: Rig) -> None:
+    rig.stop()
+    with open_for_writing(rig) as connection:
+        runs.set_fact(connection, "clean", False)
+    rig.start()
+    until(lambda: rig.publisher.kinds == ["full"])
+
+
+def test_a_full_sync_comes_round_with_the_schedule(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig(full_every=timedelta(seconds=0.05)).start()
+    until(lambda: len(rig.publisher.scopes) >= 3)
+    assert set(rig.publisher.kinds) == {"full"}
+
+
+def test_a_schedule_that_was_noted_by_a_clock_far_ahead_is_corrected(
+    make_rig: Callable[..., Rig],
+) -> None:
+    rig = make_rig(full_every=timedelta(hours=1)).start()
+    rig.stop()
+    with open_for_writing(rig) as connection:
+        runs.set_fact(connection, "next_full", 1e12)
+    rig.start()
+    until(lambda: fact(rig, "next_full") < 1e11)
+
+
+def test_duplicates_are_answered_200_and_not_worked_again_even_after_a_restart(rig: Rig) -> None:
+    body = webhook("a/prod")
+    first = rig.post(body)
+    until(lambda: settled(rig))
+    second = rig.post(body)
+    rig.again()
+    third = rig.post(body)
+    assert [reply.status for reply in (first, second, third)] == [200] * 3
+    assert second.json == third.json == {"status": "duplicate", "delivery": first.json["delivery"]}
+    rig.post(webhook("b/prod"))
+    until(lambda: len(rig.publisher.scopes) == 2)
+    assert refs(rig.publisher.scopes[1]) == {"b/prod"}
+
+
+def test_a_body_without_a_timestamp_is_taken_once(rig: Rig) -> None:
+    body = webhook("a/prod", timestamp=None)
+    assert rig.post(body).json["status"] == "accepted"
+    rig.again()
+    assert rig.post(body).json["status"] == "duplicate"
+
+
+def test_a_delivery_is_done_again_when_somebody_asks_for_it(rig: Rig) -> None:
+    name = rig.post(webhook("a/prod")).json["delivery"]
+    until(lambda: settled(rig))
+    with open_for_writing(rig) as connection:
+        assert records.retry(connection, name)
+    until(lambda: len(rig.publisher.scopes) == 2 and settled(rig))
+    assert refs(rig.publisher.scopes[1]) == {"a/prod"}
+
+
+def test_a_delivery_that_is_forgotten_is_not_worked_but_its_replay_is_known(rig: Rig) -> None:
+    rig.publisher.gate.clear()
+    rig.post(webhook("first/prod"))
+    rig.publisher.entered.wait(20)
+    body = webhook("a/prod")
+    name = rig.post(body).json["delivery"]
+    with open_for_writing(rig) as connection:
+        assert records.forget(connection, name)
+    rig.publisher.gate.set()
+    until(lambda: settled(rig))
+    assert rig.post(body).json["status"] == "duplicate"
+    assert len(rig.publisher.scopes) == 1
+
+
+def test_very_many_deliveries_become_one_full_sync(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agenda, "MERGED", 20)
+    monkeypatch.setattr(runs, "MERGED", 20)
+    rig.publisher.gate.clear()
+    rig.post(webhook("first/prod"))
+    rig.publisher.entered.wait(20)
+    for number in range(30):
+        rig.post(webhook(f"c{number}/prod"))
+    rig.publisher.gate.set()
+    until(lambda: settled(rig))
+    assert rig.publisher.kinds == ["incremental", "full"]
+
+
+def test_what_is_live_is_known_per_component_and_environment_and_since_when(rig: Rig) -> None:
+    from myop_cdn.listener import status
+
+    rig.post(webhook("a/prod=one"))
+    until(lambda: settled(rig) and states(rig))
+    rig.post(webhook("a/prod=two", "b/qa"))
+    until(lambda: settled(rig) and len(rig.publisher.scopes) == 2)
+    with reading(rig.listener.journal) as connection:
+        live = status.everything(connection, 0)["live"]
+    assert [(one["componentId"], one["environment"], one["variantId"]) for one in live] == [
+        ("a", "prod", "two"),
+        ("b", "qa", "v1"),
+    ]
+
+
+class open_for_writing:  # noqa: N801 - reads as a function
+    """Another process's connection to the journal, for one change."""
+
+    def __init__(self, rig: Rig) -> None:
+        from myop_cdn.listener.journal import open_journal
+
+        self._connection = open_journal(rig.listener.journal)
+
+    def __enter__(self) -> Any:
+        return self._connection
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
