@@ -1,0 +1,53 @@
+"""The README's generated parts: `python -m tests.readme` writes them anew."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+from click.testing import CliRunner
+
+from myop_cdn.cli import COMMANDS, cli
+
+README = Path(__file__).parent.parent / "README.md"
+BEGIN, END = "<!-- reference: begin -->", "<!-- reference: end -->"
+
+
+def reference() -> str:
+    """The `--help` of every command, each behind a heading that unfolds."""
+    parts = [BEGIN, ""]
+    for name in COMMANDS:
+        shown = CliRunner(env={"COLUMNS": "100"}).invoke(
+            cli, [name, "--help"], prog_name="myop-cdn", terminal_width=100
+        )
+        text = "\n".join(line.rstrip() for line in shown.stdout.splitlines())
+        parts += [f"<details><summary><code>myop-cdn {name} --help</code></summary>", ""]
+        parts += ["```", text, "```", "", "</details>", ""]
+    return "\n".join([*parts, END])
+
+
+def commands(text: str) -> list[str]:
+    """Every `myop-cdn …` command of the README's shell examples, continued lines joined."""
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    return [line for line in lines if re.match(r"([A-Z_]+=\S* +)*myop-cdn |.*\| myop-cdn ", line)]
+
+
+def parsed(name: str, words: list[str]) -> click.Context:
+    """The command's context for `words`; raises click.UsageError as the command would."""
+    command = cli.get_command(click.Context(cli), name)
+    assert command is not None, f"the README shows a command that is not there: {name}"
+    return command.make_context(name, words, parent=click.Context(cli))
+
+
+def main() -> None:
+    """Put the reference into the README."""
+    text = README.read_text("utf-8")
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    README.write_text(before + reference() + after, "utf-8")
+
+
+if __name__ == "__main__":
+    main()
