@@ -1,0 +1,139 @@
+"""The house's floors, read off the imports: they point downwards."""
+
+from __future__ import annotations
+
+import ast
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import myop_cdn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HOUSE = Path(myop_cdn.__file__).parent
+FILES = sorted(path.relative_to(HOUSE).as_posix() for path in HOUSE.rglob("*.py"))
+
+# Every room with its floor; the longest name that fits a module counts. A room knows the floors
+# below it and nothing of its own.
+FLOORS = {
+    "": 0,  # the package itself holds the version
+    "errors": 0,
+    "wire": 1,
+    "names": 1,
+    "jsontext": 1,
+    "progress": 1,
+    "model": 2,
+    "signature": 3,
+    "payload": 3,
+    "document": 3,
+    "manifest": 3,
+    "explain": 4,
+    "tree": 4,
+    "storage": 4,
+    "cdn": 4,
+    "rehearsal": 5,
+    "export": 5,
+    "sandbox": 5,
+    "send": 5,
+    "sync": 6,
+    "deploy": 6,
+    "publish": 7,
+    "listener": 8,
+    "demo": 9,
+    "cli": 10,
+    "__main__": 11,
+}
+TERMINAL = {"click", "rich"}
+SDKS = {"boto3", "botocore", "google", "azure"}
+POSIX_ONLY = {"fcntl", "resource", "pwd", "grp", "termios", "tty", "pty", "syslog"}
+
+
+class Import(NamedTuple):
+    """One import: of which module, and whether it is done when the file is loaded, and run."""
+
+    module: str
+    at_top: bool
+    for_types: bool
+
+
+@cache
+def imports(file: str) -> tuple[Import, ...]:
+    return tuple(_imports(ast.parse((HOUSE / file).read_text("utf-8")), True, False))
+
+
+def _imports(node: ast.AST, at_top: bool, for_types: bool) -> Iterator[Import]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import):
+            for name in child.names:
+                yield Import(name.name, at_top, for_types)
+        elif isinstance(child, ast.ImportFrom):
+            assert child.level == 0, "imports are absolute"
+            module = child.module or ""
+            yield Import(module, at_top, for_types)
+            for name in child.names:
+                yield Import(f"{module}.{name.name}", at_top, for_types)
+        else:
+            inner = isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+            types = isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test)
+            yield from _imports(child, at_top and not inner, for_types or types)
+
+
+def room_of(module: str) -> str:
+    """The room of a module of this package, by the longest name that fits."""
+    first = module.removeprefix("myop_cdn").lstrip(".").partition(".")[0]
+    return first if first in FLOORS else ""
+
+
+def module_of(file: str) -> str:
+    return "myop_cdn." + file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def everywhere() -> Iterator[tuple[str, Import]]:
+    for file in FILES:
+        for one in imports(file):
+            yield file, one
+
+
+def test_every_file_has_a_floor() -> None:
+    rooms = {file.partition("/")[0].removesuffix(".py") for file in FILES if file != "__init__.py"}
+    assert rooms <= set(FLOORS), "give the new room a floor"
+
+
+def test_imports_point_downwards() -> None:
+    wrong = []
+    for file, one in everywhere():
+        here, there = room_of(module_of(file)), room_of(one.module)
+        if one.module.startswith("myop_cdn") and there != here and FLOORS[there] >= FLOORS[here]:
+            wrong.append(f"{file} imports {one.module}")
+    assert wrong == []
+
+
+def test_only_the_command_line_knows_the_terminal() -> None:
+    wrong = [
+        f"{file} imports {one.module}"
+        for file, one in everywhere()
+        if one.module.partition(".")[0] in TERMINAL and not file.startswith("cli/")
+    ]
+    assert wrong == []
+
+
+def test_only_their_own_backends_know_cloud_sdks_and_only_when_used() -> None:
+    allowed = ("storage/s3", "storage/gcs", "storage/azure", "cdn/")
+    wrong = [
+        f"{file} imports {one.module}"
+        for file, one in everywhere()
+        if one.module.partition(".")[0] in SDKS
+        and (not file.startswith(allowed) or (one.at_top and not one.for_types))
+    ]
+    assert wrong == []
+
+
+def test_nothing_posix_only_is_loaded_with_a_file() -> None:
+    wrong = [
+        f"{file} imports {one.module}"
+        for file, one in everywhere()
+        if one.at_top and one.module.partition(".")[0] in POSIX_ONLY
+    ]
+    assert wrong == []

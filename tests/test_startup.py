@@ -1,0 +1,99 @@
+"""What a command loads: nothing that it does not need."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from myop_cdn.sandbox import REHEARSAL_KEY, Sandbox
+from myop_cdn.signature import sign
+from tests.samples import SECRET, full_tree, write
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PROBE = """
+import sys
+from myop_cdn.cli import cli
+try:
+    cli(prog_name="myop-cdn")
+finally:
+    sys.stderr.write("\\nLOADED " + " ".join(sys.modules))
+"""
+
+
+def loaded(*words: str, stdin: bytes = b"", **variables: str) -> set[str]:
+    """The modules that the command has loaded when it ends, successfully."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("MYOP")}
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, *words],
+        input=stdin,
+        capture_output=True,
+        env=env | variables,
+        check=True,
+        timeout=60,
+    )
+    return set(done.stderr.decode().rpartition("LOADED ")[2].split())
+
+
+def tops(modules: set[str]) -> set[str]:
+    return {module.partition(".")[0] for module in modules}
+
+
+HEAVY = {"boto3", "botocore", "google", "azure", "rich", "sqlite3", "asyncio", "requests"}
+
+
+def test_verify_pays_for_nothing_that_others_need() -> None:
+    modules = loaded(
+        "verify",
+        "--signature",
+        sign(b"{}", SECRET.encode()),
+        stdin=b"{}",
+        MYOP_WEBHOOK_SECRET=SECRET,
+    )
+    assert not tops(modules) & (HEAVY | {"urllib3", "ssl", "json", "socket", "tempfile"})
+    ours = {module for module in modules if module.startswith("myop_cdn.")}
+    assert ours <= {
+        "myop_cdn.cli",
+        "myop_cdn.cli.console",
+        "myop_cdn.cli.inputs",
+        "myop_cdn.cli.types",
+        "myop_cdn.cli.verify",
+        "myop_cdn.errors",
+        "myop_cdn.signature",
+    } | {module for module in ours if module.startswith("myop_cdn.cli.")}
+    assert not any("deploy" in module or "listener" in module for module in ours)
+
+
+def test_sync_loads_no_cloud_sdk_and_no_progress_bar(tmp_path: Path) -> None:
+    with Sandbox(write(tmp_path / "api", full_tree({"card": ["qa"]}))) as sandbox:
+        modules = loaded(
+            "sync",
+            "--output",
+            str(tmp_path / "out"),
+            MYOP_API_URL=sandbox.url,
+            MYOP_API_KEY=REHEARSAL_KEY,
+        )
+    assert not tops(modules) & (HEAVY - {"asyncio"})
+    assert not any(module.startswith("myop_cdn.deploy") for module in modules)
+
+
+def test_publish_to_a_folder_loads_no_cloud_sdk(tmp_path: Path) -> None:
+    with Sandbox(write(tmp_path / "api", full_tree({"card": ["qa"]}))) as sandbox:
+        modules = loaded(
+            "publish",
+            f"file://{tmp_path}/cdn",
+            "--output",
+            str(tmp_path / "out"),
+            MYOP_API_URL=sandbox.url,
+            MYOP_API_KEY=REHEARSAL_KEY,
+        )
+    assert not tops(modules) & {"boto3", "botocore", "google", "azure", "rich"}
+
+
+def test_help_imports_no_command() -> None:
+    modules = loaded("--help")
+    assert not tops(modules) & (HEAVY | {"urllib3"})
+    assert "myop_cdn.cli.sync" not in modules
