@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from myop_cdn.errors import AccessDenied, InputError, StorageError
 from myop_cdn.storage.base import SHA256_METADATA, Blob, Headers, Listed, Page
 from myop_cdn.storage.location import Location
-from myop_cdn.storage.s3_errors import code, mapped
+from myop_cdn.storage.s3_errors import client_error, code, mapped
 from myop_cdn.storage.s3_wire import open_client
 
 if TYPE_CHECKING:
@@ -85,14 +85,12 @@ class S3Backend:
 
     def head(self, key: str) -> Listed | None:
         """HeadObject; tells by the encryption whether the ETag is the content's MD5."""
-        from botocore.exceptions import ClientError
-
         with mapped(self.url, key):
             try:
                 answer: Mapping[str, Any] = self._client.head_object(
                     Bucket=self.location.bucket, Key=self.location.full(key)
                 )
-            except ClientError as error:
+            except client_error() as error:
                 if code(error) in _MISSING:
                     return None
                 raise
@@ -112,14 +110,12 @@ class S3Backend:
 
     def get(self, key: str) -> Blob | None:
         """GetObject, whole."""
-        from botocore.exceptions import ClientError
-
         with mapped(self.url, key):
             try:
                 answer: Mapping[str, Any] = self._client.get_object(
                     Bucket=self.location.bucket, Key=self.location.full(key)
                 )
-            except ClientError as error:
+            except client_error() as error:
                 if code(error) in _MISSING:
                     return None
                 raise

@@ -65,22 +65,43 @@ def code(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
+def client_error() -> type[ClientError]:
+    """The class of errors that the service answered with.
+
+    `except client_error()` imports it when something was raised, and not for a run in which
+    all goes well: loading it takes as long as a listing.
+    """
+    from botocore.exceptions import ClientError
+
+    return ClientError
+
+
+def _connection_error() -> type[BotoCoreError]:
+    from botocore.exceptions import HTTPClientError
+
+    return HTTPClientError
+
+
+def _any_other() -> type[BotoCoreError]:
+    from botocore.exceptions import BotoCoreError
+
+    return BotoCoreError
+
+
 @contextmanager
 def mapped(url: str, key: str = "", *, conditional: bool = False) -> Iterator[None]:
     """The one place where botocore's errors become StorageErrors.
 
     conditional: whether the request had a condition, which is then what a 404 or 409 is about.
     """
-    from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
-
     where = f"{url}: {key}" if key else url
     try:
         yield
-    except ClientError as error:
+    except client_error() as error:
         raise _of_answer(error, where, conditional) from None
-    except HTTPClientError as error:
+    except _connection_error() as error:
         raise _of_connection(error, where) from None
-    except BotoCoreError as error:
+    except _any_other() as error:
         raise _of_setup(error, where) from None
     except ValueError as error:  # boto3's word for an endpoint that is no URL
         raise InputError(f"{where}: {error}") from None

@@ -9,7 +9,6 @@ settings of the configuration file that change how S3 is spoken to.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import sys
@@ -160,6 +159,8 @@ def _proxied(origin: Origin) -> bool:
 
 def _sdk_certificates() -> str | None:
     """The file that the SDK trusts: certifi's where it is installed, else botocore's own."""
+    import importlib.util
+
     for package in ("certifi", "botocore"):
         spec = importlib.util.find_spec(package)
         for folder in (spec and spec.submodule_search_locations) or ():
