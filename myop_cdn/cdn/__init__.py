@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 KINDS = {
     "cloudfront": "myop_cdn.cdn.cloudfront:open_cloudfront",
+    "cloudcdn": "myop_cdn.cdn.cloudcdn:open_cloudcdn",
+    "frontdoor": "myop_cdn.cdn.frontdoor:open_frontdoor",
+    "cloudflare": "myop_cdn.cdn.cloudflare:open_cloudflare",
 }
 
 
