@@ -48,7 +48,7 @@ class Console:
         if sys.stdout is None:
             raise MyopCdnError("can't write to stdout: it is closed")
         try:
-            click.echo(text)
+            click.echo(_spelt(text))
         except BrokenPipeError:
             raise
         except OSError as error:
@@ -60,11 +60,7 @@ class Console:
 
         self.reported = True
         text = json.dumps(value, indent=2, ensure_ascii=False)
-        try:
-            text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
-        except UnicodeEncodeError:
-            text = json.dumps(value, indent=2)
-        self.data(text)
+        self.data(text if _spelt(text) == text else json.dumps(value, indent=2))
 
     def report_end(self, known: dict[str, Any], error: MyopCdnError) -> None:
         """The JSON object of a run that failed: what is known of it, and the error."""
@@ -117,6 +113,12 @@ class Console:
 
         with bar() as progress:
             yield progress
+
+
+def _spelt(text: str) -> str:
+    """`text` with what stdout's encoding lacks, and halves of surrogate pairs, escaped."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def _json_line(level: Level, message: str, fields: dict[str, object]) -> str:

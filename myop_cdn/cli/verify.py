@@ -118,7 +118,10 @@ def _pass_on(body: bytes | bytearray) -> None:
     if sys.stdout is None:
         raise MyopCdnError("can't write to stdout: it is closed")
     try:
-        sys.stdout.buffer.write(body)
+        rest = memoryview(body)
+        while rest:
+            # With PYTHONUNBUFFERED nobody but this loop writes what a full disk took no more of.
+            rest = rest[sys.stdout.buffer.write(rest) :]
         sys.stdout.buffer.flush()
     except BrokenPipeError:
         raise
