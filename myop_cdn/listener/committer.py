@@ -63,10 +63,19 @@ class Committer:
         self.trouble: str | None = None  # why the last commit failed, None when it did not
 
     def start(self) -> None:
-        """Open the journal and begin. Raises ListenerError when it can't be opened at all."""
+        """Open the journal and begin.
+
+        Raises ListenerError when it can't be opened at all; a journal that is only locked, or
+        on a disk that is full, is tried again with each job.
+        """
         try:
             self._open()
         except (sqlite3.Error, OSError) as error:
+            if journal.is_passing(error):
+                self.trouble = str(error)
+                self._log.warning("the journal can't be written", error=str(error))
+                self._thread.start()
+                return
             raise ListenerError(
                 f"can't open the journal {self._path}: {error}",
                 "is the folder writable, and on a local disk with space left?",

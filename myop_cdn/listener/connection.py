@@ -25,9 +25,13 @@ class Phase(Enum):
     LINGERING = auto()  # answered; what still arrives is thrown away
 
 
-# The order in which connections are given up when there are too many: those whose client has
-# its answer, then those who have not begun, then those who do not get to the end.
-SHED_FIRST = (Phase.LINGERING, Phase.IDLE, Phase.HANDSHAKE, Phase.READING, Phase.WRITING)
+# Who is given up when there are too many: those whose client has its answer, then those that
+# have not got to the end of a request for longest, then those that do not take their answer.
+SHED_FIRST = (
+    (Phase.LINGERING,),
+    (Phase.IDLE, Phase.HANDSHAKE, Phase.READING),
+    (Phase.WRITING,),
+)
 
 
 class Connection:

@@ -154,8 +154,8 @@ class Intake:
             return
         fate = "duplicate" if earlier else "ignored" if record.state == "ignored" else "accepted"
         value: dict[str, Any] = {"status": fate, "delivery": earlier or record.id}
-        exchange.answer(Answer.of(200, value))
         self._tally.accepted(fate, record.secret)
+        exchange.answer(Answer.of(200, value))
         if fate == "accepted":
             self._wake()
         self._log.info(

@@ -85,6 +85,7 @@ CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 
 _DAMAGE = {11, 26}  # SQLITE_CORRUPT, SQLITE_NOTADB
+_PASSING = {5, 6, 13}  # SQLITE_BUSY, SQLITE_LOCKED, SQLITE_FULL
 
 
 def is_damage(error: BaseException) -> bool:
@@ -93,6 +94,11 @@ def is_damage(error: BaseException) -> bool:
     if code is None:
         return isinstance(error, sqlite3.DatabaseError) and "malformed" in str(error)
     return (code & 0xFF) in _DAMAGE
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether the error is one that goes away: a lock, or a disk that is full."""
+    return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _PASSING
 
 
 def open_journal(path: Path) -> sqlite3.Connection:

@@ -34,9 +34,9 @@ class Pool:
         return connection in self._members
 
     @property
-    def has_room(self) -> bool:
-        """Whether one more may come in."""
-        return len(self._members) < self.most
+    def is_crowded(self) -> bool:
+        """Whether there are more than there may be."""
+        return len(self._members) > self.most
 
     def add(self, connection: Connection, events: int) -> None:
         """Take a connection in and watch it."""
@@ -62,10 +62,12 @@ class Pool:
             self.watch(connection, 0)
             connection.close()
 
-    def most_stalled(self) -> Connection | None:
-        """The one that has got nowhere for longest; None when all are being worked on."""
-        for phase in SHED_FIRST:
-            candidates = [one for one in self._members if one.phase is phase]
+    def most_stalled(self, before: float) -> Connection | None:
+        """The one that has got nowhere for longest, and since `before`; None when all get on."""
+        for phases in SHED_FIRST:
+            candidates = [
+                one for one in self._members if one.phase in phases and one.since <= before
+            ]
             if candidates:
                 return min(candidates, key=lambda one: one.since)
         return None

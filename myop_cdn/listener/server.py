@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _READ = selectors.EVENT_READ
 _TICK = 0.25  # seconds between two looks at the deadlines
+_STALLED = 0.25  # seconds without getting anywhere that are not yet a stall
 _ACCEPTS = 64  # connections taken in one go before the others get their turn
 
 
@@ -147,7 +148,9 @@ class Server:
         for connection in self._pool:
             if connection.deadline <= now:
                 self._dialogue.expire(connection)
-        if not self._accepting and not self._draining and self._pool.has_room:
+        if self._accepting or self._draining:
+            return
+        if not self._pool.is_crowded or self._shed("too many connections"):
             self._accept_again()
 
     def _begin_drain(self, now: float, seconds: float) -> None:
@@ -184,10 +187,7 @@ class Server:
 
     def _accept(self, listener: socket.socket) -> None:
         for _ in range(_ACCEPTS):
-            if not self._pool.has_room and not self._shed("too many connections"):
-                self._pause_accepting()  # all of them are being worked on: the backlog waits
-                return
-            if not self._accept_one(listener):
+            if not self._accepting or not self._accept_one(listener):
                 return
 
     def _accept_one(self, listener: socket.socket) -> bool:
@@ -213,13 +213,16 @@ class Server:
             sock.close()
             return True
         now = self._clock()
-        deadline = now + self._limits.request
-        self._pool.add(Connection(sock, _peer(address), now, deadline), _READ)
+        connection = Connection(sock, _peer(address), now, now + self._limits.request)
+        self._pool.add(connection, _READ)
+        self._dialogue.ready(connection, _READ)  # the request is often there already
+        if self._pool.is_crowded and not self._shed("too many connections"):
+            self._pause_accepting()  # none of them stalls: the backlog waits
         return True
 
     def _shed(self, why: str) -> bool:
         """Close the connection that has got nowhere for longest; False when all get on."""
-        stalled = self._pool.most_stalled()
+        stalled = self._pool.most_stalled(self._clock() - _STALLED)
         if stalled is None:
             return False
         self._handler.refused(stalled.peer, 0, why)

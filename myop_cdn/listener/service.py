@@ -65,6 +65,8 @@ class Listener:
         self._wall = wall
         self._signals = 0
         self._drained_at = 0.0
+        self._begun = False
+        self.ready = threading.Event()  # set when connections are taken
         self.tally = Tally()
         self.journal = settings.state_dir / FILE
         self.committer = Committer(self.journal, log, wall)
@@ -86,8 +88,10 @@ class Listener:
         """Listen until `terminate` is called. Raises ListenerError when it can't begin."""
         self.committer.start()
         try:
-            self.committer.call(self._begin)
-            self.worker.start()
+            # First of all on the worker's thread: a journal that is locked or full now holds up
+            # the publishing, not the answers.
+            self.worker.start(self._begin)
+            self.ready.set()
             sockets.notify(os.environ, "READY=1")
             self.server.run()
             self._end()
@@ -151,12 +155,16 @@ class Listener:
         elif upcoming is None or upcoming - now > every * 1.1:
             runs.set_fact(connection, "next_full", now + every)
 
+        self._begun = True
+
     def _end(self) -> None:
         """Wait for the run while there is grace, and record that this was an orderly end."""
         sockets.notify(os.environ, "STOPPING=1")
         left = self._drained_at + self._settings.grace.total_seconds() - time.monotonic()
         if not self.worker.join(left):
             self._log.info("the run did not end in time: it is left for the next start")
+        if not self._begun:  # what the process before this one left is still to be looked at
+            return
         try:
             self.committer.call(lambda connection: runs.end_clean(connection, self._wall()))
         except MyopCdnError as error:

@@ -83,11 +83,13 @@ class Worker:
         self._bell = threading.Event()
         self._stopping = threading.Event()
         self._pruned = float("-inf")
+        self._first: Callable[[sqlite3.Connection], None] | None = None
         self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
         self.now = Now()
 
-    def start(self) -> None:
-        """Begin."""
+    def start(self, first: Callable[[sqlite3.Connection], None]) -> None:
+        """Begin, with `first` as the first change to the journal, however long that takes."""
+        self._first = first
         self._thread.start()
 
     def wake(self) -> None:
@@ -125,6 +127,9 @@ class Worker:
 
     def _turn(self) -> Wait:
         """Do what is due; how long to wait before the next look."""
+        if self._first is not None:
+            self._committer.call(self._first)
+            self._first = None
         # Through the committer, so that what it owes is on the agenda.
         work = self._committer.call(runs.agenda)
         decision = agenda.choose(work, self._wall())

@@ -243,6 +243,7 @@ class Rig:
         )
         self._thread = threading.Thread(target=self.listener.run, daemon=True)
         self._thread.start()
+        assert self.listener.ready.wait(PATIENCE)
         return self
 
     def stop(self) -> None:

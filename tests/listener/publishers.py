@@ -1,0 +1,36 @@
+"""Publishers for a child process; found there by their names."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from myop_cdn.errors import KeyRejected, MyopCdnError
+from myop_cdn.model import DeployReport, DestinationReport, PublishReport, Scope, SyncReport
+
+
+@dataclass(frozen=True)
+class Obliging:
+    """Does what the first release's component says."""
+
+    folder: str
+
+    def __call__(self, scope: Scope) -> PublishReport:
+        word = scope.releases[0].component_id if scope.releases else "report"
+        if word == "refuse":
+            raise KeyRejected("the key was rejected", "make another")
+        if word == "break":
+            raise ZeroDivisionError
+        if word == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if word == "sleep":
+            (Path(self.folder) / "asleep").write_text(str(os.getpid()))
+            time.sleep(60)
+        print("this must not end up among the reports")
+        destination = DestinationReport("s3://b", error=MyopCdnError("no such bucket", "make it"))
+        environment = os.environ.get("MYOP_WEBHOOK_SECRET", "none")
+        report = SyncReport(scope.kind, "api", str(os.getpid()), warnings=(environment,))
+        return PublishReport(report, DeployReport(False, (destination,)))

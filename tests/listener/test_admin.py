@@ -1,0 +1,152 @@
+"""What an operator sees."""
+
+from __future__ import annotations
+
+import socket
+import sqlite3
+import urllib.error
+import urllib.request
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from myop_cdn.listener.admin import Admin
+from myop_cdn.listener.sockets import Address, listen
+from tests.listener.rig import PATIENCE, Rig, failing, until, webhook
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+class Operator:
+    """Asks the admin address."""
+
+    def __init__(self, rig: Rig) -> None:
+        self.rig = rig
+        found = listen(Address("127.0.0.1", 0))
+        self.address = found[0].getsockname()
+        self.admin = Admin(rig.listener, found, rig.log)
+        self.admin.start()
+
+    def get(self, path: str, method: str = "GET") -> tuple[int, bytes]:
+        url = f"http://{self.address[0]}:{self.address[1]}{path}"
+        asked = urllib.request.Request(url, method=method)
+        try:
+            with urllib.request.urlopen(asked, timeout=PATIENCE) as answer:
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read()
+
+    def json(self, path: str) -> Any:
+        import json
+
+        return json.loads(self.get(path)[1])
+
+    def metrics(self) -> dict[str, float]:
+        """Every sample by its name and labels."""
+        text = self.get("/metrics")[1].decode()
+        found = {}
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                labels = [f"{name}={value}" for name, value in sorted(sample.labels.items())]
+                found[",".join([sample.name, *labels])] = sample.value
+        return found
+
+
+@pytest.fixture
+def operator(make_rig: Callable[..., Rig]) -> Iterator[Operator]:
+    made = Operator(make_rig().start())
+    yield made
+    made.admin.stop()
+
+
+def test_health_is_200_while_the_loop_and_the_worker_turn(operator: Operator) -> None:
+    assert operator.get("/healthz")[0] == 200
+    assert operator.get("/healthz", "HEAD") == (200, b"")
+
+
+def test_ready_is_503_when_the_journal_can_t_be_written(operator: Operator) -> None:
+    assert operator.get("/readyz")[0] == 200
+    other = sqlite3.connect(operator.rig.listener.journal, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    status, body = operator.get("/readyz")
+    other.execute("ROLLBACK")
+    other.close()
+    assert status == 503
+    assert b"journal" in body
+    assert operator.get("/readyz")[0] == 200
+
+
+def test_ready_tells_the_age_of_the_last_success(operator: Operator) -> None:
+    assert operator.json("/readyz")["lastSuccessSeconds"] is None
+    operator.rig.post(webhook("a/prod"))
+    until(lambda: operator.json("/readyz")["lastSuccessSeconds"] is not None)
+
+
+def test_health_is_503_when_the_worker_has_ended(operator: Operator) -> None:
+    operator.rig.listener.worker.stop()
+    assert operator.rig.listener.worker.join(PATIENCE)
+    assert operator.get("/healthz")[0] == 503
+
+
+def test_metrics_count_what_came_in_and_what_became_of_it(operator: Operator) -> None:
+    body = webhook("a/prod")
+    rig = operator.rig
+    rig.post(body)
+    rig.post(body)
+    rig.post(body, secret=b"wrong")
+    until(lambda: operator.metrics().get("myop_cdn_runs_total,scope=incremental,state=done"))
+    found = operator.metrics()
+    assert found["myop_cdn_received_total,fate=accepted"] == 1
+    assert found["myop_cdn_received_total,fate=duplicate"] == 1
+    reason = "the signature does not match the body"
+    assert found[f"myop_cdn_rejected_total,reason={reason},status=401"] == 1
+    assert found["myop_cdn_secret_matched_total,index=0"] == 2
+    assert found["myop_cdn_queue_depth"] == 0
+    assert found["myop_cdn_journal_writable"] == 1
+    assert found["myop_cdn_run_seconds_count"] == 1
+    assert found["myop_cdn_last_success_timestamp_seconds"] > 1e9
+
+
+def test_metrics_have_no_endless_labels(operator: Operator) -> None:
+    """What a client chooses never becomes a label."""
+    for number in range(80):
+        if number != 64:
+            head = b"POST /webhooks/myop HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n"
+            operator.rig.say(head + b"X-Myop-Signature: sha256=" + b"a" * number + b"\r\n\r\n")
+    assert len([name for name in operator.metrics() if "rejected_total" in name]) < 5
+
+
+def test_status_tells_the_last_deliveries_the_queue_and_what_is_live(operator: Operator) -> None:
+    rig = operator.rig
+    rig.publisher.answers = [failing("bad/prod")]
+    name = rig.post(webhook("a/prod=one", "bad/prod")).json["delivery"]
+    found = until(lambda: (now := operator.json("/status"))["live"] and now)
+    assert found["deliveries"][0]["id"] == name
+    assert found["deliveries"][0]["state"] == "retrying"
+    assert found["queue"]["deliveries"] == 1
+    assert found["queue"]["retries"][0]["componentId"] == "bad"
+    assert found["lastError"]["error"]
+    assert found["live"][0]["componentId"] == "a"
+    assert found["live"][0]["variantId"] == "one"
+    assert found["live"][0]["since"].endswith("Z")
+
+
+def test_status_tells_what_is_being_published(operator: Operator) -> None:
+    operator.rig.publisher.gate.clear()
+    operator.rig.post(webhook("a/prod"))
+    running = until(lambda: operator.json("/status")["running"])
+    assert running["scope"] == "incremental"
+    assert running["deliveries"] == 1
+
+
+def test_other_paths_and_methods_are_refused(operator: Operator) -> None:
+    assert operator.get("/")[0] == 404
+    assert operator.get("/status", "DELETE")[0] == 405
+
+
+def test_the_admin_address_takes_no_deliveries(operator: Operator) -> None:
+    with socket.create_connection(operator.address, timeout=PATIENCE) as sock:
+        sock.sendall(b"POST /webhooks/myop HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}")
+        assert sock.recv(100).startswith(b"HTTP/1.1 404")

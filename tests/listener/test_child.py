@@ -1,0 +1,95 @@
+"""A publisher in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from myop_cdn.errors import KeyRejected, MyopCdnError
+from myop_cdn.listener.child import ChildPublisher
+from myop_cdn.model import Release, Scope
+from tests.listener.publishers import Obliging
+from tests.listener.rig import PATIENCE, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+def told(word: str) -> Scope:
+    return Scope("incremental", (Release(word, "prod"),))
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.fixture
+def child(tmp_path: Path) -> Iterator[ChildPublisher]:
+    made = ChildPublisher(Obliging(str(tmp_path)), linger=0.05, without=("MYOP_WEBHOOK_SECRET",))
+    yield made
+    made.kill()
+
+
+def test_reports_come_back_whole_from_another_process(child: ChildPublisher) -> None:
+    report = child(told("report"))
+    assert int(report.sync.output) != os.getpid()
+    assert report.deploy is not None
+    error = report.deploy.destinations[0].error
+    assert error is not None
+    assert (error.message, error.hint) == ("no such bucket", "make it")
+
+
+def test_the_child_ends_when_nothing_is_to_do_and_comes_back(child: ChildPublisher) -> None:
+    first = int(child(told("report")).sync.output)
+    until(lambda: not alive(first))
+    assert int(child(told("report")).sync.output) != first
+
+
+def test_the_child_does_not_get_the_signing_secret(
+    child: ChildPublisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MYOP_WEBHOOK_SECRET", "s3cret")
+    assert child(told("report")).sync.warnings == ("none",)
+
+
+def test_errors_come_back_as_what_they_are(child: ChildPublisher) -> None:
+    with pytest.raises(KeyRejected) as error:
+        child(told("refuse"))
+    assert (error.value.message, error.value.hint) == ("the key was rejected", "make another")
+    with pytest.raises(MyopCdnError, match="ZeroDivisionError"):
+        child(told("break"))
+
+
+def test_a_child_that_dies_is_an_error_and_the_next_run_has_another(child: ChildPublisher) -> None:
+    with pytest.raises(MyopCdnError, match="ended early"):
+        child(told("die"))
+    assert child(told("report")).sync.scope == "incremental"
+
+
+def test_a_run_can_be_cut_off(child: ChildPublisher, tmp_path: Path) -> None:
+    errors: list[MyopCdnError] = []
+
+    def run() -> None:
+        try:
+            child(told("sleep"))
+        except MyopCdnError as error:
+            errors.append(error)
+
+    running = threading.Thread(target=run)
+    running.start()
+    note = tmp_path / "asleep"
+    until(lambda: note.exists() and note.read_text())
+    child.kill()
+    running.join(PATIENCE)
+    assert errors
+    assert not alive(int(note.read_text()))
+    with pytest.raises(MyopCdnError, match="ending"):
+        child(told("report"))
