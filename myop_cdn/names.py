@@ -7,6 +7,9 @@ places takes. The same rule decides which object keys are this tool's own layout
 
 from __future__ import annotations
 
+import re
+
+_PLAIN = re.compile("[A-Za-z0-9_-][A-Za-z0-9_.-]*")  # nearly every name: nothing to look for
 MAX_NAME_BYTES = 200  # leaves room for ".json" and a temporary suffix in 255-byte file names
 
 
@@ -17,6 +20,8 @@ def problem(name: object) -> str | None:
     """
     if not isinstance(name, str):
         return "is not a string"
+    if len(name) <= MAX_NAME_BYTES and _PLAIN.fullmatch(name):
+        return None
     if not name.strip():
         return "is empty"
     if name in (".", ".."):
