@@ -173,6 +173,8 @@ def _of_connection(error: BotoCoreError, where: str) -> StorageError:
 def _of_setup(error: BotoCoreError, where: str) -> StorageError | InputError:
     from botocore import exceptions as boto
 
+    if isinstance(error, boto.ConnectionError):
+        return _of_connection(error, where)
     if isinstance(error, boto.NoCredentialsError):
         return CredentialsError(f"{where}: no AWS credentials were found", _NO_KEYS_HINT)
     if isinstance(error, boto.ParamValidationError | boto.InvalidRegionError):

@@ -48,9 +48,9 @@ def _installed(folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def azurite(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The URL of Azurite's blob service. MYOP_CDN_TEST_AZURITE: where it is installed."""
+    """The URL of Azurite's blob service. TEST_AZURITE: where it is installed."""
     assert request.config.cache is not None
-    given = os.environ.get("MYOP_CDN_TEST_AZURITE")
+    given = os.environ.get("TEST_AZURITE")
     folder = Path(given) if given else request.config.cache.mkdir("azurite")
     script, port = _installed(folder), free_port()
     words = ["--blobHost", "127.0.0.1", "--blobPort", str(port), "--inMemoryPersistence"]

@@ -1,0 +1,89 @@
+"""`--cors-origin`: the rule the SDK needs is there, and those of others stay."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from myop_cdn.deploy import DeployOptions, deploy
+from myop_cdn.errors import ExitCode
+from myop_cdn.storage import open_backend
+from tests.deploy.trees import make_tree
+from tests.servers.azure import connection_string
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+    from tests.servers.proxy import Proxy
+    from tests.servers.s3 import Bucket
+
+APP = "https://app.example.com"
+OTHERS: dict[str, Any] = {
+    "AllowedMethods": ["PUT"],
+    "AllowedOrigins": ["https://admin.example.com"],
+    "MaxAgeSeconds": 5,
+}
+
+
+def rules(bucket: Bucket) -> list[dict[str, Any]]:
+    """The bucket's rules."""
+    found: list[dict[str, Any]] = bucket.client.get_bucket_cors(Bucket=bucket.name)["CORSRules"]
+    return found
+
+
+def test_s3_gets_one_rule_beside_those_of_others(
+    tmp_path: Path, bucket: Bucket, proxy: Proxy
+) -> None:
+    bucket.client.put_bucket_cors(Bucket=bucket.name, CORSConfiguration={"CORSRules": [OTHERS]})
+    tree = make_tree(tmp_path, {"card": ["qa"]})
+    options = DeployOptions(endpoint_url=proxy.url, cors_origins=(APP,))
+    assert deploy(tree, [bucket.url], options).exit_code is ExitCode.DONE
+    mine = {
+        "AllowedHeaders": ["*"],
+        "AllowedMethods": ["GET", "HEAD"],
+        "AllowedOrigins": [APP],
+        "MaxAgeSeconds": 86400,
+    }
+    assert rules(bucket) == [OTHERS, mine]
+    proxy.forget()
+    assert deploy(tree, [bucket.url], options).exit_code is ExitCode.DONE
+    assert rules(bucket) == [OTHERS, mine]
+    assert proxy.counted()["PUT"] == 0
+
+
+def test_a_dry_run_changes_no_rules(tmp_path: Path, bucket: Bucket, proxy: Proxy) -> None:
+    tree = make_tree(tmp_path, {"card": ["qa"]})
+    options = DeployOptions(endpoint_url=proxy.url, cors_origins=(APP,), dry_run=True)
+    deploy(tree, [bucket.url], options)
+    assert proxy.counted()["PUT"] == 0
+
+
+def test_a_folder_says_what_to_do_and_gets_its_files(tmp_path: Path) -> None:
+    tree = make_tree(tmp_path / "tree", {"card": ["qa"]})
+    options = DeployOptions(cors_origins=(APP,))
+    report = deploy(tree, [f"file://{tmp_path}/out"], options)
+    assert report.exit_code is ExitCode.PARTLY
+    failure = report.destinations[0].failed[0]
+    assert failure.key == "CORS"
+    assert f"Access-Control-Allow-Origin: {APP}" in failure.error
+    assert (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_azure_gets_one_rule_beside_those_of_others(
+    azurite: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from azure.storage.blob import BlobServiceClient, CorsRule
+
+    text = connection_string(azurite)
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", text)
+    with BlobServiceClient.from_connection_string(text) as service:
+        service.create_container("cors")
+        service.set_service_properties(cors=[CorsRule(["https://a.example.com"], ["PUT"])])
+        backend = open_backend("az://cors")
+        assert backend.allow_origins([APP])
+        assert not backend.allow_origins([APP])
+        found = service.get_service_properties()["cors"]
+        assert [one.allowed_origins for one in found] == ["https://a.example.com", APP]
+        assert found[1].allowed_methods == "GET,HEAD"
+        assert found[1].max_age_in_seconds == 86400
