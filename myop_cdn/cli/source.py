@@ -33,7 +33,9 @@ def scope_of(settings: SourceSettings, console: Console) -> Scope:
 def _check_usage(settings: SourceSettings) -> None:
     if settings.payload is not None and settings.releases is not None:
         raise InputError("--payload and --releases are two ways to say the same: give one")
-    if settings.payload is None and settings.signature is not None:
+    # An empty one with nothing to sign is a scheduled job's unset variable.
+    signs_nothing = settings.signature == "" and settings.releases is None
+    if settings.payload is None and settings.signature is not None and not signs_nothing:
         raise InputError("--signature signs a payload: give --payload FILE or --payload -")
     # A full sync acts upon nobody's word; releases that nobody signed are somebody's.
     told_what = settings.payload is not None or settings.releases is not None

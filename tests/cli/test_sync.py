@@ -225,7 +225,16 @@ def test_an_empty_signature_in_the_environment_is_one_that_is_not_valid(
     monkeypatch.setenv("MYOP_WEBHOOK_SECRET", SECRET)
     monkeypatch.setenv("MYOP_CDN_SYNC_SIGNATURE", "")
     assert run("sync", "--payload", "-", stdin=BODY).code == 1
+    assert run("sync", "--releases", json.dumps([release("card", "qa")])).code == 2
     assert nothing_happened(server, at_home)
+
+
+def test_an_empty_signature_of_no_payload_is_a_scheduled_jobs(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MYOP_CDN_SYNC_SIGNATURE", "")
+    monkeypatch.setenv("MYOP_CDN_SYNC_PAYLOAD", "")
+    assert run("sync", "--json").json["scope"] == "full"
 
 
 def test_a_signature_without_a_secret_is_bad_usage(
