@@ -132,14 +132,15 @@ class Reader:
         return b"".join(pieces)
 
     def _rest(self) -> bytes:
-        pieces = [self._buffer]
-        total = len(self._buffer)
+        pieces, data = [], self._buffer
+        total = 0
         self._buffer = b""
-        while data := self._more():
+        while data or (data := self._more()):
             total += len(data)
             if total > self._limit:
                 raise Broken("more than is taken")
             pieces.append(data)
+            data = b""
         return b"".join(pieces)
 
 
