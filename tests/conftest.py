@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 from click.testing import CliRunner
+from hypothesis import settings
 
 from myop_cdn.cli import Settings, cli
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+settings.register_profile("house", deadline=None)  # no test asserts on timing
+settings.load_profile("house")
 
 
 @pytest.fixture(autouse=True)

@@ -45,10 +45,22 @@ class Console:
 
     def data(self, text: str) -> None:
         """One line of data, on stdout. Raises MyopCdnError when it takes none."""
+        if sys.stdout is not None and sys.stdout.isatty():
+            click.echo(text)
+        else:
+            self.raw(f"{_spelt(text)}\n".encode(_encoding()))
+
+    def raw(self, data: bytes | bytearray) -> None:
+        """Bytes as they are, on stdout, every one of them. Raises MyopCdnError."""
         if sys.stdout is None:
             raise MyopCdnError("can't write to stdout: it is closed")
         try:
-            click.echo(_spelt(text))
+            sys.stdout.flush()
+            rest = memoryview(data)
+            while rest:
+                # With PYTHONUNBUFFERED a full disk takes a part, and Python says nothing.
+                rest = rest[sys.stdout.buffer.write(rest) :]
+            sys.stdout.buffer.flush()
         except BrokenPipeError:
             raise
         except OSError as error:
@@ -115,10 +127,13 @@ class Console:
             yield progress
 
 
+def _encoding() -> str:
+    return getattr(sys.stdout, "encoding", None) or "utf-8"
+
+
 def _spelt(text: str) -> str:
     """`text` with what stdout's encoding lacks, and halves of surrogate pairs, escaped."""
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    return text.encode(encoding, "backslashreplace").decode(encoding)
+    return text.encode(_encoding(), "backslashreplace").decode(_encoding())
 
 
 def _json_line(level: Level, message: str, fields: dict[str, object]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -73,7 +72,7 @@ def verify(
         raise _failure(console, body, signature, secrets, verdict.reason, explain)
     if max_age:
         _check_age(body, max_age)
-    _pass_on(body)
+    console.raw(body)
     console.info(f"valid: signed with secret {verdict.index}")
 
 
@@ -112,18 +111,3 @@ def _check_age(body: bytes | bytearray, max_age: timedelta) -> None:
     timestamp = payload.signed_timestamp(bytes(body))
     if trouble := check_age(timestamp, max_age, datetime.now(UTC)):
         raise SignatureInvalid(f"not valid: signed, but {trouble}")
-
-
-def _pass_on(body: bytes | bytearray) -> None:
-    if sys.stdout is None:
-        raise MyopCdnError("can't write to stdout: it is closed")
-    try:
-        rest = memoryview(body)
-        while rest:
-            # With PYTHONUNBUFFERED nobody but this loop writes what a full disk took no more of.
-            rest = rest[sys.stdout.buffer.write(rest) :]
-        sys.stdout.buffer.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise MyopCdnError(f"can't write to stdout: {error.strerror}") from None

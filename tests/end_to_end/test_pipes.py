@@ -67,8 +67,9 @@ def test_a_closed_stderr_changes_nothing(command: Command) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
-@pytest.mark.parametrize("size", [0, 5_000_000])
-def test_a_full_stdout_is_a_failure_in_words(command: Command, size: int) -> None:
+@pytest.mark.parametrize(("size", "unbuffered"), [(0, ""), (5_000_000, ""), (5_000_000, "1")])
+def test_a_full_stdout_is_a_failure_in_words(command: Command, size: int, unbuffered: str) -> None:
+    command.env["PYTHONUNBUFFERED"] = unbuffered
     body = BODY + b" " * size
     good = sign(body, SECRET.encode())
     with Path("/dev/full").open("wb") as full:
@@ -100,6 +101,32 @@ def test_a_reader_that_goes_away_ends_the_command_quietly(
         said = process.stderr.read()
         assert process.wait(30) == 1
     assert said == b""
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_disk_that_takes_only_a_part_of_the_output_is_a_failure(
+    command: Command, unbuffered: str
+) -> None:
+    """A limit of the file's size stands for the full disk: the first write takes a part."""
+    import resource
+
+    command.env["PYTHONUNBUFFERED"] = unbuffered
+    body = BODY + b" " * 200_000
+    (command.home / "body").write_bytes(body)
+    # A report that is longer than any file of the tree: the limit is for all of them.
+    many = full_tree({"c" * 120: [f"e{n:03}" for n in range(150)]})
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (8000, 8000))
+
+    verify = ("verify", "body", "--signature", sign(body, SECRET.encode()))
+    with Sandbox(write(command.home / "api", many)) as sandbox:
+        sync = ("sync", "--dry-run", "--json", "--api-url", sandbox.url)
+        for words in (verify, sync):
+            with (command.home / "out").open("wb") as out:
+                ended = command(*words, stdout=out, preexec_fn=limit)
+            assert ended.returncode == 1
+            assert b"can't write to stdout: File too large" in ended.stderr
 
 
 def test_a_dry_run_into_head_is_quiet(command: Command) -> None:
