@@ -1,0 +1,134 @@
+"""The same deploy at every cloud: what it changes, what it finds, what it deletes."""
+
+from __future__ import annotations
+
+import gzip
+from itertools import count
+from typing import TYPE_CHECKING
+
+import pytest
+import requests
+
+from myop_cdn.deploy import DeployOptions, deploy
+from myop_cdn.errors import ExitCode
+from myop_cdn.storage import open_backend
+from myop_cdn.storage.base import Body, Headers
+from myop_cdn.storage.contract import listing
+from tests.deploy.trees import make_tree
+from tests.servers.azure import connection_string
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from myop_cdn.model import DestinationReport
+    from myop_cdn.tree import Tree
+    from tests.servers.s3 import Bucket
+
+COMPONENTS = {"card": ["qa"], "mit Umlaut ä": ["prod + 1"]}
+ONE = "components/mit Umlaut ä/prod + 1.json"
+_serial = count()
+
+
+@pytest.fixture(params=["memory", "folder", "s3", "google", "azure"])
+def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An empty destination with a prefix."""
+    name = f"cloud-{next(_serial)}"
+    if request.param == "memory":
+        return f"memory://{name}/site"
+    if request.param == "folder":
+        return f"file://{tmp_path}/out/site"
+    if request.param == "s3":
+        bucket: Bucket = request.getfixturevalue("bucket")
+        monkeypatch.setenv("AWS_ENDPOINT_URL", bucket.endpoint)
+        return f"{bucket.url}/site"
+    if request.param == "google":
+        endpoint = request.getfixturevalue("gcs_emulator")
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", endpoint)
+        requests.post(f"{endpoint}/storage/v1/b", json={"name": name}, timeout=30)
+        return f"gs://{name}/site"
+    from azure.storage.blob import BlobServiceClient
+
+    text = connection_string(request.getfixturevalue("azurite"))
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", text)
+    with BlobServiceClient.from_connection_string(text) as service:
+        service.create_container(name)
+    return f"az://{name}/site"
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    return make_tree(tmp_path / "tree", COMPONENTS)
+
+
+def run(tree: Tree, url: str, **options: object) -> DestinationReport:
+    """A deploy that must end well."""
+    report = deploy(tree, [url], DeployOptions(**options))  # type: ignore[arg-type]
+    assert report.exit_code is ExitCode.DONE, report
+    return report.destinations[0]
+
+
+def test_what_is_there_is_the_tree_and_a_second_run_does_nothing(tree: Tree, url: str) -> None:
+    assert len(run(tree, url).uploaded) == 5
+    backend = open_backend(url)
+    for key in [*(ref.path for ref in tree.refs()), "manifest.json"]:
+        blob = backend.get(key)
+        assert blob is not None
+        assert blob.data == tree.read(key)
+        if backend.keeps_headers:
+            wanted = Headers("application/json; charset=utf-8", "public, max-age=300")
+            assert blob.headers == wanted
+    before = listing(backend)
+    again = run(tree, url)
+    assert (again.uploaded, again.unchanged, again.warnings) == ((), 5, ())
+    assert listing(backend) == before
+
+
+def test_one_edit_and_one_deletion_are_found(tree: Tree, url: str) -> None:
+    run(tree, url)
+    backend = open_backend(url)
+    backend.put("components/old/qa.json", Body.of(b"{}"), Headers())
+    backend.put("theirs.html", Body.of(b"theirs"), Headers())
+    tree.write(ONE, tree.read(ONE).replace(b"hello", b"hallo"))
+    report = run(tree, url, delete=True)
+    assert [(up.key, up.reason) for up in report.uploaded] == [(ONE, "content")]
+    assert report.deleted == ("components/old/qa.json",)
+    assert "theirs.html" in listing(backend)
+    blob = backend.get(ONE)
+    assert blob is not None
+    assert blob.data == tree.read(ONE)
+
+
+def test_headers_and_encoding_are_found_where_they_are_kept(tree: Tree, url: str) -> None:
+    run(tree, url)
+    backend = open_backend(url)
+    if not backend.keeps_headers:
+        assert run(tree, url, cache_control="no-cache").uploaded == ()
+        return
+    changed = run(tree, url, cache_control="no-cache")
+    assert {up.reason for up in changed.uploaded} == {"headers"}
+    assert run(tree, url, cache_control="no-cache").uploaded == ()
+    packed = run(tree, url, encoding="gzip")
+    assert len(packed.uploaded) == 5
+    blob = backend.get(ONE)
+    assert blob is not None
+    assert blob.headers.content_encoding == "gzip"
+    assert gzip.decompress(blob.data) == tree.read(ONE)
+    assert run(tree, url, encoding="gzip").uploaded == ()
+
+
+def test_a_partial_tree_adds_to_the_manifest_whatever_its_encoding(
+    tmp_path: Path, tree: Tree, url: str
+) -> None:
+    backend = open_backend(url)
+    encoding = "gzip" if backend.keeps_headers else "identity"
+    run(tree, url, encoding=encoding)
+    part = make_tree(tmp_path / "part", {"new": ["qa"]}, complete=False)
+    report = run(part, url, encoding=encoding)
+    reasons = {up.key: up.reason for up in report.uploaded}
+    assert reasons["manifest.json"] == "manifest"
+    blob = backend.get("manifest.json")
+    assert blob is not None
+    data = gzip.decompress(blob.data) if encoding == "gzip" else blob.data
+    assert b'"id": "new"' in data
+    assert b'"id": "card"' in data
+    assert run(part, url, encoding=encoding).uploaded == ()
