@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 from contextlib import suppress
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -195,24 +197,54 @@ def test_two_writers_of_one_folder_wait_for_each_other(tree: Tree) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such lock")
-def test_a_writer_that_waited_for_a_folder_that_went_away_makes_it_anew(tmp_path: Path) -> None:
+def test_a_writer_that_waited_for_a_folder_that_went_away_makes_it_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The run before it failed and took away the empty folder that it had made."""
-    root, waiting = tmp_path / "new", threading.Event()
-    ended: list[bool] = []
+    root, waits, ended = tmp_path / "new", threading.Event(), threading.Event()
+
+    def sleep(seconds: float) -> None:
+        waits.set()
+        time.sleep(0.01)
+
+    monkeypatch.setattr(room, "time", SimpleNamespace(monotonic=time.monotonic, sleep=sleep))
 
     def second() -> None:
-        waiting.set()
         with Tree(root).writing(wait_seconds=20):
             Tree(root).write("manifest.json", b"{}")
-        ended.append(True)
+        ended.set()
 
     thread = threading.Thread(target=second)
     with Tree(root).writing():
         thread.start()
-        assert waiting.wait(20)
-    thread.join(30)
-    assert ended == [True]
+        assert waits.wait(20)
+    assert ended.wait(30)
+    thread.join()
     assert read(root) == {"manifest.json": b"{}"}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such lock")
+def test_the_lock_is_on_the_folder_that_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not on one that was taken away between opening and locking it."""
+    import fcntl
+
+    root, flock, replaced = tmp_path / "new", fcntl.flock, []
+
+    def replace_first(handle: int, operation: int) -> None:
+        if not replaced:
+            replaced.append(root.rename(tmp_path / "old"))
+            root.mkdir()
+        flock(handle, operation)
+
+    monkeypatch.setattr(fcntl, "flock", replace_first)
+    with (
+        Tree(root).writing(),
+        pytest.raises(TreeError, match="another run"),
+        Tree(root).writing(wait_seconds=0),
+    ):
+        pass
 
 
 def test_names_that_differ_in_case_are_an_error_only_where_the_disk_folds_them(
