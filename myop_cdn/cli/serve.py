@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -62,6 +63,7 @@ def serve(ctx: click.Context, /, deploying: DeployOptions, **values: Any) -> Non
             load_certificate(tls, listening)
         return webhook_secrets(values["secret_file"])
 
+    early = _note_signals()
     with ExitStack() as stack:
         log = QueuedLog(console)
         stack.callback(log.close)
@@ -79,7 +81,19 @@ def serve(ctx: click.Context, /, deploying: DeployOptions, **values: Any) -> Non
         # The loop must not wait for Python's usual 5 ms whenever another thread computes.
         sys.setswitchinterval(0.0005)
         listener.handle_signals()
+        if early:
+            listener.terminate()
         listener.run()
+
+
+def _note_signals() -> list[int]:
+    """Signals that come before there is a listener: one that asks for the end is heard then."""
+    early: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda got, _: early.append(got))
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    return early
 
 
 def _check(settings: ServeSettings, publisher: Any) -> None:
