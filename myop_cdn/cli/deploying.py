@@ -74,7 +74,8 @@ DEPLOY_OPTIONS: tuple[Option, ...] = (
         "--invalidate",
         multiple=True,
         metavar="CDN",
-        help="Tell this CDN what has changed: cloudfront:ID; repeat it for more.",
+        help="Tell this CDN what has changed: cloudfront:ID, cloudcdn:PROJECT/URLMAP, "
+        "cloudflare:ZONE or frontdoor:…; repeat it for more.",
     ),
     click.option("--wait", is_flag=True, help="Wait until the CDNs are done."),
     click.option(

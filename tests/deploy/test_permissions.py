@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import urllib.request
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,7 @@ from myop_cdn.deploy import DeployOptions, deploy
 from myop_cdn.errors import AccessDenied, ExitCode
 from myop_cdn.model import DeleteLimit
 from tests.deploy.trees import make_tree
+from tests.readme import README
 from tests.servers.azure import ACCOUNT, KEY, connection_string
 from tests.servers.process import free_port, serving
 
@@ -23,23 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-POLICY: dict[str, Any] = {
-    "Version": "2012-10-17",
-    "Statement": [
-        {
-            "Effect": "Allow",
-            "Action": "s3:ListBucket",
-            "Resource": "arn:aws:s3:::my-bucket",
-        },
-        {
-            "Effect": "Allow",
-            "Action": ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"],
-            "Resource": "arn:aws:s3:::my-bucket/myop/*",
-        },
-    ],
-}
-
-
+# The README's, as a reader would copy it.
+_BLOCKS = re.findall(r"```json\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
+POLICY: dict[str, Any] = json.loads(next(block for block in _BLOCKS if "s3:ListBucket" in block))
 TEXT = {"Content-Type": "text/plain"}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import textwrap
@@ -9,79 +10,34 @@ from typing import TYPE_CHECKING
 
 from myop_cdn.storage import OWN
 from tests.deploy.trees import make_tree
+from tests.readme import README
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-# As in the README: dictionaries stand for a service's own calls.
-BACKEND = """
-from myop_cdn.errors import PreconditionFailed
-from myop_cdn.storage.base import Blob, Listed, Page
-
-SHELF = {}
-
-class Shelf:
-    url = "shelf://"
-    keeps_headers = True
-    delete_batch = 1
-
-    def _facts(self, key):
-        body, headers, version = SHELF[key]
-        return Listed(key, len(body.data), version, md5=body.md5, headers=headers)
-
-    def list(self, cursor):
-        return Page([self._facts(key) for key in SHELF])
-
-    def head(self, key):
-        return self._facts(key) if key in SHELF else None
-
-    def get(self, key):
-        return Blob(SHELF[key][0].data, SHELF[key][2], SHELF[key][1]) if key in SHELF else None
-
-    def put(self, key, body, headers, expect=None):
-        there = SHELF[key][2] if key in SHELF else None
-        if expect is not None and expect.version != there:
-            raise PreconditionFailed(f"shelf://{key} was changed by somebody else")
-        SHELF[key] = body, headers, str(int(there or 0) + 1)
-        return SHELF[key][2]
-
-    def delete(self, keys):
-        for key in keys:
-            SHELF.pop(key, None)
-        return {}
-
-    def allow_origins(self, origins):
-        return False
-
-    def close(self):
-        pass
-
-def open_shelf(url, options):
-    return Shelf()
-"""
 SUITE = """
+from dataclasses import replace
 import pytest
+from myop_cdn.storage.base import Page
 from myop_cdn.storage.contract import BackendContract
 from shelf import SHELF, Shelf
 
 class Below(Shelf):
     def __init__(self, prefix):
+        self.inner = Shelf()
         self.root = f"{prefix}/" if prefix else ""
     def list(self, cursor):
-        from dataclasses import replace
-        from myop_cdn.storage.base import Page
-        found = [one for one in super().list(cursor).objects if one.key.startswith(self.root)]
+        found = [one for one in self.inner.list(cursor).objects if one.key.startswith(self.root)]
         return Page([replace(one, key=one.key.removeprefix(self.root)) for one in found])
     def head(self, key):
-        from dataclasses import replace
-        found = super().head(self.root + key)
+        found = self.inner.head(self.root + key)
         return found and replace(found, key=key)
     def get(self, key):
-        return super().get(self.root + key)
+        return self.inner.get(self.root + key)
     def put(self, key, *rest, **more):
-        return super().put(self.root + key, *rest, **more)
+        return self.inner.put(self.root + key, *rest, **more)
     def delete(self, keys):
-        return super().delete([self.root + key for key in keys])
+        return self.inner.delete([self.root + key for key in keys])
 
 class Rig:
     def open(self, prefix=""):
@@ -98,9 +54,16 @@ class TestShelf(BackendContract):
 """
 
 
+def backend_of_the_readme() -> str:
+    """The README's example, as a reader would copy it."""
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
+    (found,) = [block for block in blocks if "def open_shelf" in block]
+    return str(found)
+
+
 def install(folder: Path) -> None:
     """The plug-in as pip would leave it: a module and its entry point."""
-    (folder / "shelf.py").write_text(BACKEND)
+    (folder / "shelf.py").write_text(backend_of_the_readme())
     (folder / "test_shelf.py").write_text(SUITE)
     about = folder / "shelf-1.0.dist-info"
     about.mkdir()
