@@ -106,12 +106,14 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
 
 def test_a_snapshot_tells_a_rewrite_with_the_same_bytes(tmp_path: Path) -> None:
-    (tmp_path / "a.json").write_text("{}")
+    (tmp_path / "manifest.json").write_text("{}")
     before = snapshot(tmp_path)
-    os.utime(tmp_path / "a.json", ns=(0, 0))  # as a rewrite leaves it: the same but for its time
+    os.utime(
+        tmp_path / "manifest.json", ns=(0, 0)
+    )  # as a rewrite leaves it: the same but for its time
     after = snapshot(tmp_path)
-    assert before.keys() == after.keys() == {"a.json"}
-    assert before["a.json"][0] == after["a.json"][0]
+    assert before.keys() == after.keys() == {"manifest.json"}
+    assert before["manifest.json"][0] == after["manifest.json"][0]
     assert before != after
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from myop_cdn.errors import RefusedError, TreeError
+from myop_cdn.model import is_layout
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +63,14 @@ def fresh(output: Path | None) -> Place:
 
 
 def snapshot(folder: Path) -> dict[str, tuple[str, int]]:
-    """Every file below `folder` with its hash and its modification time in nanoseconds.
+    """Every file of the layout with its hash and its modification time in nanoseconds.
 
-    Two equal snapshots: nothing was written in between, not even the same bytes again.
+    Two equal snapshots: nothing was written in between, not even the same bytes again. The
+    ledger of a deploy is no part of what is published.
     """
+    files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*.json"))}
     return {
-        path.relative_to(folder).as_posix(): (
-            hashlib.sha256(path.read_bytes()).hexdigest(),
-            path.stat().st_mtime_ns,
-        )
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
+        name: (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns)
+        for name, path in files.items()
+        if is_layout(name)
     }
