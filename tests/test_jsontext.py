@@ -8,7 +8,7 @@ import subprocess
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from myop_cdn import jsontext
@@ -153,3 +153,11 @@ def test_node_writes_the_same_bytes(values: list[Any]) -> None:
         [NODE, "-e", STRINGIFY], input=json.dumps(texts).encode(), capture_output=True, check=True
     )
     assert [rewritten(text) for text in texts] == json.loads(done.stdout)
+
+
+@given(st.text('\\"\n\t\r\b\f\0\x1f\x7fü☃😀/u\ud800\u2028', min_size=1, max_size=6))
+def test_a_long_string_is_quoted_as_a_short_one(pattern: str) -> None:
+    short, times = jsontext.dumps(pattern), 2000
+    # Halves that meet make a whole character, in one string as in the other.
+    assume("\ud800" not in pattern)
+    assert jsontext.dumps(pattern * times) == b'"' + short[1:-1] * times + b'"'

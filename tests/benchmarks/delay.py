@@ -67,6 +67,7 @@ class _Relay:
         self.port = int(port)
         self.seconds = seconds
         self.counts: Counter[str] = Counter()
+        self._pumps: set[asyncio.Task[None]] = set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         upstream: asyncio.StreamWriter | None = None
@@ -82,6 +83,8 @@ class _Relay:
                         self.host, self.port, limit=_LIMIT
                     )
                     back = asyncio.create_task(_pump(answers, writer))
+                    self._pumps.add(back)  # the loop itself would forget it
+                    back.add_done_callback(self._pumps.discard)
                     back.add_done_callback(lambda _: writer.close())
                 if self.seconds:
                     await asyncio.sleep(self.seconds)
