@@ -134,6 +134,17 @@ json_texts = st.recursive(
 )
 
 
+def test_every_ascii_character_is_escaped_alike_in_long_and_short_texts() -> None:
+    for sign in map(chr, range(0x80)):
+        quoted = json.dumps(sign, ensure_ascii=False).encode()
+        assert jsontext.dumps(sign) == quoted
+        assert jsontext.dumps("x" * 9000 + sign) == b'"' + b"x" * 9000 + quoted[1:]
+
+
+def test_half_a_pair_in_a_long_text_is_escaped() -> None:
+    assert jsontext.dumps("x" * 100_000 + '"\ud83c') == b'"' + b"x" * 100_000 + b'\\"\\ud83c"'
+
+
 @given(json_texts)
 def test_what_is_written_reads_back_as_the_same_value(value: Any) -> None:
     source = json.dumps(value)
