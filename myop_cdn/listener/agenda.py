@@ -4,8 +4,10 @@
 - A document that failed is retried by itself, ever later, and then left to a full sync; it
   holds up nothing else.
 - When a run fails as a whole (an outage), everything waits and is tried again together, ever
-  later; a new delivery may try a little earlier. After some attempts it is a full sync.
-- A full sync that is due comes after the deliveries that wait, but not much later.
+  later; a new delivery may try a little earlier. After some attempts every other one is a
+  full sync: a full sync that is refused must not hold up the deliveries.
+- A full sync that is due comes after the deliveries that wait, but not much later. One that
+  failed is tried again by itself, ever later.
 
 Times are seconds since the epoch. Clocks jump, so no wait is ever longer than it could have
 been when it was set.
@@ -73,11 +75,17 @@ class Outage:
 
 @dataclass(frozen=True, slots=True)
 class FullDue:
-    """A full sync that was asked for. since: when; after: not before."""
+    """A full sync that was asked for. since: when; after: not before; attempts: that failed."""
 
     reason: str
     since: float
     after: float
+    attempts: int = 0
+
+    @property
+    def is_overdue_at(self) -> float:
+        """From when on it takes the deliveries that wait along instead of letting them go first."""
+        return float("inf") if self.attempts else self.since + OVERDUE
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +124,11 @@ def choose(agenda: Agenda, now: float) -> Start | Wait:
         left = _left_of_outage(outage, waiting, now)
         if left > 0:
             return Wait(min(left, POLL))
-        if outage.attempts >= ATTEMPTS:
+        if outage.attempts >= ATTEMPTS and (outage.attempts - ATTEMPTS) % 2 == 0:
             return Start(True, "earlier runs failed", waiting is not None)
     full = _full_reason(agenda, now)
     if waiting is not None:
-        if full is not None and agenda.full is not None and now - agenda.full.since > OVERDUE:
+        if full is not None and agenda.full is not None and now > agenda.full.is_overdue_at:
             return Start(True, full, True)
         if waiting.count > MERGED:
             return Start(True, "very many deliveries", True)
@@ -151,8 +159,8 @@ def _due(retries: tuple[Retry, ...], now: float) -> tuple[Retry, ...]:
 
 def _full_reason(agenda: Agenda, now: float) -> str | None:
     full = agenda.full
-    if full is not None and not 0 < full.after - now <= LONGEST:
-        return full.reason
+    if full is not None:
+        return None if 0 < full.after - now <= LONGEST else full.reason
     if agenda.next_full is not None and agenda.next_full <= now:
         return "schedule"
     return None

@@ -65,21 +65,20 @@ class ChildPublisher:
         with self._guard:
             if self._killed:
                 raise MyopCdnError("the listener is ending")
-            if self._timer is not None:
-                self._timer.cancel()
+            self._cancel()
             child = self._child or self._start()
         try:
             assert child.stdin is not None
             assert child.stdout is not None
             _send(child.stdin, scope)
             answer = _receive(child.stdout)
-        except (OSError, EOFError):
+        except (OSError, EOFError, ValueError):  # ValueError: closed by kill()
             self._dismiss(child)
             raise MyopCdnError(
                 f"the publishing process ended early ({_ending(child.returncode)})"
             ) from None
         with self._guard:
-            self._timer = threading.Timer(self._linger, self._dismiss, (child,))
+            self._timer = threading.Timer(self._linger, self._expire, (child,))
             self._timer.daemon = True
             self._timer.start()
         if isinstance(answer, MyopCdnError):
@@ -91,12 +90,23 @@ class ChildPublisher:
         with self._guard:
             self._killed = True
             child = self._child
-            if self._timer is not None:
-                self._timer.cancel()
+            self._cancel()
         if child is not None:
             with contextlib.suppress(OSError):
                 os.killpg(child.pid, signal.SIGKILL)
             self._dismiss(child)
+
+    def _cancel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _expire(self, child: subprocess.Popen[bytes]) -> None:
+        with self._guard:
+            if self._timer is None:  # a run has begun while the timer went off
+                return
+            self._timer = self._child = None
+        self._dismiss(child)
 
     def _start(self) -> subprocess.Popen[bytes]:
         environment = {

@@ -145,7 +145,7 @@ class Committer:
             self._log.info("the journal can be written again")
             self.trouble = None
         for job, result in zip(batch, results, strict=True):
-            job.done(result, None)
+            self._tell(job, result, None)
 
     def _attempt(self, batch: list[_Job]) -> list[Any]:
         try:
@@ -180,7 +180,13 @@ class Committer:
             self._owed = self._owed or "a delivery could not be stored"
         failure = ListenerError(f"the journal can't be written: {words}")
         for job in batch:
-            job.done(None, failure)
+            self._tell(job, None, failure)
+
+    def _tell(self, job: _Job, result: Any, error: ListenerError | None) -> None:
+        try:
+            job.done(result, error)
+        except Exception as defect:  # in whoever handed the job in; the others must hear too
+            self._log.warning("a result was not taken", error=type(defect).__name__)
 
     def _open(self) -> sqlite3.Connection:
         """The open journal; opened anew where it is closed, was replaced, or is damaged."""

@@ -175,6 +175,10 @@ class Dialogue:
             self._handler.refused(connection.peer, error.status, error.reason)
             connection.unread = True
             self._answer(connection, Answer.error(error.status, error.reason))
+        except Exception as error:  # a defect in the handler ends one connection, not the loop
+            self._handler.refused(connection.peer, 500, f"unexpected {type(error).__name__}")
+            connection.unread = True
+            self._answer(connection, Answer.error(500, "something is wrong here"))
 
     def _step(self, connection: Connection) -> bool:
         """Take the next part of a request; False when it has not arrived yet."""

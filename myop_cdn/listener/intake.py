@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from myop_cdn.errors import ListenerError, PayloadError
 from myop_cdn.listener.answer import Answer
 from myop_cdn.listener.body import BodyReader, body_reader
-from myop_cdn.listener.records import Record
+from myop_cdn.listener.records import KEPT, Record
 from myop_cdn.payload import parse
 from myop_cdn.signature import check_age, verify
 
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 SIGNATURE = "x-myop-signature"
 # What helps to find out where a delivery came from. Never the signature.
 _KEPT = ("content-type", "user-agent", "x-myop-event", "x-forwarded-for", "x-request-id")
+_WORTH_A_LINE = (0, 401, 500, 503)  # of the refusals: the rest is the internet's noise
+_MINUTE = 60.0
 _WELL_FORMED = 71  # bytes of a signature header that some body could match
 
 
@@ -70,6 +72,7 @@ class Intake:
         self._tally = tally
         self._wall = wall
         self._new_id = new_id
+        self._refusals: dict[tuple[int, str], tuple[int, float]] = {}
 
     def head(self, request: Request, peer: str) -> Answer | BodyReader:
         """The checks that need no body."""
@@ -114,9 +117,17 @@ class Intake:
         return None
 
     def refused(self, peer: str, status: int, reason: str) -> None:
-        """The server refused something by itself."""
+        """A request was refused; the log is told of the first of a kind in each minute."""
         self._tally.refused(status, reason)
-        self._log.debug("refused", peer=peer, status=status, reason=reason)
+        seen, since = self._refusals.get((status, reason), (0, 0.0))
+        now = time.monotonic()
+        if status in _WORTH_A_LINE and (not seen or now - since > _MINUTE):
+            self._refusals[status, reason] = (1, now)
+            more = {"since_the_last_line": seen} if seen > 1 else {}
+            self._log.warning("refused", peer=peer, status=status, reason=reason, **more)
+        else:
+            self._refusals[status, reason] = (seen + 1, since)
+            self._log.debug("refused", peer=peer, status=status, reason=reason)
 
     def _refuse(self, peer: str, status: int, reason: str, *headers: tuple[str, str]) -> Answer:
         self.refused(peer, status, reason)
@@ -141,7 +152,8 @@ class Intake:
             kind=delivery.scope.kind,
             body=body,
             state="waiting" if work else "ignored",
-            once=delivery.timestamp is None or not self._rules.max_age,
+            # Nothing else would show that a body is a replay.
+            once=delivery.timestamp is None or not timedelta(0) < self._rules.max_age < KEPT / 2,
         )
 
     def _stored(

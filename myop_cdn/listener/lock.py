@@ -25,8 +25,10 @@ def locked(folder: Path, sleep: Callable[[float], None] = time.sleep) -> Iterato
     ended. The kernel lets go of the lock when the last holder dies, however it dies. Raises
     ListenerError when another process holds it, or the folder can't be written.
     """
-    import fcntl
-
+    try:
+        import fcntl
+    except ImportError:
+        raise ListenerError("serve runs on Linux and macOS") from None
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

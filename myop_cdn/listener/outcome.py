@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from myop_cdn.errors import ExitCode, MyopCdnError
 from myop_cdn.listener import agenda, runs
-from myop_cdn.listener.agenda import Outage, Retry
+from myop_cdn.listener.agenda import FullDue, Outage, Retry
 from myop_cdn.model import DocumentRef, PublishReport, Release, Scope
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class Recorder:
         """
         runs.end(connection, self._run, ended.state, ended.uploaded, ended.error, self._now)
         if ended.whole:
-            return self._outage(connection, ended, [seq for seq, _ in deliveries])
+            return self._failed(connection, ended, [seq for seq, _ in deliveries])
         self._after_outage(connection)
         self._remember_live(connection, ended)
         if self._scope.kind == "full":
@@ -126,17 +126,32 @@ class Recorder:
         self._settle(connection, ended, deliveries, given_up)
         return note
 
-    def _outage(self, connection: sqlite3.Connection, ended: Outcome, seqs: list[int]) -> str:
+    def _failed(self, connection: sqlite3.Connection, ended: Outcome, seqs: list[int]) -> str:
+        """The run failed as such: everything in it is to be done again."""
+        runs.settle(connection, seqs, "waiting", self._run, ended.error, self._now)
+        full = self._scope.kind == "full"
+        escalated = runs.fact(connection, "outage") is not None and seqs != []
+        if full:
+            note = self._full_failed(connection)
+        if not full or escalated:
+            note = self._outage(connection, ended)
+        return note
+
+    def _full_failed(self, connection: sqlite3.Connection) -> str:
+        due = runs.full_due(connection)
+        attempts = (due.attempts if due else 0) + 1
+        delay = agenda.backoff(attempts, self._random)
+        since, reason = (due.since, due.reason) if due else (self._started, self._start.reason)
+        runs.set_full_due(connection, FullDue(reason, since, self._now + delay, attempts))
+        return f"a full sync, attempt {attempts + 1}, in {delay:.0f}s"
+
+    def _outage(self, connection: sqlite3.Connection, ended: Outcome) -> str:
         before = runs.fact(connection, "outage")
         attempts = (before["attempts"] if before else 0) + 1
         delay = agenda.backoff(attempts, self._random)
         outage = Outage(attempts, self._now, self._now + delay, ended.error or "")
         runs.set_fact(connection, "outage", asdict(outage))
-        if self._scope.kind == "full":
-            runs.make_full_due(connection, self._start.reason, self._started)
-        runs.settle(connection, seqs, "waiting", self._run, ended.error, self._now)
-        kind = "a full sync" if attempts >= agenda.ATTEMPTS else "attempt"
-        return f"{kind} {attempts + 1} in {delay:.0f}s"
+        return f"attempt {attempts + 1} in {delay:.0f}s"
 
     def _after_outage(self, connection: sqlite3.Connection) -> None:
         if runs.fact(connection, "outage") is not None:

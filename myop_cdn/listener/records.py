@@ -107,15 +107,16 @@ def _row(record: Record) -> tuple[Any, ...]:
     )
 
 
-def prune(connection: sqlite3.Connection, now: float) -> int:
+def prune(connection: sqlite3.Connection, now: float, most: int = -1) -> int:
     """Forget what is over the limits of the history, never what is still to be worked.
 
-    Returns how many deliveries went.
+    most: how many deliveries at the most, -1 for all. Returns how many went.
     """
     gone = connection.execute(
-        "DELETE FROM delivery WHERE state NOT IN ('waiting', 'retrying') AND (received < ? OR"
-        " seq <= (SELECT seq FROM delivery ORDER BY seq DESC LIMIT 1 OFFSET ?))",
-        (now - KEPT.total_seconds(), KEPT_MOST),
+        "DELETE FROM delivery WHERE seq IN (SELECT seq FROM delivery WHERE"
+        " state NOT IN ('waiting', 'retrying') AND (received < ? OR"
+        " seq <= (SELECT seq FROM delivery ORDER BY seq DESC LIMIT 1 OFFSET ?)) LIMIT ?)",
+        (now - KEPT.total_seconds(), KEPT_MOST, most),
     ).rowcount
     connection.execute("DELETE FROM seen WHERE expires < ?", (now,))
     connection.execute("DELETE FROM run WHERE id <= (SELECT max(id) FROM run) - ?", (KEPT_MOST,))

@@ -79,13 +79,18 @@ def make_full_due(
     connection: sqlite3.Connection, reason: str, now: float, after: float | None = None
 ) -> None:
     """Ask for a full sync, not before `after`. One that is due already keeps its place."""
-    due = _full_due(connection)
+    due = full_due(connection)
     if due is None or due.after > (after or now):
         value = FullDue(reason, now if due is None else due.since, after or now)
-        set_fact(connection, "full_due", asdict(value))
+        set_full_due(connection, value)
 
 
-def _full_due(connection: sqlite3.Connection) -> FullDue | None:
+def set_full_due(connection: sqlite3.Connection, due: FullDue) -> None:
+    """Note when a full sync is due."""
+    set_fact(connection, "full_due", asdict(due))
+
+
+def full_due(connection: sqlite3.Connection) -> FullDue | None:
     value = fact(connection, "full_due")
     return FullDue(**value) if value else None
 
@@ -97,7 +102,7 @@ def agenda(connection: sqlite3.Connection) -> Agenda:
         _waiting(connection),
         tuple(retries(connection)),
         Outage(**outage) if outage else None,
-        _full_due(connection),
+        full_due(connection),
         fact(connection, "next_full"),
     )
 

@@ -123,6 +123,9 @@ class Worker:
                 # The committer has said so already; nothing was lost, only time.
                 self._log.debug("the journal is not to be had now", error=str(error))
                 wait = Wait(agenda.POLL)
+            except Exception as error:  # a defect must not end the work for good
+                self._log.warning("the worker failed", error=f"{type(error).__name__}: {error}")
+                wait = Wait(agenda.POLL)
             (self._bell if wait.wakeable else self._stopping).wait(wait.seconds)
 
     def _turn(self) -> Wait:
@@ -143,7 +146,10 @@ class Worker:
     def _prune(self) -> None:
         if time.monotonic() - self._pruned > _PRUNE_EVERY:
             self._pruned = time.monotonic()
-            self._committer.call(lambda connection: records.prune(connection, self._wall()))
+            # In small commits, which others can share.
+            while self._committer.call(lambda c: records.prune(c, self._wall(), _AT_ONCE)):
+                if self._stopping.is_set():
+                    return
 
     def _job(self, start: Start, many: bool) -> Job:
         """Put a run together."""
@@ -210,10 +216,11 @@ class Worker:
         earlier = [] if ended.whole else self._retrying()
         seconds = now - started
         self._tally.ran(job.scope.kind, ended.state, seconds, ended.uploaded)
-        # A kill before this is recorded does the run again: that is safe, forgetting is not.
-        deliveries = [*job.deliveries, *earlier]
+        deliveries = list(job.deliveries)
         if ended.state == "done":
             deliveries = self._settle_many(run, deliveries)
+        deliveries += earlier
+        # A kill before this is recorded does the run again: that is safe, forgetting is not.
         note = self._persist(lambda connection: recorder.record(connection, ended, deliveries))
         fields = {
             "run": run,

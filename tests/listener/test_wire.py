@@ -289,3 +289,26 @@ def test_too_many_large_requests_at_once_are_shed(make_rig: Callable[..., Rig]) 
     assert rig.post(webhook("a/prod")).status == 200
     for wire in wires:
         wire.close()
+
+
+def test_a_defect_in_a_check_ends_one_connection_and_not_the_listener(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from myop_cdn.listener import intake
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("details")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(intake, "verify", broken)
+        reply = rig.post(webhook("a/prod"))
+    assert reply.status == 500
+    assert b"details" not in reply.body
+    assert rig.post(webhook("b/prod")).status == 200
+
+
+def test_refusals_are_logged_once_a_minute_for_each_kind(rig: Rig) -> None:
+    for _ in range(5):
+        rig.post(webhook("a/prod"), secret=b"wrong")
+    lines = [line for line in rig.log.lines if line[:2] == ("warning", "refused")]
+    assert len(lines) == 1

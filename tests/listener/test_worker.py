@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from myop_cdn.errors import MyopCdnError
+from myop_cdn.errors import MyopCdnError, RefusedError
 from myop_cdn.listener import agenda, records, runs
 from myop_cdn.listener.journal import reading
 from myop_cdn.model import (
@@ -213,6 +213,54 @@ def test_an_object_that_was_not_uploaded_is_retried_by_itself(rig: Rig) -> None:
     until(lambda: len(rig.publisher.scopes) == 2 and settled(rig))
     assert refs(rig.publisher.scopes[1]) == {"a/prod"}
     assert rig.listener.tally.uploaded == 1
+
+
+def test_a_full_sync_that_keeps_failing_does_not_hold_up_deliveries(
+    make_rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An index that has shrunk is refused each time; releases go out all the same."""
+    monkeypatch.setattr(agenda, "OVERDUE", 0.1)
+    rig = make_rig(sync_at_start=True)
+
+    def refusing(scope: Scope) -> PublishReport:
+        if scope.kind == "full":
+            raise RefusedError("too much would be removed")
+        return good(scope)
+
+    rig.publisher.answers = [refusing] * 500
+    rig.start()
+    until(lambda: rig.publisher.kinds.count("full") >= 3)
+    for number in range(3):
+        name = rig.post(webhook(f"c{number}/prod")).json["delivery"]
+        until(lambda name=name: states(rig)[name] == "done")
+
+
+def test_an_outage_in_which_full_syncs_are_refused_ends_for_the_deliveries(rig: Rig) -> None:
+    def refusing(scope: Scope) -> PublishReport:
+        if scope.kind == "full":
+            raise RefusedError("too much would be removed")
+        return good(scope)
+
+    down = raising(MyopCdnError("down"))
+    rig.publisher.answers = [down] * (agenda.ATTEMPTS + 1) + [refusing] * 500
+    rig.post(webhook("a/prod"))
+    until(lambda: settled(rig) and states(rig))
+    assert "full" in rig.publisher.kinds
+    assert rig.publisher.kinds[-1] == "incremental"
+
+
+def test_a_scheduled_full_sync_that_fails_is_not_tried_without_a_pause(
+    make_rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agenda, "FIRST", 300.0)
+    rig = make_rig(full_every=timedelta(seconds=0.05))
+    rig.publisher.answers = [raising(MyopCdnError("down"))] * 500
+    rig.start()
+    due = until(lambda: fact(rig, "full_due"))
+    assert due["attempts"] == 1
+    rig.post(webhook("a/prod"))
+    until(lambda: len(rig.publisher.scopes) == 2)
+    assert rig.publisher.kinds == ["full", "incremental"]
 
 
 def test_a_full_sync_is_done_at_the_start_after_what_was_waiting(
