@@ -83,6 +83,7 @@ SECRET_FILE = click.option(
     "--secret-file",
     "secret_file",
     multiple=True,
+    type=click.Path(),  # in a variable several are separated as in PATH, so that blanks may stand
     metavar="FILE",
     help="File with the webhook's signing secret; repeat it while a secret is being replaced. "
     "Without it MYOP_WEBHOOK_SECRET is taken, several separated by white space.",

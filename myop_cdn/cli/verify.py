@@ -34,6 +34,7 @@ GITLAB_HINT = (
     "--secret-file",
     "secret_file",
     multiple=True,
+    type=click.Path(),  # in a variable several are separated as in PATH, so that blanks may stand
     metavar="FILE",
     help="File with the signing secret; repeat it while a secret is being replaced. "
     "Without it MYOP_WEBHOOK_SECRET is taken, several separated by white space.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -118,6 +119,18 @@ def test_the_secret_files_variable_and_config_work_and_the_option_wins(
         assert run("--config", config, *check, stdin=BODY).code == 0
     other = {"MYOP_CDN_VERIFY_SECRET_FILE": str(tmp_path / "bad")}
     assert run("--config", config, *check, stdin=BODY, env=other).code == 1
+
+
+def test_the_variable_takes_several_files_whose_names_may_hold_blanks(
+    run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "a bad one").write_text("bad")
+    (tmp_path / "a good one").write_text(SECRET)
+    files = os.pathsep.join([str(tmp_path / "a bad one"), str(tmp_path / "a good one")])
+    ended = run(
+        "verify", "--signature", GOOD, stdin=BODY, env={"MYOP_CDN_VERIFY_SECRET_FILE": files}
+    )
+    assert (ended.code, "secret 1" in ended.err) == (0, True)
 
 
 @pytest.mark.parametrize("value", ["", " ", "\n\t"])
