@@ -6,23 +6,8 @@ import random
 import threading
 from dataclasses import dataclass
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import urljoin, urlsplit
-from urllib.request import getproxies, proxy_bypass
-
-import urllib3
-from urllib3.exceptions import (
-    ConnectTimeoutError,
-    DecodeError,
-    HTTPError,
-    NameResolutionError,
-    NewConnectionError,
-    ProtocolError,
-    ProxyError,
-    ReadTimeoutError,
-    SSLError,
-)
+from urllib.parse import urlencode, urljoin, urlsplit
 
 from myop_cdn import __version__, names
 from myop_cdn.errors import (
@@ -33,28 +18,20 @@ from myop_cdn.errors import (
     KeyRejected,
     Unreachable,
 )
+from myop_cdn.export.line import Limits, TooLong, Trouble, open_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from myop_cdn.export.line import Reply
 
 T = TypeVar("T")
 ATTEMPTS = 8
 MAX_BODY_BYTES = 64 * 1024 * 1024  # the largest real document has 641 KB
 MAX_WAIT_SECONDS = 30.0  # of a Retry-After; a longer one is not waited out
 MAX_REDIRECTS = 3
-LOOPBACK = ("localhost", "127.0.0.1", "::1")  # never through a proxy: it is this machine
-_TROUBLES: dict[type[HTTPError], str] = {
-    NameResolutionError: "has a name that can't be resolved",
-    ProxyError: "can't be reached through the environment's proxy",
-    SSLError: "has a certificate that can't be verified",
-    NewConnectionError: "can't be reached",  # before its base class
-    ConnectTimeoutError: "took no connection in time",
-    ReadTimeoutError: "did not answer in time",
-    ProtocolError: "broke the connection off",
-    DecodeError: "sent a body that can't be decoded",
-}
 _PORTS = {"http": 80, "https": 443}
-TIMEOUT = urllib3.Timeout(connect=10.0, read=30.0)
+TIMEOUT = 30.0  # seconds of silence
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +70,13 @@ class Client:
             "Accept-Encoding": "gzip",
             "User-Agent": f"myop-cdn/{__version__}",
         }
-        self._pool = _pool(self._base, connections)
+        limits = Limits(connections, TIMEOUT, MAX_BODY_BYTES)
+        self._line = open_line(self._base.scheme, self._base.hostname, self._base.port, limits)
 
     def close(self) -> None:
         """Wake those who wait for a retry and close the connections."""
         self._stopped.set()
-        self._pool.clear()
+        self._line.close()
 
     def get(
         self, path: str, fields: Mapping[str, str], what: str, read: Callable[[Answer], T]
@@ -124,8 +102,8 @@ class Client:
                     return value
                 trouble = self._unreachable(what, f"answered {answer.status}", attempt + 1)
                 pause += after
-            except HTTPError as error:
-                trouble = self._unreachable(what, _words(error), attempt + 1)
+            except Trouble as error:
+                trouble = self._unreachable(what, str(error), attempt + 1)
             except CutShort as error:
                 trouble = error
             if attempt + 1 == ATTEMPTS or (was_down and self._down and attempt):
@@ -151,25 +129,18 @@ class Client:
 
     def _ask(self, path: str, fields: Mapping[str, str], what: str) -> tuple[Answer, float]:
         """The answer, redirects followed, and how long it asks to be left alone."""
-        url = self._base.geturl() + path
-        asked: Mapping[str, str] | None = fields
+        url = self._base.geturl() + path + (f"?{urlencode(fields)}" if fields else "")
         for _ in range(MAX_REDIRECTS + 1):
-            response = self._pool.request(
-                "GET",
-                url,
-                fields=asked,
-                headers=self._headers,
-                timeout=TIMEOUT,
-                retries=False,
-                redirect=False,
-                preload_content=False,
-            )
-            body = _read(response, what)
-            if response.status in (401, 403):
-                raise self._rejected(response.status)
-            if response.status not in (301, 302, 303, 307, 308):
-                return Answer(response.status, body), _retry_after(response)
-            url, asked = self._follow(url, response.headers.get("Location"), what), None
+            try:
+                reply = self._line.get(url, self._headers)
+            except TooLong:
+                most = f"{MAX_BODY_BYTES // 2**20} MiB"
+                raise DocumentError(f"{what}: the answer has more than {most}") from None
+            if reply.status in (401, 403):
+                raise self._rejected(reply.status)
+            if reply.status not in (301, 302, 303, 307, 308):
+                return Answer(reply.status, reply.body), _retry_after(reply)
+            url = self._follow(url, reply.headers.get("location"), what)
         raise DocumentError(f"{what}: more than {MAX_REDIRECTS} redirects")
 
     def _follow(self, url: str, location: str | None, what: str) -> str:
@@ -238,49 +209,17 @@ class Url:
         return f"{self.scheme}://{self.netloc}{self.path}"
 
 
-def _pool(base: Url, connections: int) -> urllib3.PoolManager:
-    # The environment's proxies, as every other tool in a CI job has them.
-    proxy = getproxies().get(base.scheme)
-    if proxy and base.hostname not in LOOPBACK and not proxy_bypass(base.netloc):
-        if "://" not in proxy:
-            proxy = f"http://{proxy}"
-        try:
-            return urllib3.ProxyManager(proxy, num_pools=2, maxsize=connections)
-        except (HTTPError, ValueError):
-            raise InputError(
-                f"the proxy of the environment is no URL ({base.scheme}_proxy)"
-            ) from None
-    return urllib3.PoolManager(num_pools=2, maxsize=connections)
-
-
-def _read(response: urllib3.BaseHTTPResponse, what: str) -> bytes:
-    """The decoded body, the connection given back. Raises HTTPError, DocumentError."""
-    try:
-        body = response.read(MAX_BODY_BYTES + 1)
-    except BaseException:
-        response.close()
-        raise
-    if len(body) > MAX_BODY_BYTES:
-        response.close()
-        raise DocumentError(f"{what}: the answer has more than {MAX_BODY_BYTES // 2**20} MiB")
-    response.release_conn()
-    return body
-
-
-def _retry_after(response: urllib3.BaseHTTPResponse) -> float:
+def _retry_after(reply: Reply) -> float:
     """The seconds of a Retry-After header, which may also hold a date; 0 without one."""
-    value = response.headers.get("Retry-After", "").strip()
+    value = reply.headers.get("retry-after", "").strip()
+    if not value:
+        return 0.0
     if value.isascii() and value.isdigit():
         return float(value[:8])
+    from email.utils import parsedate_to_datetime
+
     try:
         moment = parsedate_to_datetime(value)
         return max(0.0, (moment - datetime.now(moment.tzinfo)).total_seconds())
     except (ValueError, TypeError, OverflowError):
         return 0.0
-
-
-def _words(error: HTTPError) -> str:
-    for kind, words in _TROUBLES.items():
-        if isinstance(error, kind):
-            return words
-    return f"could not be asked ({type(error).__name__})"

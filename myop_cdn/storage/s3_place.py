@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from urllib.parse import urlsplit
 
 from myop_cdn.storage.sigv4 import Keys
 from myop_cdn.wire import Origin
+from myop_cdn.wire.proxies import proxy_for
 
 if TYPE_CHECKING:
     import ssl
@@ -79,7 +79,7 @@ def find_place(bucket: str, endpoint: str | None) -> Place | None:
         return None
     keys, region, ca_file = who
     where = _at_endpoint(bucket, endpoint) if endpoint else _at_amazon(bucket, region)
-    if where is None or _proxied(where[0]):
+    if where is None or proxy_for(where[0].scheme, where[0].netloc):
         return None
     return Place(where[0], where[1], region or "us-east-1", keys, ca_file)
 
@@ -145,16 +145,6 @@ def _from_sdk() -> _Who | None:
 
     region = session.get_config_variable("region") or os.environ.get("AWS_REGION") or None
     return keys, region, os.environ.get("AWS_CA_BUNDLE") or None
-
-
-def _proxied(origin: Origin) -> bool:
-    if sys.platform.startswith("linux") and not any(
-        name.lower() == f"{origin.scheme}_proxy" and value for name, value in os.environ.items()
-    ):
-        return False  # the common case, without importing what asks the system's settings
-    from urllib.request import getproxies, proxy_bypass
-
-    return bool(getproxies().get(origin.scheme)) and not proxy_bypass(origin.netloc)
 
 
 def _sdk_certificates() -> str | None:

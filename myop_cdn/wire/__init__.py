@@ -7,7 +7,16 @@ ordinary (a proxy, a redirect) is left to the libraries; callers look first.
 """
 
 from myop_cdn.wire.answer import Answer
-from myop_cdn.wire.errors import Broken, NoConnection, TimedOut, Untrusted, WireError
+from myop_cdn.wire.errors import (
+    Broken,
+    NoConnection,
+    TimedOut,
+    TooMuch,
+    Unanswered,
+    Unresolved,
+    Untrusted,
+    WireError,
+)
 from myop_cdn.wire.pool import Origin, Pool
 
 __all__ = [
@@ -17,6 +26,9 @@ __all__ = [
     "Origin",
     "Pool",
     "TimedOut",
+    "TooMuch",
+    "Unanswered",
+    "Unresolved",
     "Untrusted",
     "WireError",
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from myop_cdn.wire.errors import Broken
+from myop_cdn.wire.errors import Broken, TooMuch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +40,7 @@ class Reader:
         self._buffer = b""
 
     def read(self, method: str) -> Answer:
-        """The answer to a request of this method. Raises Broken."""
+        """The answer to a request of this method. Raises Broken, TooMuch."""
         status, headers, is_old = self._head()
         while 100 <= status < 200 and status != 101:
             status, headers, is_old = self._head()
@@ -90,7 +90,7 @@ class Reader:
 
     def _exactly(self, size: int) -> bytes:
         if size > self._limit:
-            raise Broken("more than is taken")
+            raise TooMuch("a body that is too long")
         pieces = [self._buffer[:size]]
         self._buffer = self._buffer[size:]
         left = size - len(pieces[0])
@@ -123,7 +123,7 @@ class Reader:
                 break
             total += size
             if total > self._limit:
-                raise Broken("more than is taken")
+                raise TooMuch("a body that is too long")
             pieces.append(self._exactly(size))
             if self._line():
                 raise Broken("a chunk without an end")
@@ -138,7 +138,7 @@ class Reader:
         while data or (data := self._more()):
             total += len(data)
             if total > self._limit:
-                raise Broken("more than is taken")
+                raise TooMuch("a body that is too long")
             pieces.append(data)
             data = b""
         return b"".join(pieces)

@@ -11,6 +11,14 @@ class NoConnection(WireError):
     """Nobody could be reached: the name, the route or the port. Nothing was sent."""
 
 
+class Unresolved(NoConnection):
+    """The host's name has no address."""
+
+
+class Unanswered(NoConnection):
+    """No connection in time."""
+
+
 class Untrusted(WireError):
     """The other side's certificate is not trusted, or is not of the name that was asked for."""
 
@@ -21,3 +29,7 @@ class TimedOut(WireError):
 
 class Broken(WireError):
     """The connection ended early, or what came is not HTTP."""
+
+
+class TooMuch(WireError):
+    """A body of more bytes than are taken."""

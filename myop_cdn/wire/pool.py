@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from myop_cdn.wire.answer import Reader
-from myop_cdn.wire.errors import Broken, NoConnection, TimedOut, Untrusted, WireError
+from myop_cdn.wire.errors import (
+    Broken,
+    NoConnection,
+    TimedOut,
+    Unanswered,
+    Unresolved,
+    Untrusted,
+    WireError,
+)
 
 if TYPE_CHECKING:
     import ssl
@@ -50,11 +58,13 @@ class Pool:
         origin: Origin,
         context: Callable[[], ssl.SSLContext] | None = None,
         read_seconds: float = READ_SECONDS,
+        max_body_bytes: int = MAX_BODY_BYTES,
     ) -> None:
         self.origin = origin
         self._make_context = context
         self._context: ssl.SSLContext | None = None
         self._read_seconds = read_seconds
+        self._max_body_bytes = max_body_bytes
         self._lock = threading.Lock()
         self._idle: list[socket.socket] = []
 
@@ -108,7 +118,7 @@ class Pool:
 
         try:
             _send(sock, head, body)
-            answer = Reader(more, MAX_BODY_BYTES).read(method)
+            answer = Reader(more, self._max_body_bytes).read(method)
         except TimeoutError:
             sock.close()
             raise TimedOut("no answer in time") from None
@@ -131,6 +141,10 @@ class Pool:
         origin = self.origin
         try:
             sock = socket.create_connection((origin.host, origin.port), CONNECT_SECONDS)
+        except socket.gaierror as error:
+            raise Unresolved(str(error)) from None
+        except TimeoutError:
+            raise Unanswered("no connection in time") from None
         except OSError as error:
             raise NoConnection(str(error)) from None
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -153,7 +167,7 @@ class Pool:
             raise Untrusted(str(error)) from None
         except TimeoutError:
             sock.close()
-            raise NoConnection("no TLS handshake in time") from None
+            raise Unanswered("no TLS handshake in time") from None
         except OSError as error:
             sock.close()
             raise NoConnection(str(error)) from None
