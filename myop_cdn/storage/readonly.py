@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from myop_cdn.errors import PreconditionFailed
+from myop_cdn.storage.base import Blob
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from myop_cdn.errors import StorageError
-    from myop_cdn.storage.base import Backend, Blob, Body, Expect, Headers, Listed, Page
+    from myop_cdn.storage.base import Backend, Body, Expect, Headers, Listed, Page
 
 
 class ReadOnly:
@@ -22,6 +23,7 @@ class ReadOnly:
         self.keeps_headers = backend.keeps_headers
         self.delete_batch = backend.delete_batch
         self._pretended: dict[str, str] = {}
+        self._kept: dict[str, Blob] = {}
 
     def list(self, cursor: str | None) -> Page:
         """As the other one."""
@@ -32,15 +34,17 @@ class ReadOnly:
         return self._backend.head(key)
 
     def get(self, key: str) -> Blob | None:
-        """As the other one."""
-        return self._backend.get(key)
+        """As the other one, but for what was put on a condition: that is found again."""
+        return self._kept.get(key) or self._backend.get(key)
 
-    def put(self, key: str, body: Body, headers: Headers, expect: Expect | None = None) -> str:  # noqa: ARG002
+    def put(self, key: str, body: Body, headers: Headers, expect: Expect | None = None) -> str:
         """Write nothing. The version is one that no service gives; conditions hold against it."""
         if expect is not None and expect.version != self._version(key):
             raise PreconditionFailed(f"{self.url}: {key} was changed by somebody else")
-        self._pretended[key] = f"unwritten-{body.md5}"
-        return self._pretended[key]
+        version = self._pretended[key] = f"unwritten-{body.md5}"
+        if expect is not None:
+            self._kept[key] = Blob(body.data, version, headers)
+        return version
 
     def _version(self, key: str) -> str | None:
         if key in self._pretended:

@@ -57,7 +57,7 @@ def all_at_once(trees: list[Tree], url: str, options: DeployOptions) -> None:
 def test_in_memory(tmp_path: Path, delete: bool) -> None:
     made = trees(tmp_path, differing_keys=delete)
     whole = [files(tree) for tree in made]
-    for number in range(20):
+    for number in range(8):
         url = f"memory://at-once-{delete}-{number}"
         all_at_once(made, url, DeployOptions(jobs=4, delete=delete))
         shelf = open_memory(url, OpenOptions()).shelf
@@ -68,7 +68,7 @@ def test_in_memory(tmp_path: Path, delete: bool) -> None:
 def test_in_a_folder(tmp_path: Path) -> None:
     made = trees(tmp_path / "trees")
     whole = [files(tree) for tree in made]
-    for number in range(5):
+    for number in range(3):
         place = tmp_path / f"out{number}"
         all_at_once(made, f"file://{place}", DeployOptions(jobs=4))
         end = {key: (place / key).read_bytes() for key in whole[0]}

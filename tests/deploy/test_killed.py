@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from myop_cdn.tree import Tree
     from tests.servers.s3 import Bucket
 
-KILLS = int(os.environ.get("TEST_KILLS", "2"))
+KILLS = int(os.environ.get("TEST_KILLS", "1"))
 COMPONENTS = 250 if KILLS > 5 else 30
 
 
