@@ -1,9 +1,7 @@
 """`az://container[/prefix]` and `https://ACCOUNT.blob.core.windows.net/container[/prefix]`.
 
-Azure Blob Storage. For `az://` the account comes from AZURE_STORAGE_CONNECTION_STRING or
-AZURE_STORAGE_ACCOUNT. Credentials: the connection string, AZURE_STORAGE_KEY,
-AZURE_STORAGE_SAS_TOKEN, else azure-identity's default chain (environment, workload identity,
-managed identity, az login) where that is installed. The SDK is imported at the first request.
+Azure Blob Storage; `azure_account.py` says where account and credentials come from. The SDK is
+imported at the first request.
 
 Facts from the REST API reference: Put Blob checks `x-ms-blob-content-md5` and keeps it; a blob's
 ETag changes with its content and its headers; creating a blob that is there answers 409.
@@ -11,15 +9,14 @@ ETag changes with its content and its headers; creating a blob that is there ans
 
 from __future__ import annotations
 
-import os
 import re
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from myop_cdn import names
-from myop_cdn.errors import CredentialsError, InputError, StorageError
+from myop_cdn.errors import InputError
+from myop_cdn.storage.azure_account import find_account
 from myop_cdn.storage.azure_errors import mapped
 from myop_cdn.storage.base import SHA256_METADATA, Blob, Headers, Listed, Page
 from myop_cdn.storage.location import Location, check_prefix
@@ -29,16 +26,13 @@ if TYPE_CHECKING:
 
     from azure.storage.blob import ContainerClient
 
+    from myop_cdn.errors import StorageError
     from myop_cdn.storage.base import Body, Expect, OpenOptions
 
 CONTAINER_PATTERN = r"\$web|\$root|[a-z0-9](?:[a-z0-9]|-(?=[a-z0-9])){1,62}"
 PAGE_SIZE = 5000  # the most that Azure lists at once
 _SINGLE_PUT = 256 * 1024 * 1024  # above it the SDK uploads in blocks, which have no MD5
 _CORS_MAX_AGE = 86400
-_SETUP = (
-    "set AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT with AZURE_STORAGE_KEY or "
-    "AZURE_STORAGE_SAS_TOKEN, or pip install 'myop-cdn[azure]' for managed and workload identity"
-)
 
 
 class AzureBackend:
@@ -203,14 +197,6 @@ def _allows(rule: Any, origin: str) -> bool:
     return {"GET", "HEAD"} <= methods and bool({origin, "*"} & origins)
 
 
-@dataclass(frozen=True, slots=True)
-class _Account:
-    """Where an account is and what it is opened with."""
-
-    endpoint: str
-    credential: Any
-
-
 def _open(url: str, container: str, endpoint: str | None, jobs: int) -> ContainerClient:
     import requests
     from azure.core.pipeline.transport import RequestsTransport
@@ -220,7 +206,7 @@ def _open(url: str, container: str, endpoint: str | None, jobs: int) -> Containe
     session = requests.Session()
     for scheme in ("https://", "http://"):
         session.mount(scheme, HTTPAdapter(pool_maxsize=jobs + 4))
-    account = _account(url, endpoint)
+    account = find_account(url, endpoint)
     return ContainerClient(
         account.endpoint,
         container,
@@ -231,48 +217,6 @@ def _open(url: str, container: str, endpoint: str | None, jobs: int) -> Containe
         connection_timeout=10,
         read_timeout=60,
     )
-
-
-def _account(url: str, endpoint: str | None) -> _Account:
-    parts = _connection_string(os.environ.get("AZURE_STORAGE_CONNECTION_STRING", ""))
-    named = parts.get("accountname")
-    if endpoint is None and named:
-        suffix = parts.get("endpointsuffix", "core.windows.net")
-        scheme = parts.get("defaultendpointsprotocol", "https")
-        endpoint = parts.get("blobendpoint") or f"{scheme}://{named}.blob.{suffix}"
-    elif endpoint is None and parts.get("blobendpoint"):
-        endpoint = parts["blobendpoint"]
-    elif endpoint is None:
-        account = os.environ.get("AZURE_STORAGE_ACCOUNT", "")
-        if not account:
-            raise CredentialsError(f"{url}: no storage account is named", _SETUP)
-        endpoint = f"https://{account}.blob.core.windows.net"
-        parts = {}
-    elif named is None or f"//{named}.".lower() not in endpoint.lower():
-        parts = {}  # the connection string is about another account
-    return _Account(endpoint, _credential(url, endpoint, parts))
-
-
-def _credential(url: str, endpoint: str, parts: Mapping[str, str]) -> Any:
-    name = parts.get("accountname") or endpoint.split("://")[1].split(".")[0]
-    if parts.get("accountkey"):
-        return {"account_name": name, "account_key": parts["accountkey"]}
-    if parts.get("sharedaccesssignature"):
-        return parts["sharedaccesssignature"].removeprefix("?")
-    if key := os.environ.get("AZURE_STORAGE_KEY"):
-        return {"account_name": name, "account_key": key}
-    if token := os.environ.get("AZURE_STORAGE_SAS_TOKEN"):
-        return token.removeprefix("?")
-    try:
-        from azure.identity import DefaultAzureCredential
-    except ImportError:
-        raise CredentialsError(f"{url}: no Azure credentials were found", _SETUP) from None
-    return DefaultAzureCredential()
-
-
-def _connection_string(text: str) -> dict[str, str]:
-    pairs = (part.split("=", 1) for part in text.split(";") if "=" in part)
-    return {name.strip().lower(): value.strip() for name, value in pairs}
 
 
 def open_azure(url: str, options: OpenOptions) -> AzureBackend:

@@ -49,9 +49,8 @@ def _installed(folder: Path) -> Path:
 @pytest.fixture(scope="session")
 def azurite(request: pytest.FixtureRequest) -> Iterator[str]:
     """The URL of Azurite's blob service. TEST_AZURITE: where it is installed."""
-    assert request.config.cache is not None
     given = os.environ.get("TEST_AZURITE")
-    folder = Path(given) if given else request.config.cache.mkdir("azurite")
+    folder = Path(given) if given else request.config.rootpath / ".pytest_cache" / "azurite"
     script, port = _installed(folder), free_port()
     words = ["--blobHost", "127.0.0.1", "--blobPort", str(port), "--inMemoryPersistence"]
     quiet = ["--disableTelemetry", "--silent", "--skipApiVersionCheck"]

@@ -1,0 +1,74 @@
+"""Which account and which credential, from the environment and the URL."""
+
+from __future__ import annotations
+
+import pytest
+
+from myop_cdn.errors import CredentialsError
+from myop_cdn.storage.azure_account import Account, find_account
+
+MINE = "https://mine.blob.core.windows.net"
+TEXT = "DefaultEndpointsProtocol=https;AccountName=mine;AccountKey=a2V5==;EndpointSuffix=x.net"
+
+
+@pytest.fixture(autouse=True)
+def _no_azure(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CONNECTION_STRING", "ACCOUNT", "KEY", "SAS_TOKEN"):
+        monkeypatch.delenv(f"AZURE_STORAGE_{name}", raising=False)
+
+
+@pytest.mark.parametrize(
+    ("variables", "given", "endpoint", "credential"),
+    [
+        (
+            {"CONNECTION_STRING": TEXT},
+            None,
+            "https://mine.blob.x.net",
+            {"account_name": "mine", "account_key": "a2V5=="},
+        ),
+        (
+            {"CONNECTION_STRING": "BlobEndpoint=http://h/mine;SharedAccessSignature=?sv=1&sig=2"},
+            None,
+            "http://h/mine",
+            "sv=1&sig=2",
+        ),
+        (
+            {"ACCOUNT": "mine", "KEY": "a2V5"},
+            None,
+            MINE,
+            {"account_name": "mine", "account_key": "a2V5"},
+        ),
+        ({"ACCOUNT": "mine", "SAS_TOKEN": "?sv=1"}, None, MINE, "sv=1"),
+        ({"SAS_TOKEN": "sv=1"}, MINE, MINE, "sv=1"),
+        (
+            {"CONNECTION_STRING": TEXT},
+            MINE,
+            MINE,
+            {"account_name": "mine", "account_key": "a2V5=="},
+        ),
+        (
+            {"CONNECTION_STRING": TEXT.replace("mine", "other"), "SAS_TOKEN": "sv=1"},
+            MINE,
+            MINE,
+            "sv=1",
+        ),
+    ],
+)
+def test_the_first_that_is_given_counts(
+    monkeypatch: pytest.MonkeyPatch,
+    variables: dict[str, str],
+    given: str | None,
+    endpoint: str,
+    credential: object,
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(f"AZURE_STORAGE_{name}", value)
+    found = find_account("az://container", given)
+    assert found == Account(endpoint, credential)
+    assert "a2V5" not in repr(found)
+
+
+def test_no_account_says_what_to_set() -> None:
+    with pytest.raises(CredentialsError) as caught:
+        find_account("az://container", None)
+    assert "AZURE_STORAGE_ACCOUNT" in caught.value.hint
