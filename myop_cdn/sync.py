@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from concurrent.futures import Future, as_completed
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
@@ -13,15 +12,16 @@ from typing import TYPE_CHECKING, Literal
 from myop_cdn import names
 from myop_cdn.document import describe
 from myop_cdn.errors import DocumentError, ExportError, RefusedError, TreeError, Unreachable
+from myop_cdn.export.fetching import fetching
 from myop_cdn.model import MANIFEST, PREVIEW, DeleteLimit, DocumentRef, FailedDocument, SyncReport
 from myop_cdn.progress import Silent
 from myop_cdn.tree import check_cases
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-    from myop_cdn.document import Document
     from myop_cdn.export import Export, Exporter
+    from myop_cdn.export.fetching import Gate
     from myop_cdn.manifest import Manifest
     from myop_cdn.model import Scope
     from myop_cdn.progress import Progress
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 ASK_AGAIN_SECONDS = 5.0
 ASK_AGAIN_PAUSE = 0.5
-WRITERS = 4
 
 Fate = Literal["added", "updated", "unchanged"]
 
@@ -194,8 +193,8 @@ class _Run:
     def fetch(self, refs: Sequence[DocumentRef]) -> None:
         """Fetch and write these documents. Raises what no document can be had after."""
         self._progress.start("fetching", len(refs))
-        with _pools(self.options.jobs) as (fetchers, writers):
-            waiting = {fetchers.submit(self._one, ref, writers): ref for ref in refs}
+        with fetching(self.options.jobs) as (fetchers, writes):
+            waiting = {fetchers.submit(self._one, ref, writes): ref for ref in refs}
             for done in as_completed(waiting):
                 self._take(waiting[done], done)
                 self._progress.step()
@@ -262,15 +261,11 @@ class _Run:
             seconds=seconds,
         )
 
-    def _one(self, ref: DocumentRef, writers: ThreadPoolExecutor) -> tuple[Fate, _Fetched]:
+    def _one(self, ref: DocumentRef, writes: Gate) -> tuple[Fate, _Fetched]:
         document = self.export.document(ref)
-        # The write is another pool's, so that an interruption can wait for writes alone.
-        return writers.submit(self._write, document).result(), _Fetched(
-            document.name, document.variant_ids
-        )
-
-    def _write(self, document: Document) -> Fate:
-        return self._put(document.ref.path, document.body)
+        with writes:
+            fate = self._put(ref.path, document.body)
+        return fate, _Fetched(document.name, document.variant_ids)
 
     def _put(self, path: str, body: bytes) -> Fate:
         old = self.tree.read_if_there(path)
@@ -293,23 +288,3 @@ class _Run:
 
     def _holds(self, ref: DocumentRef, variant_id: str) -> bool:
         return variant_id in self.fetched[ref].variant_ids
-
-
-@contextmanager
-def _pools(jobs: int) -> Iterator[tuple[ThreadPoolExecutor, ThreadPoolExecutor]]:
-    """Threads that fetch and threads that write.
-
-    When the run ends early, nothing new is begun and no answer is waited for, but a write that
-    has begun is finished, so that no part of a file stays behind.
-    """
-    fetchers = ThreadPoolExecutor(jobs, "fetch")
-    writers = ThreadPoolExecutor(WRITERS, "write")
-    try:
-        yield fetchers, writers
-    except BaseException:
-        fetchers.shutdown(wait=False, cancel_futures=True)
-        raise
-    else:
-        fetchers.shutdown()
-    finally:
-        writers.shutdown()

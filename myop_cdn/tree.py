@@ -69,12 +69,15 @@ class Tree:
 
     def read_if_there(self, path: str) -> bytes | None:
         """The bytes of the file at `path`, or None where there is no such file."""
-        try:
-            return self.read(path)
-        except TreeError:
-            if (self.root / path).exists():
-                raise
-            return None
+        with _mapped(self.root / path):
+            try:
+                return (self.root / path).read_bytes()
+            except FileNotFoundError:
+                return None
+            except OSError:
+                if (self.root / path).exists():
+                    raise
+                return None
 
     def manifest(self) -> Manifest | None:
         """The manifest, or None: then the tree is partial.
@@ -99,12 +102,12 @@ class Tree:
         """
         target = self.root / path
         with _mapped(target):
-            if target.parent != self.root:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                _no_link(target.parent)
-                _no_link(target.parent.parent)
-            else:
-                self.root.mkdir(parents=True, exist_ok=True)
+            folder = target.parent
+            if not folder.is_dir():  # cheaper than an exception for each file of a component
+                folder.mkdir(parents=True, exist_ok=True)
+            if folder != self.root:
+                _no_link(folder)
+                _no_link(folder.parent)
             write_whole(target, body)
 
     def remove(self, path: str) -> None:
