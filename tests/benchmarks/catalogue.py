@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tests.benchmarks import deploy_s3, local_runs
+from tests.benchmarks import clouds, deploy_s3, local_runs
 from tests.benchmarks.growth import growth
 from tests.benchmarks.s3_tools import RCLONE_TUNED
 from tests.benchmarks.synthetic import MANY, REAL
@@ -44,6 +44,8 @@ CATALOGUE: dict[str, Benchmark] = {
     "s3-10ms": partial(deploy_s3.delayed, shape=REAL, milliseconds=10, targets={}),
     "s3-30ms": partial(deploy_s3.delayed, shape=REAL, milliseconds=30, targets={}),
     "s3-100ms": partial(deploy_s3.delayed, shape=REAL, milliseconds=100, targets={}),
+    "gcs-first": clouds.google,
+    "azure-first": clouds.azure,
     "sync": local_runs.full_sync,
     "sync-50ms": local_runs.slow_sync,
     "growth": growth,

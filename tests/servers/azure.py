@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,8 +50,15 @@ def _installed(folder: Path) -> Path:
 @pytest.fixture(scope="session")
 def azurite(request: pytest.FixtureRequest) -> Iterator[str]:
     """The URL of Azurite's blob service. TEST_AZURITE: where it is installed."""
+    with running(request.config.rootpath / ".pytest_cache" / "azurite") as url:
+        yield url
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[str]:
+    """Azurite, installed into `folder` unless TEST_AZURITE names another place."""
     given = os.environ.get("TEST_AZURITE")
-    folder = Path(given) if given else request.config.rootpath / ".pytest_cache" / "azurite"
+    folder = Path(given) if given else folder
     script, port = _installed(folder), free_port()
     words = ["--blobHost", "127.0.0.1", "--blobPort", str(port), "--inMemoryPersistence"]
     quiet = ["--disableTelemetry", "--silent", "--skipApiVersionCheck"]

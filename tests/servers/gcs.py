@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def gcs_emulator() -> Iterator[str]:
     """The emulator's URL, for STORAGE_EMULATOR_HOST."""
+    with running() as url:
+        yield url
+
+
+@contextmanager
+def running() -> Iterator[str]:
+    """The emulator, as long as it is needed."""
     port = free_port()
     script = Path(__file__).with_name("gcs_emulator.py")
     with serving([sys.executable, str(script), str(port)], port) as url:

@@ -1,0 +1,124 @@
+"""First deploys to Google Cloud Storage and Azure, beside their SDKs used naively.
+
+The servers are emulators that take more of the machine than the clients do, so the CPU's ratio
+says more than the wall clock's.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.request import Request, urlopen
+
+from tests.benchmarks import synthetic
+from tests.benchmarks.fast_s3 import files_below
+from tests.benchmarks.measuring import Attempt, BenchmarkError, Contestant, in_turn
+from tests.benchmarks.result import Ratio, Result, against_peers
+from tests.benchmarks.s3_tools import JOBS, OURS, environment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from tests.benchmarks.bench import Bench
+
+NAIVE = "SDK, 16 threads"
+_TARGET = 0.7
+_serial = count()
+
+
+def google(bench: Bench, name: str) -> Result:
+    """gs://, at the emulator."""
+    from tests.servers import gcs
+
+    with gcs.running() as url:
+
+        def make() -> str:
+            bucket = f"bucket-{next(_serial)}"
+            body = json.dumps({"name": bucket}).encode()
+            headers = {"Content-Type": "application/json"}
+            urlopen(Request(f"{url}/storage/v1/b", body, headers), timeout=30).close()
+            return bucket
+
+        def listed(bucket: str) -> dict[str, int]:
+            return _google_sizes(url, bucket)
+
+        variables = environment(STORAGE_EMULATOR_HOST=url)
+        return _first(bench, name, "gs", variables, make, listed)
+
+
+def azure(bench: Bench, name: str) -> Result:
+    """az://, at Azurite."""
+    from azure.storage.blob import BlobServiceClient
+
+    from tests.servers import azure
+
+    with azure.running(Path(".pytest_cache") / "azurite") as url:
+        text = azure.connection_string(url)
+        with BlobServiceClient.from_connection_string(text) as service:
+
+            def make() -> str:
+                bucket = f"container-{next(_serial)}"
+                service.create_container(bucket)
+                return bucket
+
+            def listed(bucket: str) -> dict[str, int]:
+                blobs = service.get_container_client(bucket).list_blobs()
+                return {blob.name: int(blob.size or 0) for blob in blobs}
+
+            variables = environment(AZURE_STORAGE_CONNECTION_STRING=text)
+            return _first(bench, name, "az", variables, make, listed)
+
+
+def _google_sizes(url: str, bucket: str) -> dict[str, int]:
+    sizes: dict[str, int] = {}
+    token = ""
+    for _ in range(100):
+        with urlopen(f"{url}/storage/v1/b/{bucket}/o?pageToken={token}", timeout=30) as answer:
+            page = json.load(answer)
+        sizes.update({item["name"]: int(item["size"]) for item in page.get("items", ())})
+        token = page.get("nextPageToken", "")
+        if not token:
+            break
+    return sizes
+
+
+def _first(
+    bench: Bench,
+    name: str,
+    scheme: str,
+    variables: Mapping[str, str],
+    make: Callable[[], str],
+    listed: Callable[[str], dict[str, int]],
+) -> Result:
+    tree = bench.tree(synthetic.REAL)
+    wanted = {key: (tree / key).stat().st_size for key in files_below(tree)}
+
+    def contestant(who: str, command: Callable[[str], list[str]]) -> Contestant:
+        def begin() -> Attempt:
+            bucket = make()
+
+            def check() -> None:
+                there = {k: n for k, n in listed(bucket).items() if not k.startswith(".myop-cdn")}
+                if there != wanted:
+                    raise BenchmarkError(f"{who}: the bucket is not what was uploaded")
+
+            return Attempt(command(bucket), variables, check)
+
+        return Contestant(who, begin)
+
+    ours = [*bench.finder.ours(), "-q", "deploy", "--source", str(tree), "--jobs", str(JOBS)]
+    naive = [sys.executable, "-m", "tests.benchmarks.naive", scheme, str(tree)]
+    contestants = [
+        contestant(OURS, lambda bucket: [*ours, f"{scheme}://{bucket}"]),
+        contestant(NAIVE, lambda bucket: [*naive, bucket]),
+    ]
+    figures = in_turn(contestants, bench.rounds, None, bench.say)
+    ratios = (
+        *against_peers(figures, OURS, {NAIVE: _TARGET}),
+        Ratio(f"{NAIVE}, CPU", figures[OURS].cpu / figures[NAIVE].cpu),
+    )
+    kind = {"gs": "GCS", "az": "Azure"}[scheme]
+    return Result(name, f"deploy {kind}, first, {synthetic.REAL.name}", figures, ratios)
