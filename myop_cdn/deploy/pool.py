@@ -59,27 +59,25 @@ def run_all(
     and a kilobyte for each piece of work that waits.
     """
     line = _Line(work, items)
-    hopeless: MyopCdnError | None = None
-    in_a_row = 0
     try:
-        for done in line.run(jobs, what):
-            yield done
-            error = done.error
-            in_a_row = in_a_row + 1 if isinstance(error, StorageUnavailable) else 0
-            if error and (isinstance(error, _FATAL) or in_a_row >= _PATIENCE) and not hopeless:
-                hopeless = error
-                line.stop()
+        yield from line.run(jobs, what)
     finally:
         # Reached by Ctrl-C too: what has not begun never will, and nobody waits for the rest.
         line.stop()
-    if hopeless:
-        raise Hopeless(hopeless)
+    if line.hopeless:
+        raise Hopeless(line.hopeless)
 
 
 class _Line(Generic[Item, Result]):
-    """The pieces of work that wait, and the results that come."""
+    """The pieces of work that wait, and the results that come.
+
+    hopeless: the error for which nothing more is begun. Decided by the thread that meets it, as
+    the others would be through with the whole line before anybody looked at the results.
+    """
 
     def __init__(self, work: Callable[[Item], Result], items: Iterable[Item]) -> None:
+        self.hopeless: MyopCdnError | None = None
+        self._in_a_row = 0
         self._work = work
         self._waiting = deque(items)
         self._ended: SimpleQueue[Done[Item, Result] | BaseException | None] = SimpleQueue()
@@ -113,9 +111,17 @@ class _Line(Generic[Item, Result]):
                     break
                 try:
                     self._ended.put(Done(item, self._work(item), None))
+                    self._in_a_row = 0
                 except MyopCdnError as error:
+                    self._judge(error)
                     self._ended.put(Done(item, None, error))
         except BaseException as error:
             self._ended.put(error)
         finally:
             self._ended.put(None)
+
+    def _judge(self, error: MyopCdnError) -> None:
+        self._in_a_row = self._in_a_row + 1 if isinstance(error, StorageUnavailable) else 0
+        if isinstance(error, _FATAL) or self._in_a_row >= _PATIENCE:
+            self.hopeless = self.hopeless or error
+            self.stop()
