@@ -124,7 +124,8 @@ class Intake:
         if status in _WORTH_A_LINE and (not seen or now - since > _MINUTE):
             self._refusals[status, reason] = (1, now)
             more = {"since_the_last_line": seen} if seen > 1 else {}
-            self._log.warning("refused", peer=peer, status=status, reason=reason, **more)
+            # Not a warning: anybody on the internet can have it written.
+            self._log.info("refused", peer=peer, status=status, reason=reason, **more)
         else:
             self._refusals[status, reason] = (seen + 1, since)
             self._log.debug("refused", peer=peer, status=status, reason=reason)

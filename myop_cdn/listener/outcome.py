@@ -75,7 +75,8 @@ def of(result: PublishReport | MyopCdnError) -> Outcome:
 def _trouble(destination: DestinationReport) -> str | None:
     """What keeps a destination as a whole from holding what was published."""
     if destination.error is not None:
-        return f"{destination.url}: {destination.error.message}"
+        message = destination.error.message
+        return message if destination.url in message else f"{destination.url}: {message}"
     if destination.refused is not None:
         return f"{destination.url}: refused: {destination.refused}"
     for key in destination.failed:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _PRUNE_EVERY = 600.0  # seconds
 _MANY = 20_000  # deliveries that one full sync takes off the list
+_SHOWN = 100  # deliveries named in a line of the log
 _AT_ONCE = 200  # deliveries settled in one commit
 
 
@@ -278,5 +279,5 @@ def _scope(body: bytes) -> Scope:
 
 
 def _shown(ids: tuple[str, ...]) -> str:
-    head = ",".join(ids[:20])
-    return head if len(ids) <= 20 else f"{head},… ({len(ids)})"
+    head = ",".join(ids[:_SHOWN])
+    return head if len(ids) <= _SHOWN else f"{head},… ({len(ids)})"

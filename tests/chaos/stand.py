@@ -102,12 +102,26 @@ class Stand:
         return self.process
 
     def listening(self) -> bool:
-        """Whether connections are taken; fails when the process has ended."""
+        """Whether requests are answered; fails when the process has ended.
+
+        A connection alone tells nothing: a child that a killed listener was about to start holds
+        its sockets for another moment.
+        """
         assert self.process is not None
-        assert self.process.poll() is None, self.log.read_text()
-        with socket.socket() as probe:
-            probe.settimeout(5)
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+        assert self.process.poll() is None, self.ending()
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            connection.request("GET", "/")
+            return connection.getresponse().status == 404
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def ending(self) -> str:
+        """What there is to say about a process that does not answer as it should."""
+        assert self.process is not None
+        return f"exit code {self.process.poll()}; {self.log.read_text()[-1500:]}"
 
     def kill(self) -> None:
         """kill -9, and wait until the process is gone."""
@@ -129,8 +143,8 @@ class Stand:
             connection.request("POST", PATH, body, signed)
             answer = connection.getresponse()
             return answer.status, json.loads(answer.read())
-        except (OSError, http.client.HTTPException, ValueError):
-            return 0, None
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            return 0, f"{type(error).__name__}: {error}"
         finally:
             connection.close()
 
@@ -179,10 +193,23 @@ class Stand:
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on now.
+
+    Below those that kernels hand out by themselves: between a kill and the next start nobody
+    else must come by it.
+    """
+    for port in _PORTS:
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("no port is free")
+
+
+# Each is handed out once, and another process of this suite begins somewhere else.
+_PORTS = iter(range(10_000 + os.getpid() * 37 % 10_000, 30_000))
 
 
 def settle(seconds: float) -> None:

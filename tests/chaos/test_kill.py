@@ -64,7 +64,7 @@ def test_kills_right_after_the_answer_lose_nothing(
         stand.start("--no-sync-at-start")
         for _ in range(chance.randrange(1, 4)):
             status, answer = stand.post(stand.release(turn))
-            assert status == 200
+            assert status == 200, (answer, stand.ending())
             accepted.add(answer["delivery"])
         stand.kill()
     stand.start("--no-sync-at-start")

@@ -209,7 +209,8 @@ def test_https_is_spoken_with_a_certificate(stand: Stand, tmp_path: Path) -> Non
     import ssl
 
     cert, key = certificate.make(tmp_path)
-    stand.start("--no-sync-at-start", "--tls-cert", str(cert), "--tls-key", str(key))
+    stand.start("--no-sync-at-start", "--tls-cert", str(cert), "--tls-key", str(key), wait=False)
+    until(lambda: "listening on https://" in stand.log.read_text())
     trust = ssl.create_default_context(cafile=cert)
     with (
         socket.create_connection(("127.0.0.1", stand.port), timeout=20) as plain,

@@ -245,8 +245,8 @@ def test_an_outage_in_which_full_syncs_are_refused_ends_for_the_deliveries(rig: 
     rig.publisher.answers = [down] * (agenda.ATTEMPTS + 1) + [refusing] * 500
     rig.post(webhook("a/prod"))
     until(lambda: settled(rig) and states(rig))
-    assert "full" in rig.publisher.kinds
-    assert rig.publisher.kinds[-1] == "incremental"
+    kinds = rig.publisher.kinds
+    assert "incremental" in kinds[kinds.index("full") :]
 
 
 def test_a_scheduled_full_sync_that_fails_is_not_tried_without_a_pause(
