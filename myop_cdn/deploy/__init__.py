@@ -19,7 +19,9 @@ from myop_cdn.progress import Silent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from concurrent.futures import Future
 
+    from myop_cdn.deploy.target import Look
     from myop_cdn.progress import Progress
     from myop_cdn.tree import Tree
 
@@ -41,13 +43,18 @@ def deploy(
     options = options or DeployOptions()
     progress = progress or Silent()
     targets = open_targets(destinations, options)
+    # The services are asked what they have while the files are being hashed.
+    looking = ThreadPoolExecutor(max(1, len(targets)), "look")
+    looks = [looking.submit(target.look) for target in targets]
     try:
         source = read_source(tree, options.encoding, options.jobs)
     except RefusedError as error:
         refused = f"{error.message} ({error.hint})" if error.hint else error.message
         reports = [DestinationReport(target.store.url, refused=refused) for target in targets]
     else:
-        reports = _deploy_all(targets, source, options, progress)
+        reports = _deploy_all(targets, looks, source, options, progress)
+    finally:
+        looking.shutdown(wait=False, cancel_futures=True)
     return DeployReport(options.dry_run, tuple(reports))
 
 
@@ -57,18 +64,22 @@ def check_destinations(destinations: Sequence[str], options: DeployOptions) -> N
 
 
 def _deploy_all(
-    targets: Sequence[Target], source: Source, options: DeployOptions, progress: Progress
+    targets: Sequence[Target],
+    looks: Sequence[Future[Look]],
+    source: Source,
+    options: DeployOptions,
+    progress: Progress,
 ) -> list[DestinationReport]:
-    def one(target: Target) -> DestinationReport:
+    def one(target: Target, look: Future[Look]) -> DestinationReport:
         try:
-            return deploy_to(target, source, options, progress)
+            return deploy_to(target, source, options, progress, look.result)
         finally:
             target.close()
 
     if len(targets) == 1:
-        return [one(targets[0])]
+        return [one(targets[0], looks[0])]
     pool = ThreadPoolExecutor(len(targets), "destination")
     try:
-        return list(pool.map(one, targets))
+        return list(pool.map(one, targets, looks))
     finally:
         pool.shutdown(wait=False, cancel_futures=True)

@@ -33,14 +33,14 @@ from myop_cdn.model import MANIFEST, DestinationReport, FailedKey, Upload
 from myop_cdn.storage.base import Headers
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from myop_cdn.deploy.book import Page
     from myop_cdn.deploy.facts import Seen
     from myop_cdn.deploy.ledger import Ledger
     from myop_cdn.deploy.options import DeployOptions
     from myop_cdn.deploy.source import Source, Wanted
-    from myop_cdn.deploy.target import Target
+    from myop_cdn.deploy.target import Look, Target
     from myop_cdn.progress import Progress
     from myop_cdn.storage.base import Body
 
@@ -54,11 +54,18 @@ CONDITIONS_IGNORED = (
 
 
 def deploy_to(
-    target: Target, source: Source, options: DeployOptions, progress: Progress
+    target: Target,
+    source: Source,
+    options: DeployOptions,
+    progress: Progress,
+    first_look: Callable[[], Look] | None = None,
 ) -> DestinationReport:
-    """Bring one destination up to the source. Whatever goes wrong there is in the report."""
+    """Bring one destination up to the source. Whatever goes wrong there is in the report.
+
+    first_look: gives the result of a `target.look()` that was begun before; None for none.
+    """
     began = time.monotonic()
-    work = Destination(target, source, options, progress)
+    work = Destination(target, source, options, progress, first_look)
     report = work.run()
     return replace(report, seconds=time.monotonic() - began)
 
@@ -67,8 +74,15 @@ class Destination:
     """The steps of one deploy at one destination, with what they share."""
 
     def __init__(
-        self, target: Target, source: Source, options: DeployOptions, progress: Progress
+        self,
+        target: Target,
+        source: Source,
+        options: DeployOptions,
+        progress: Progress,
+        first_look: Callable[[], Look] | None,
     ) -> None:
+        self.look = target.look
+        self.first_look = first_look or target.look
         self.store = target.store
         self.book = target.book
         self.cdns = target.cdns
@@ -127,8 +141,8 @@ class Destination:
 
     def _attempt(self, *, delete: bool, first: bool) -> bool:
         """Plan, act, commit; False where somebody else committed meanwhile."""
-        page = self.book.read()
-        seen = recall(self.store.list(), page.ledger)
+        page, listed = self.first_look() if first else self.look()
+        seen = recall(listed, page.ledger)
         manifest = self._manifest(seen)
         wanted = self._wanted(manifest)
         ask(self.store, wanted, seen, self.fingerprint, self.options.jobs)

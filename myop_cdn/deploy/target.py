@@ -19,7 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from myop_cdn.cdn.base import Cdn
+    from myop_cdn.deploy.book import Page
     from myop_cdn.deploy.options import DeployOptions
+    from myop_cdn.storage.base import Listed
+
+    Look = tuple[Page, list[Listed]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,13 @@ class Target:
     store: Store
     book: Book
     cdns: Sequence[Cdn] = ()
+
+    def look(self) -> Look:
+        """The ledger and what is there. In this order: what is listed is never older than what
+        the ledger says. Raises StorageError.
+        """
+        page = self.book.read()
+        return page, self.store.list()
 
     def close(self) -> None:
         """Let go of connections."""
