@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from typing import TYPE_CHECKING
+
 import pytest
 
 from myop_cdn.cdn import open_cdn
@@ -12,6 +15,9 @@ from myop_cdn.cdn.cloudflare import Cloudflare
 from myop_cdn.cdn.frontdoor import FrontDoor
 from myop_cdn.errors import InputError, InvalidationError
 from tests.servers.api import Asked, Said, StandIn
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 KEYS = ["components/a b/qa.json", "manifest.json"]
 MANY = [f"components/c{number}/qa.json" for number in range(MOST_PATHS + 1)]
@@ -149,6 +155,20 @@ def test_cloudflare_without_a_token_is_bad_usage(monkeypatch: pytest.MonkeyPatch
     monkeypatch.delenv("CLOUDFLARE_API_TOKEN", raising=False)
     with pytest.raises(InputError, match="token"):
         open_cdn("cloudflare:zone1234")
+
+
+def test_no_credentials_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("GOOGLE_APPLICATION_CREDENTIALS", "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
+    for name in ("AZURE_CLIENT_ID", "AZURE_TENANT_ID", "IDENTITY_ENDPOINT"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(InvalidationError, match="Google credentials"):
+        open_cdn("cloudcdn:my-project/map").invalidate(KEYS, SITE)
+    monkeypatch.setitem(sys.modules, "azure.identity", None)
+    with pytest.raises(InvalidationError, match="azure-identity"):
+        open_cdn("frontdoor:s/g/p/e").invalidate(KEYS, SITE)
 
 
 @pytest.mark.parametrize(

@@ -87,3 +87,29 @@ def test_azure_gets_one_rule_beside_those_of_others(
         assert [one.allowed_origins for one in found] == ["https://a.example.com", APP]
         assert found[1].allowed_methods == "GET,HEAD"
         assert found[1].max_age_in_seconds == 86400
+
+
+def test_google_gets_one_rule_beside_those_of_others(
+    gcs_emulator: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from google.cloud.storage import Client
+
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", gcs_emulator)
+    others = {"origin": ["https://a.example.com"], "method": ["PUT"], "maxAgeSeconds": 5}
+    bucket = Client(project="p").create_bucket("cors")
+    bucket.cors = [others]
+    bucket.patch()
+    backend = open_backend("gs://cors")
+    assert backend.allow_origins([APP])
+    assert not backend.allow_origins([APP])
+    found = Client(project="p").get_bucket("cors").cors
+    assert found[0] == others
+    assert found[1]["origin"] == [APP]
+    assert found[1]["method"] == ["GET", "HEAD"]
+    assert found[1]["maxAgeSeconds"] == 86400
+
+
+def test_memory_remembers() -> None:
+    backend = open_backend("memory://cors")
+    assert backend.allow_origins([APP])
+    assert not backend.allow_origins([APP])
