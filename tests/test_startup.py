@@ -5,10 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
+from urllib.request import Request, urlopen
+
+from moto.server import ThreadedMotoServer
 
 from myop_cdn.sandbox import REHEARSAL_KEY, Sandbox
 from myop_cdn.signature import sign
+from myop_cdn.storage import GROUP, OWN
 from tests.samples import SECRET, full_tree, write
 
 if TYPE_CHECKING:
@@ -78,7 +83,7 @@ def test_sync_loads_no_cloud_sdk_and_no_progress_bar(tmp_path: Path) -> None:
             MYOP_API_URL=sandbox.url,
             MYOP_API_KEY=REHEARSAL_KEY,
         )
-    assert not tops(modules) & (HEAVY - {"asyncio"})
+    assert not tops(modules) & (HEAVY - {"asyncio"} | {"urllib3", "ssl", "http"})
     assert not any(module.startswith("myop_cdn.deploy") for module in modules)
 
 
@@ -93,6 +98,52 @@ def test_publish_to_a_folder_loads_no_cloud_sdk(tmp_path: Path) -> None:
             MYOP_API_KEY=REHEARSAL_KEY,
         )
     assert not tops(modules) & {"boto3", "botocore", "google", "azure", "rich"}
+
+
+def test_a_deploy_with_nothing_to_do_loads_what_it_needs(tmp_path: Path) -> None:
+    tree = str(write(tmp_path / "tree", full_tree({"card": ["qa"]})))
+    words = ("deploy", f"file://{tmp_path}/cdn", "--source", tree)
+    loaded(*words)
+    modules = loaded(*words)
+    assert not tops(modules) & (HEAVY | {"urllib3", "http", "ssl", "email", "sysconfig"})
+    assert "importlib.metadata" not in modules
+    ours = {module for module in modules if module.startswith("myop_cdn.")}
+    assert not any(module.startswith("myop_cdn.export") for module in ours)
+    assert {module for module in ours if module.startswith("myop_cdn.storage.")} <= {
+        "myop_cdn.storage.base",
+        "myop_cdn.storage.filelock",
+        "myop_cdn.storage.local",
+        "myop_cdn.storage.readonly",
+        "myop_cdn.storage.store",
+    }
+
+
+def test_a_deploy_to_s3_that_goes_well_loads_no_sdk(tmp_path: Path) -> None:
+    tree = str(write(tmp_path / "tree", full_tree({"card": ["qa"]})))
+    words = ("deploy", "s3://bucket", "--source", tree)
+    variables = {
+        "AWS_ACCESS_KEY_ID": "AKTEST",
+        "AWS_SECRET_ACCESS_KEY": "secretkey",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    }
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        endpoint = f"http://{host}:{port}"
+        with urlopen(Request(f"{endpoint}/bucket", method="PUT"), timeout=30):
+            pass
+        loaded(*words, AWS_ENDPOINT_URL=endpoint, **variables)  # its ledger is not there yet
+        modules = loaded(*words, AWS_ENDPOINT_URL=endpoint, **variables)
+    finally:
+        server.stop()
+    assert not tops(modules) & (HEAVY | {"urllib3", "ssl", "email"})
+
+
+def test_this_program_s_backends_are_registered_as_they_are_looked_up() -> None:
+    registered = {one.name: one.value for one in entry_points(group=GROUP)}
+    assert registered.items() >= {name: f"{GROUP}.{at}" for name, at in OWN.items()}.items()
 
 
 def test_help_imports_no_command() -> None:

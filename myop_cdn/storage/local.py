@@ -17,7 +17,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import quote, unquote
-from urllib.request import url2pathname
 
 from myop_cdn import names
 from myop_cdn.errors import (
@@ -195,6 +194,14 @@ class LocalBackend:
             raise StorageError(f"{where}: {error.strerror or type(error).__name__}") from None
 
 
+def _folder(path: str) -> Path:
+    if sys.platform == "win32":
+        from urllib.request import url2pathname  # brings http, email and ssl along
+
+        return Path(url2pathname("/" + path))
+    return Path("/" + unquote(path))
+
+
 def _md5(data: bytes) -> str:
     return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
@@ -232,7 +239,7 @@ def open_local(url: str, options: OpenOptions) -> LocalBackend:  # noqa: ARG001 
         )
     if "\0" in unquote(path):
         raise InputError(f"{names.shown(url)} holds a NUL")
-    folder = Path(url2pathname("/" + path) if sys.platform == "win32" else "/" + unquote(path))
+    folder = _folder(path)
     normal = Path(os.path.normpath(folder))
     if normal == Path(normal.anchor):
         raise InputError(f"{names.shown(url)} is the root of the file system", "name a folder")

@@ -106,7 +106,7 @@ class WireClient:
         answer = self._ask("HEAD", self._path(given["Key"]))
         if answer.status != 200:
             return self._refused("HeadObject", "head_object", given, answer)
-        return _facts(answer)
+        return {**_facts(answer), "LastModified": _http_date(answer.headers.get("last-modified"))}
 
     def get_object(self, **given: Any) -> Mapping[str, Any]:
         """GetObject; the body is read already."""
@@ -211,7 +211,6 @@ def _facts(answer: Answer) -> dict[str, Any]:
         key: headers[name] for key, name in _RESULT_FIELDS.items() if name in headers
     }
     facts["ContentLength"] = int(headers.get("content-length", len(answer.body)))
-    facts["LastModified"] = _http_date(headers.get("last-modified"))
     facts["Metadata"] = {
         name.removeprefix(_META): value for name, value in headers.items() if name.startswith(_META)
     }
