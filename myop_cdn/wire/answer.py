@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 MAX_HEAD_BYTES = 64 * 1024
 _MAX_LINE = 256  # of a chunk's size, and of a trailer
+_MAX_EXTRAS = 100  # trailers, and answers before the final one
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +43,12 @@ class Reader:
     def read(self, method: str) -> Answer:
         """The answer to a request of this method. Raises Broken, TooMuch."""
         status, headers, is_old = self._head()
-        while 100 <= status < 200 and status != 101:
+        for _ in range(_MAX_EXTRAS):
+            if not 100 <= status < 200:
+                break
             status, headers, is_old = self._head()
+        if status < 200:
+            raise Broken("no final answer")
         lasting = not is_old and "close" not in headers.get("connection", "").lower()
         if method == "HEAD" or status in (204, 304):
             body = b""
@@ -127,9 +132,10 @@ class Reader:
             pieces.append(self._exactly(size))
             if self._line():
                 raise Broken("a chunk without an end")
-        while self._line():  # trailers
-            pass
-        return b"".join(pieces)
+        for _ in range(_MAX_EXTRAS):  # trailers
+            if not self._line():
+                return b"".join(pieces)
+        raise Broken("trailers without an end")
 
     def _rest(self) -> bytes:
         pieces, data = [], self._buffer

@@ -92,6 +92,8 @@ def test_a_connection_that_can_not_be_used_again_is_told(data: bytes) -> None:
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"f" * 300,
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3e9\r\n" + b"x" * 1001,
         b"x" * (MAX_HEAD_BYTES + 1),
+        b"HTTP/1.1 101 Switching Protocols\r\n\r\n" * 101,
+        CHUNKED[:-2] + b"Trailer: x\r\n" * 101,
     ],
 )
 def test_what_is_not_whole_is_no_answer(data: bytes) -> None:
