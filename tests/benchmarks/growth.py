@@ -46,5 +46,7 @@ def _ratios(figures: Mapping[str, Figures]) -> tuple[Ratio, ...]:
     times = SHAPES[2].documents / SHAPES[1].documents
     return (
         Ratio("peak memory at the most objects", most.peak_mb, MOST_MB, "MB"),
-        Ratio("5,000 objects, time per object", most.wall / middle.wall / times, 1.2),
+        # The server slows down too, with so many objects: the wall clock says it of both.
+        Ratio("the CPU of each at 5,000 objects", most.cpu / middle.cpu / times, 1.2),
+        Ratio("the time of each at 5,000 objects", most.wall / middle.wall / times),
     )

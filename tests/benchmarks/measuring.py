@@ -7,18 +7,16 @@ compared is run A B A B, not A A B B.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
-import threading
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import resource
     from collections.abc import Callable, Mapping, Sequence
 
     from tests.benchmarks.delay import Delay
@@ -86,40 +84,38 @@ class Figures:
 
 
 def run_once(attempt: Attempt, timeout: float = 900) -> Sample:
-    """Run it once and check what came of it. Raises BenchmarkError.
-
-    The peak is the kernel's (`ru_maxrss`), which begins with the size of the process that
-    starts the other: so this program stays small.
-    """
-    with tempfile.TemporaryFile() as words:
-        began = time.perf_counter()
+    """Run it once and check what came of it. Raises BenchmarkError."""
+    reader, writer = os.pipe()
+    launcher = [sys.executable, "-S", "-E", str(Path(__file__).with_name("launcher.py"))]
+    with tempfile.TemporaryFile() as words, os.fdopen(reader, "rb") as told:
         process = subprocess.Popen(
-            attempt.command,
+            [*launcher, str(writer), *attempt.command],
             env=dict(attempt.environment),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=words,
+            pass_fds=(writer,),
+            start_new_session=True,
         )
-        usage = _wait(process, timeout)
-        wall = time.perf_counter() - began
-        if process.returncode != 0:
+        os.close(writer)
+        _wait(process, timeout)
+        figures = told.read().decode().split()
+        if not figures or figures[3] != "0":
             words.seek(0)
             said = words.read()[-600:].decode("utf-8", "replace")
-            program = Path(attempt.command[0]).name
-            raise BenchmarkError(f"{program} ended with {process.returncode}: {said}")
+            ending = figures[3] if figures else "no end in time"
+            raise BenchmarkError(f"{Path(attempt.command[0]).name} ended with {ending}: {said}")
     attempt.check()
-    return Sample(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / _MAXRSS_PER_MB)
+    wall, cpu, peak = map(float, figures[:3])
+    return Sample(wall, cpu, peak / _MAXRSS_PER_MB)
 
 
-def _wait(process: subprocess.Popen[bytes], timeout: float) -> resource.struct_rusage:
-    timer = threading.Timer(timeout, process.kill)
-    timer.start()
+def _wait(process: subprocess.Popen[bytes], timeout: float) -> None:
     try:
-        _, status, usage = os.wait4(process.pid, 0)
-    finally:
-        timer.cancel()
-    process.returncode = os.waitstatus_to_exitcode(status)
-    return usage
+        process.wait(timeout)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)  # the launcher's own session: it and the tool
+        process.wait()
 
 
 def in_turn(
