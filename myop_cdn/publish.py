@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from myop_cdn.deploy import DeployOptions, check_destinations, deploy
-from myop_cdn.model import DeployReport, PublishReport
+from myop_cdn.report import DeployReport, PublishReport
 from myop_cdn.sync import left_alone, sync
 
 if TYPE_CHECKING:

@@ -13,8 +13,9 @@ from myop_cdn import names
 from myop_cdn.document import describe
 from myop_cdn.errors import DocumentError, ExportError, RefusedError, TreeError, Unreachable
 from myop_cdn.export.fetching import fetching
-from myop_cdn.model import MANIFEST, PREVIEW, DeleteLimit, DocumentRef, FailedDocument, SyncReport
+from myop_cdn.model import MANIFEST, PREVIEW, DeleteLimit, DocumentRef
 from myop_cdn.progress import Silent
+from myop_cdn.report import FailedDocument, SyncReport
 from myop_cdn.tree import check_cases
 
 if TYPE_CHECKING:

@@ -25,6 +25,7 @@ FLOORS = {
     "jsontext": 1,
     "progress": 1,
     "model": 2,
+    "report": 2,
     "signature": 3,
     "payload": 3,
     "document": 3,

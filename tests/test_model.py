@@ -1,21 +1,10 @@
-"""The values that cross the doors: merging, limits, exit codes, reports."""
+"""The values that cross the doors: merging and limits."""
 
 from __future__ import annotations
 
 import pytest
 
-from myop_cdn.errors import ExitCode, InputError, MyopCdnError, RefusedError
-from myop_cdn.model import (
-    DeleteLimit,
-    DeployReport,
-    DestinationReport,
-    FailedDocument,
-    FailedKey,
-    PublishReport,
-    Release,
-    Scope,
-    SyncReport,
-)
+from myop_cdn.model import DeleteLimit, Release, Scope
 
 A1, A2, B = Release("a", "qa", "1"), Release("a", "qa", "2"), Release("b", "qa", "1")
 
@@ -57,37 +46,3 @@ def test_the_limit_of_what_may_go(
 def test_a_limit_is_told_as_it_was_given() -> None:
     shown = [str(DeleteLimit(count=3)), str(DeleteLimit(percent=12.5)), str(DeleteLimit())]
     assert shown == ["3", "12.5 %", "25 %, at least 20"]
-
-
-@pytest.mark.parametrize(
-    ("codes", "worst"),
-    [((4, 3, 1, 0), 1), ((0, 4, 3), 3), ((0, 4), 4), ((0, 0), 0), ((), 0)],
-)
-def test_the_worst_exit_code_is_the_first_of_1_3_4_0(codes: tuple[int, ...], worst: int) -> None:
-    assert ExitCode.worst(*map(ExitCode, codes)) == worst
-
-
-def test_a_publish_ends_with_the_worse_half() -> None:
-    failed = SyncReport("full", "api", "out", failed=(FailedDocument("a", "qa", "no"),))
-    whole = SyncReport("full", "api", "out", added=("x",))
-    refused = DeployReport(False, (DestinationReport("memory://x", refused="too many"),))
-    broken = DeployReport(False, (DestinationReport("memory://x", error=MyopCdnError("no")),))
-    partly = DeployReport(False, (DestinationReport("s3://x", failed=(FailedKey("k", "no"),)),))
-    assert PublishReport(failed).exit_code == 4
-    assert PublishReport(failed, refused).exit_code == 3
-    assert PublishReport(failed, broken).exit_code == 1
-    assert PublishReport(whole, partly).exit_code == 4
-    assert PublishReport(whole, DeployReport(False)).to_json()["deploy"]["destinations"] == []
-    assert PublishReport(whole).to_json()["deploy"] is None
-    assert PublishReport(whole).error is None
-    assert isinstance(PublishReport(whole, refused).error, RefusedError)
-    assert whole.changed
-    assert not failed.changed
-
-
-def test_an_error_in_json_has_message_hint_and_exit_code() -> None:
-    assert InputError("what", "do this").to_json() == {
-        "message": "what",
-        "hint": "do this",
-        "exitCode": 2,
-    }

@@ -17,7 +17,7 @@ from myop_cdn.errors import (
     Unreachable,
 )
 from myop_cdn.export.api import ApiExporter
-from myop_cdn.model import DeleteLimit, Release, Scope, SyncReport
+from myop_cdn.model import DeleteLimit, Release, Scope
 from myop_cdn.rehearsal import rehearsal
 from myop_cdn.sandbox import Sandbox
 from myop_cdn.sync import SyncOptions, left_alone, sync
@@ -37,6 +37,8 @@ from tests.samples import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from myop_cdn.report import SyncReport
 
 MANY = {f"component-{n:02}": ["qa", "prod", "größer"] for n in range(30)}
 FEW = {"banner": ["qa"], "card": ["qa", "prod"]}

@@ -14,7 +14,8 @@ from myop_cdn.cli.options import DRY_RUN, JOBS_OPTION, JSON, MAX_DELETE_OPTION, 
 if TYPE_CHECKING:
     from myop_cdn.cli.console import Console
     from myop_cdn.deploy.options import DeployOptions
-    from myop_cdn.model import DeleteLimit, DeployReport, DestinationReport
+    from myop_cdn.model import DeleteLimit
+    from myop_cdn.report import DeployReport, DestinationReport
 
 __all__ = ["deploy", "deploy_options", "show", "show_plan"]
 

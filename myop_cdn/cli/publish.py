@@ -24,7 +24,8 @@ from myop_cdn.errors import MyopCdnError
 if TYPE_CHECKING:
     from myop_cdn.cli.console import Console
     from myop_cdn.deploy.options import DeployOptions
-    from myop_cdn.model import PublishReport, Scope
+    from myop_cdn.model import Scope
+    from myop_cdn.report import PublishReport
 
 
 @click.command()

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from myop_cdn.cli.options import ExportSettings
     from myop_cdn.deploy.options import DeployOptions
-    from myop_cdn.model import PublishReport, Scope
+    from myop_cdn.model import Scope
+    from myop_cdn.report import PublishReport
 
 
 @dataclass(frozen=True, slots=True)

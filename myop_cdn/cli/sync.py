@@ -21,7 +21,8 @@ from myop_cdn.errors import MyopCdnError
 
 if TYPE_CHECKING:
     from myop_cdn.cli.console import Console
-    from myop_cdn.model import Scope, SyncReport
+    from myop_cdn.model import Scope
+    from myop_cdn.report import SyncReport
 
 
 @click.command()

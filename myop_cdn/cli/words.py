@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from myop_cdn.cli.console import Console
-    from myop_cdn.model import SyncReport
+    from myop_cdn.report import SyncReport
 
 
 def say_sync(console: Console, report: SyncReport, *, dry_run: bool, json: bool) -> None:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from myop_cdn.demo.place import Place
     from myop_cdn.listener import Log
-    from myop_cdn.model import PublishReport, Scope
+    from myop_cdn.model import Scope
+    from myop_cdn.report import PublishReport
 
 JOBS = 8
 PATIENCE_SECONDS = 30.0  # for a run that takes a fraction of a second on an idle machine

@@ -26,7 +26,7 @@ from myop_cdn.demo.place import snapshot
 from myop_cdn.demo.receiver import Receiver
 from myop_cdn.demo.story import Fact, Grid, Step
 from myop_cdn.errors import MyopCdnError, TreeError
-from myop_cdn.model import MANIFEST, PREVIEW, DocumentRef, PublishReport
+from myop_cdn.model import MANIFEST, PREVIEW, DocumentRef
 from myop_cdn.sandbox import REHEARSAL_KEY, Sandbox
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from myop_cdn.demo.place import Place
     from myop_cdn.listener import Log
     from myop_cdn.model import Release
+    from myop_cdn.report import PublishReport
 
 RELEASED_TO = ("production", "staging")
 SHOWN = (*ENVIRONMENTS, PREVIEW)

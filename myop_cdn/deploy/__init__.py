@@ -14,8 +14,8 @@ from myop_cdn.deploy.options import DEFAULT_CACHE_CONTROL, DeployOptions, Encodi
 from myop_cdn.deploy.source import Source, read_source
 from myop_cdn.deploy.target import Target, open_targets
 from myop_cdn.errors import RefusedError
-from myop_cdn.model import DeployReport, DestinationReport
 from myop_cdn.progress import Silent
+from myop_cdn.report import DeployReport, DestinationReport
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from myop_cdn.deploy.pool import Hopeless, run_all
 from myop_cdn.errors import MyopCdnError, PreconditionFailed
-from myop_cdn.model import MANIFEST, FailedKey, Upload
+from myop_cdn.model import MANIFEST
+from myop_cdn.report import FailedKey, Upload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

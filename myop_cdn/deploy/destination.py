@@ -29,7 +29,8 @@ from myop_cdn.deploy.plan import Plan, make_plan
 from myop_cdn.deploy.recall import drifted, next_ledger, recall
 from myop_cdn.deploy.survey import ask
 from myop_cdn.errors import MyopCdnError, RefusedError, StorageError
-from myop_cdn.model import MANIFEST, DestinationReport, FailedKey, Upload
+from myop_cdn.model import MANIFEST
+from myop_cdn.report import DestinationReport, FailedKey, Upload
 from myop_cdn.storage.base import Headers
 
 if TYPE_CHECKING:

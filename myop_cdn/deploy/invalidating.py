@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from myop_cdn.cdn.base import Place
 from myop_cdn.deploy.ledger import name_fingerprint
 from myop_cdn.errors import InvalidationError
-from myop_cdn.model import FailedKey
+from myop_cdn.report import FailedKey
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from myop_cdn.model import MANIFEST, Reason, Upload, is_layout
+from myop_cdn.model import MANIFEST, is_layout
+from myop_cdn.report import Reason, Upload
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -15,7 +15,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from myop_cdn.model import PublishReport, Scope
+    from myop_cdn.model import Scope
+    from myop_cdn.report import PublishReport
 
 
 class Publisher(Protocol):

@@ -26,7 +26,8 @@ from myop_cdn.errors import MyopCdnError
 
 if TYPE_CHECKING:
     from myop_cdn.listener import Publisher
-    from myop_cdn.model import PublishReport, Scope
+    from myop_cdn.model import Scope
+    from myop_cdn.report import PublishReport
 
 _SIZE = struct.Struct(">Q")
 _BOOT = (

@@ -13,7 +13,7 @@ from myop_cdn.errors import ListenerError, MyopCdnError, PayloadError
 from myop_cdn.listener import agenda, outcome, records, runs
 from myop_cdn.listener.agenda import Start, Wait
 from myop_cdn.listener.journal import reading
-from myop_cdn.model import PublishReport, Scope
+from myop_cdn.model import Scope
 from myop_cdn.payload import parse
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from myop_cdn.listener import Log, Publisher
     from myop_cdn.listener.committer import Committer
     from myop_cdn.listener.tally import Tally
+    from myop_cdn.report import PublishReport
 
 _PRUNE_EVERY = 600.0  # seconds
 _MANY = 20_000  # deliveries that one full sync takes off the list

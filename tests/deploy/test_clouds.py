@@ -20,7 +20,7 @@ from tests.servers.azure import connection_string
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from myop_cdn.model import DestinationReport
+    from myop_cdn.report import DestinationReport
     from myop_cdn.tree import Tree
     from tests.servers.s3 import Bucket
 

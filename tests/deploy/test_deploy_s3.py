@@ -9,13 +9,14 @@ import pytest
 
 from myop_cdn.deploy import DeployOptions, deploy
 from myop_cdn.errors import CredentialsError, ExitCode
-from myop_cdn.model import DeleteLimit, DeployReport
+from myop_cdn.model import DeleteLimit
 from tests.deploy.trees import make_tree, manifest
 from tests.servers.proxy import SLOW_DOWN, Answer
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from myop_cdn.report import DeployReport
     from myop_cdn.tree import Tree
     from tests.servers.proxy import Proxy, Seen
     from tests.servers.s3 import Bucket

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from myop_cdn.model import DestinationReport
+    from myop_cdn.report import DestinationReport
     from myop_cdn.tree import Tree
     from tests.servers.s3 import Bucket
 

@@ -16,7 +16,7 @@ from tests.deploy.trees import make_tree
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from myop_cdn.model import DestinationReport
+    from myop_cdn.report import DestinationReport
     from myop_cdn.tree import Tree
     from tests.servers.proxy import Proxy
     from tests.servers.s3 import Bucket

@@ -7,9 +7,13 @@ import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from myop_cdn.errors import KeyRejected, MyopCdnError
-from myop_cdn.model import DeployReport, DestinationReport, PublishReport, Scope, SyncReport
+from myop_cdn.report import DeployReport, DestinationReport, PublishReport, SyncReport
+
+if TYPE_CHECKING:
+    from myop_cdn.model import Scope
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from myop_cdn.listener.service import Listener, Settings
 from myop_cdn.listener.sockets import Address, listen
-from myop_cdn.model import DocumentRef, FailedDocument, PublishReport, Scope, SyncReport
+from myop_cdn.model import DocumentRef, Scope
+from myop_cdn.report import FailedDocument, PublishReport, SyncReport
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,18 +10,13 @@ import pytest
 from myop_cdn.errors import MyopCdnError, RefusedError
 from myop_cdn.listener import agenda, records, runs
 from myop_cdn.listener.journal import reading
-from myop_cdn.model import (
-    DeployReport,
-    DestinationReport,
-    FailedKey,
-    PublishReport,
-    Scope,
-    Upload,
-)
+from myop_cdn.report import DeployReport, DestinationReport, FailedKey, PublishReport, Upload
 from tests.listener.rig import Rig, failing, good, raising, refs, until, webhook
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from myop_cdn.model import Scope
 
 
 @pytest.fixture(autouse=True)

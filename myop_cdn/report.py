@@ -1,0 +1,214 @@
+"""What runs report: frozen values, their exit codes, and their JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from myop_cdn.errors import ExitCode, MyopCdnError, PartlyDone, RefusedError
+
+SAFE_AGAIN = "it is safe to run again"
+
+
+def exit_code(error: MyopCdnError | None) -> ExitCode:
+    """The exit code of a run that ended with this error, or with none."""
+    return ExitCode.DONE if error is None else error.exit_code
+
+
+def with_error(report: dict[str, Any], error: MyopCdnError | None) -> dict[str, Any]:
+    """A JSON report with its error beside it, where there is one."""
+    return report if error is None else {**report, "error": error.to_json()}
+
+
+@dataclass(frozen=True, slots=True)
+class FailedDocument:
+    """A document that could not be exported, and why."""
+
+    component_id: str
+    environment: str
+    error: str
+
+    def to_json(self) -> dict[str, str]:
+        """As in the `failed` list of sync's JSON report."""
+        return {
+            "componentId": self.component_id,
+            "environment": self.environment,
+            "error": self.error,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class SyncReport:
+    """What a sync did. Paths are relative to the output folder and sorted."""
+
+    scope: Literal["full", "incremental", "none"]
+    exporter: str
+    output: str
+    added: tuple[str, ...] = ()
+    updated: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    unchanged: int = 0
+    warnings: tuple[str, ...] = ()
+    failed: tuple[FailedDocument, ...] = ()
+    seconds: float = 0.0
+
+    @property
+    def changed(self) -> bool:
+        """Whether the tree is another than before."""
+        return bool(self.added or self.updated or self.removed)
+
+    @property
+    def error(self) -> MyopCdnError | None:
+        """What went wrong with the run as a whole, or None."""
+        if not self.failed:
+            return None
+        return PartlyDone(f"documents that failed: {len(self.failed)}", SAFE_AGAIN)
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """PARTLY when documents failed, else DONE."""
+        return exit_code(self.error)
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON report of `myop-cdn sync --json`."""
+        report = {
+            "command": "sync",
+            "scope": self.scope,
+            "exporter": self.exporter,
+            "output": self.output,
+            "added": list(self.added),
+            "updated": list(self.updated),
+            "removed": list(self.removed),
+            "unchanged": self.unchanged,
+            "warnings": list(self.warnings),
+            "failed": [document.to_json() for document in self.failed],
+            "seconds": round(self.seconds, 3),
+        }
+        return with_error(report, self.error)
+
+
+Reason = Literal["new", "content", "headers", "manifest"]
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One object that was, or is to be, uploaded, and why."""
+
+    key: str
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class FailedKey:
+    """One object that could not be uploaded or deleted, and why."""
+
+    key: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationReport:
+    """What a deploy did at one destination. Keys are relative to its prefix and sorted.
+
+    refused: why nothing was done, where safety forbade it. error: what ended the work at
+    this destination as a whole (no credentials, no such bucket, …).
+    """
+
+    url: str
+    uploaded: tuple[Upload, ...] = ()
+    unchanged: int = 0
+    deleted: tuple[str, ...] = ()
+    failed: tuple[FailedKey, ...] = ()
+    refused: str | None = None
+    invalidated: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    seconds: float = 0.0
+    error: MyopCdnError | None = field(default=None, compare=False)
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """FAILED, REFUSED, PARTLY or DONE, for this destination alone."""
+        if self.error is not None:
+            return self.error.exit_code
+        if self.refused is not None:
+            return ExitCode.REFUSED
+        return ExitCode.PARTLY if self.failed else ExitCode.DONE
+
+    def to_json(self) -> dict[str, Any]:
+        """One entry of `destinations` in deploy's JSON report."""
+        report: dict[str, Any] = {
+            "url": self.url,
+            "uploaded": [{"key": up.key, "reason": up.reason} for up in self.uploaded],
+            "unchanged": self.unchanged,
+            "deleted": list(self.deleted),
+            "failed": [{"key": one.key, "error": one.error} for one in self.failed],
+            "refused": self.refused,
+            "invalidated": list(self.invalidated),
+            "warnings": list(self.warnings),
+            "seconds": round(self.seconds, 3),
+        }
+        return with_error(report, self.error)
+
+
+@dataclass(frozen=True, slots=True)
+class DeployReport:
+    """What a deploy did at each of its destinations, in the order they were given."""
+
+    dry_run: bool
+    destinations: tuple[DestinationReport, ...] = ()
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The first of 1, 3, 4, 0 that applies to any destination."""
+        return ExitCode.worst(*(one.exit_code for one in self.destinations))
+
+    @property
+    def error(self) -> MyopCdnError | None:
+        """What went wrong with the run as a whole, or None: the worst destination's trouble."""
+        code = self.exit_code
+        worst = next((one for one in self.destinations if one.exit_code == code), None)
+        if worst is None or code == ExitCode.DONE:
+            return None
+        if worst.error is not None:
+            return worst.error
+        if worst.refused is not None:
+            return RefusedError(f"{worst.url}: {worst.refused}")
+        return PartlyDone(f"{worst.url}: objects that failed: {len(worst.failed)}", SAFE_AGAIN)
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON report of `myop-cdn deploy --json`."""
+        report = {
+            "command": "deploy",
+            "dryRun": self.dry_run,
+            "destinations": [one.to_json() for one in self.destinations],
+        }
+        return with_error(report, self.error)
+
+
+@dataclass(frozen=True, slots=True)
+class PublishReport:
+    """A sync and the deploy of its tree. deploy is None where there was nothing to deploy."""
+
+    sync: SyncReport
+    deploy: DeployReport | None = None
+
+    @property
+    def error(self) -> MyopCdnError | None:
+        """What went wrong with the run as a whole, or None: the worse half's trouble."""
+        halves = [half.error for half in (self.deploy, self.sync) if half and half.error]
+        return next((one for one in halves if one.exit_code == self.exit_code), None)
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The first of 1, 3, 4, 0 that applies to either half."""
+        halves = (half.exit_code for half in (self.sync, self.deploy) if half)
+        return ExitCode.worst(*halves)
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON report of `myop-cdn publish --json`."""
+        report = {
+            "command": "publish",
+            "sync": self.sync.to_json(),
+            "deploy": self.deploy.to_json() if self.deploy else None,
+        }
+        return with_error(report, self.error)
