@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _WIDTH, _HEIGHT = 380, 260
-_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 16, 36, 46
+_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 24, 36, 46
 _COLOURS = ("#2563eb", "#d97706")
 _STYLE = (
     "text{font:12px system-ui,sans-serif;fill:#57606a}"
@@ -82,22 +82,23 @@ def _axes(plot: Plot) -> list[str]:
     for mark in across.marks:
         x = across.place(mark)
         parts.append(f'<path class="grid" d="M{x} {_TOP}V{_HEIGHT - _BOTTOM}"/>')
-        text = f"{mark:,.0f}"
+        text = f"{mark:,.0f}" if mark < 10**5 else f"{mark / 1000:,.0f} k"
         parts.append(f'<text x="{x}" y="{_HEIGHT - 28}" text-anchor="middle">{text}</text>')
     middle = (_LEFT + _WIDTH - _RIGHT) / 2
     parts.append(f'<text x="{middle}" y="{_HEIGHT - 8}" text-anchor="middle">objects</text>')
-    for line, colour in zip(plot.lines, _COLOURS, strict=False):
-        parts.extend(_line(line, colour, across, up))
+    for number, (line, colour) in enumerate(zip(plot.lines, _COLOURS, strict=False)):
+        x = _WIDTH - _RIGHT - 120 + number * 40
+        parts.append(f'<text x="{x}" y="18" style="fill:{colour}">{line.label}</text>')
+        # The first line's figures above it, the second's below: they may lie close together.
+        parts.extend(_line(line, colour, across, up, -8 if number == 0 else 18))
     return parts
 
 
-def _line(line: Line, colour: str, across: _Scale, up: _Scale) -> list[str]:
+def _line(line: Line, colour: str, across: _Scale, up: _Scale, below: int) -> list[str]:
     places = [(across.place(x), up.place(y)) for x, y in line.points]
     path = "L".join(f"{x} {y}" for x, y in places)
     parts = [f'<path class="line" stroke="{colour}" d="M{path}"/>']
     for (x, y), (_, value) in zip(places, line.points, strict=True):
         parts.append(f'<circle cx="{x}" cy="{y}" r="3" fill="{colour}"/>')
-        parts.append(f'<text x="{x}" y="{y - 8}" text-anchor="middle">{value:.3g}</text>')
-    x, y = places[1] if len(places) > 1 else places[0]
-    parts.append(f'<text x="{x + 6}" y="{y + 16}" style="fill:{colour}">{line.label}</text>')
+        parts.append(f'<text x="{x}" y="{y + below}" text-anchor="middle">{value:.3g}</text>')
     return parts
