@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from myop_cdn.errors import ListenerError
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 _PATIENCE = 3.0  # seconds: a predecessor that was killed may be on its way out still
 _STEP = 0.05
+_HOLDER = "lock"  # the file that names the process which holds the folder
 
 
 @contextmanager
@@ -31,7 +33,9 @@ def locked(folder: Path, sleep: Callable[[float], None] = time.sleep) -> Iterato
         raise ListenerError("serve runs on Linux and macOS") from None
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        # The folder itself is locked: a file in it could be removed, and made anew, under us.
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        _check_writable(folder)
     except OSError as error:
         raise ListenerError(
             f"can't use the state folder {folder}: {error.strerror}",
@@ -51,16 +55,21 @@ def locked(folder: Path, sleep: Callable[[float], None] = time.sleep) -> Iterato
                     f"can't lock the state folder {folder}: {error.strerror}",
                     "it must be on a local file system",
                 ) from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        with suppress(OSError):  # only for the message to whoever comes second
+            (folder / _HOLDER).write_text(f"{os.getpid()}\n", "ascii")
         yield descriptor
     finally:
         os.close(descriptor)
 
 
+def _check_writable(folder: Path) -> None:
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+
+
 def _held(folder: Path) -> ListenerError:
     try:
-        holder = (folder / "lock").read_text("ascii").strip()
+        holder = (folder / _HOLDER).read_text("ascii").strip()
     except (OSError, UnicodeDecodeError):
         holder = ""
     who = f"process {holder}" if holder.isdigit() else "another process"

@@ -85,6 +85,11 @@ def _trouble(destination: DestinationReport) -> str | None:
     return None
 
 
+def _is_full(scope: Scope | None) -> bool:
+    """Whether a delivery asks for a full sync by itself; unknown of one among very many."""
+    return scope is not None and scope.kind == "full"
+
+
 class Recorder:
     """Writes a run's outcome and all that follows from it, in one transaction."""
 
@@ -118,7 +123,7 @@ class Recorder:
         """
         runs.end(connection, self._run, ended.state, ended.uploaded, ended.error, self._now)
         if ended.whole:
-            return self._failed(connection, ended, [seq for seq, _ in deliveries])
+            return self._failed(connection, ended, deliveries)
         self._after_outage(connection)
         self._remember_live(connection, ended)
         if self._scope.kind == "full":
@@ -127,16 +132,40 @@ class Recorder:
         self._settle(connection, ended, deliveries, given_up)
         return note
 
-    def _failed(self, connection: sqlite3.Connection, ended: Outcome, seqs: list[int]) -> str:
-        """The run failed as such: everything in it is to be done again."""
-        runs.settle(connection, seqs, "waiting", self._run, ended.error, self._now)
-        full = self._scope.kind == "full"
-        escalated = runs.fact(connection, "outage") is not None and seqs != []
-        if full:
-            note = self._full_failed(connection)
-        if not full or escalated:
+    def _failed(
+        self,
+        connection: sqlite3.Connection,
+        ended: Outcome,
+        deliveries: list[tuple[int, Scope | None]],
+    ) -> str:
+        """The run failed as such: everything in it is to be done again.
+
+        A delivery that asks for a full sync is from now on the business of the one that is
+        due: put back among those that wait, it would be worked at once, again and again, and
+        the others with it.
+        """
+        if self._scope.kind != "full":
+            self._put_back(connection, ended, deliveries, "waiting")
+            return self._outage(connection, ended)
+        fulls = [one for one in deliveries if _is_full(one[1])]
+        others = [one for one in deliveries if not _is_full(one[1])]
+        self._put_back(connection, ended, fulls, "retrying")
+        self._put_back(connection, ended, others, "waiting")
+        note = self._full_failed(connection)
+        very_many = any(scope is None for _, scope in others)
+        if very_many or (others and runs.fact(connection, "outage") is not None):
             note = self._outage(connection, ended)
         return note
+
+    def _put_back(
+        self,
+        connection: sqlite3.Connection,
+        ended: Outcome,
+        deliveries: list[tuple[int, Scope | None]],
+        state: str,
+    ) -> None:
+        seqs = [seq for seq, _ in deliveries]
+        runs.settle(connection, seqs, state, self._run, ended.error, self._now)
 
     def _full_failed(self, connection: sqlite3.Connection) -> str:
         due = runs.full_due(connection)
@@ -198,6 +227,8 @@ class Recorder:
         open_refs = {retry.ref for retry in runs.retries(connection)}
         fates: dict[str, list[int]] = {"done": [], "retrying": [], "failed": []}
         for seq, scope in deliveries:
+            if _is_full(scope) and self._scope.kind != "full":
+                continue  # it goes on waiting for the full sync that is due
             refs = {release.ref for release in scope.releases} if scope else set()
             if refs & given_up:
                 fates["failed"].append(seq)

@@ -104,8 +104,13 @@ def test_the_publishing_process_ends_with_a_killed_listener(tmp_path: Path) -> N
         stand.start("--no-sync-at-start")  # it can only have the folder if nobody else has it
 
 
-def test_one_listener_for_each_state_folder(stand: Stand) -> None:
+@pytest.mark.parametrize("emptied", [False, True])
+def test_one_listener_for_each_state_folder(stand: Stand, emptied: bool) -> None:
+    """Also where somebody has cleared the folder under the one that runs."""
     stand.start("--no-sync-at-start")
+    if emptied:
+        for file in stand.state.iterdir():
+            file.unlink()
     words = ["serve", "--port", "0", "--state-dir", str(stand.state)]
     ended = command(*words, MYOP_API_KEY="k", MYOP_WEBHOOK_SECRET="s")
     assert ended.returncode == 1
@@ -119,6 +124,8 @@ def test_one_listener_for_each_state_folder(stand: Stand) -> None:
         ([], {"MYOP_API_KEY": "k"}, 2, "no signing secret"),
         ([], {"MYOP_API_KEY": "k", "MYOP_WEBHOOK_SECRET": "  "}, 2, "blank"),
         ([], {"MYOP_WEBHOOK_SECRET": "s"}, 2, "no API key"),
+        (["--deploy", "s3:/typo"], {}, 2, "is no destination"),
+        (["--output", "/dev/null"], {}, 2, "is no folder"),
         (["--path", "x"], {}, 2, "--path"),
         (["--max-body", "much"], {}, 2, "no size"),
         (["--admin", "1"], {}, 2, "HOST:PORT"),

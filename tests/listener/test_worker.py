@@ -398,3 +398,33 @@ class open_for_writing:  # noqa: N801 - reads as a function
 
     def __exit__(self, *_: object) -> None:
         self._connection.close()
+
+
+def test_a_full_delivery_that_fails_is_not_tried_again_without_a_pause(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A destination that is gone fails fast; that must not become a loop against Myop's API."""
+    monkeypatch.setattr(agenda, "FIRST", 300.0)
+    rig.publisher.answers = [raising(MyopCdnError("no such bucket"))] * 500
+    name = rig.post(webhook(full=True)).json["delivery"]
+    due = until(lambda: fact(rig, "full_due"))
+    assert due["attempts"] == 1
+    assert states(rig)[name] == "retrying"
+    # A release that comes meanwhile is tried by itself: the worker has looked at its agenda.
+    rig.post(webhook("a/prod"))
+    until(lambda: fact(rig, "outage"))
+    assert rig.publisher.kinds == ["full", "incremental"]
+
+
+def test_a_full_delivery_that_fails_holds_up_no_other_and_is_done_by_the_next_full_sync(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agenda, "FIRST", 2.0)
+    rig.publisher.answers = [raising(RefusedError("too much would be removed"))]
+    asked = rig.post(webhook(full=True)).json["delivery"]
+    until(lambda: fact(rig, "full_due"))
+    released = rig.post(webhook("a/prod")).json["delivery"]
+    until(lambda: states(rig)[released] == "done")
+    assert states(rig)[asked] == "retrying"
+    until(lambda: states(rig)[asked] == "done")
+    assert rig.publisher.kinds == ["full", "incremental", "full"]
