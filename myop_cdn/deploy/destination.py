@@ -100,7 +100,7 @@ class Destination:
         self.deleted: set[str] = set()
         self.paths: set[str] = set()
         self.warnings: list[str] = []
-        self.lasting: list[FailedKey] = []
+        self.lasting = [FailedKey(key, why) for key, why in source.broken.items()]
         # Of the last attempt:
         self.failed: list[FailedKey] = []
         self.unchanged = 0
@@ -110,6 +110,7 @@ class Destination:
         """Attempt until the ledger is committed, or nothing had to be."""
         try:
             delete, note = may_delete(self.source, self.options)
+            delete = delete and not self.source.broken
             self._warn(note)
             for attempt in range(ATTEMPTS):
                 if attempt:
@@ -170,6 +171,8 @@ class Destination:
         return True
 
     def _manifest(self, seen: dict[str, Seen]) -> NextManifest:
+        if self.source.broken:
+            return NextManifest()
         if self.source.manifest is not None:
             return own_manifest(self.source, seen)
         return merged_manifest(self.source, self.store) if MANIFEST in seen else NextManifest()
@@ -221,7 +224,8 @@ class Destination:
         if self.cdns:
             keys |= drifted(page.ledger, seen, wanted)
         pending = page.ledger.pending if page.ledger else {}
-        told = invalidate(self.cdns, keys, pending, self.store.url, hold=not outcome.is_whole)
+        hold = bool(self.source.broken) or not outcome.is_whole
+        told = invalidate(self.cdns, keys, pending, self.store.url, hold=hold)
         self.paths.update(told.paths)
         return told
 

@@ -1,0 +1,67 @@
+"""A file that can't be a component document never replaces one that can."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from myop_cdn.deploy import DeployOptions, deploy
+from myop_cdn.errors import ExitCode
+from tests.deploy.trees import document, make_tree
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KEY = "components/card/qa.json"
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"", "empty"),
+        (b" \r\n\t", "empty"),
+        (b"<html>not found</html>", "no JSON object"),
+        (b"[]", "no JSON object"),
+        (document("card")[:-20], "cut short"),
+        (document("card")[:-30], "cut short"),
+        (b"{", "cut short"),
+    ],
+)
+@pytest.mark.parametrize("complete", [True, False])
+def test_the_good_object_stays_and_the_others_go_up(
+    tmp_path: Path, data: bytes, why: str, complete: bool
+) -> None:
+    tree = make_tree(tmp_path / "tree", {"card": ["qa"], "form": ["qa"]}, complete=complete)
+    out = tmp_path / "out"
+    where = [f"file://{out}"]
+    assert deploy(tree, where).exit_code is ExitCode.DONE
+    if not complete:
+        make_tree(out, {"card": ["qa"]})  # a manifest at the destination that could be merged
+    before = {
+        path: path.read_bytes() for path in (out / KEY, out / "manifest.json") if path.exists()
+    }
+    gone = out / "components/old/qa.json"
+    gone.parent.mkdir()
+    gone.write_bytes(document("old"))
+
+    make_tree(tmp_path / "tree", {"form": ["qa"], "more": ["qa"]}, html="new", complete=complete)
+    tree.write(KEY, data)
+    report = deploy(tree, where, DeployOptions(delete=complete))
+
+    assert report.exit_code is ExitCode.PARTLY
+    one = report.destinations[0]
+    assert [failed.key for failed in one.failed] == [KEY]
+    assert why in one.failed[0].error
+    assert one.deleted == ()
+    assert {up.key for up in one.uploaded} == {
+        f"components/{name}/{env}.json" for name in ("form", "more") for env in ("qa", "preview")
+    }
+    assert {path: path.read_bytes() for path in before} == before
+    assert gone.exists()
+
+
+def test_blanks_around_a_document_do_no_harm(tmp_path: Path) -> None:
+    tree = make_tree(tmp_path / "tree", {"card": ["qa"]})
+    tree.write(KEY, b"\n" + document("card") + b"\r\n")
+    assert deploy(tree, [f"file://{tmp_path}/out"]).exit_code is ExitCode.DONE
