@@ -23,7 +23,7 @@
     │   └── PreconditionFailed       1   somebody else changed the object meanwhile
     ├── InvalidationError            1   a CDN did not take an invalidation
     ├── ListenerError                1   the listener can't start or keep its journal
-    └── Interrupted                130   Ctrl-C
+    └── Interrupted                130   Ctrl-C, SIGTERM or SIGHUP
 
 A message says what happened, where, and with which value (never a secret); a hint says what
 to do about it. Both are one line of plain text.
@@ -167,7 +167,7 @@ class ListenerError(MyopCdnError):
 
 
 class Interrupted(MyopCdnError):
-    """Somebody pressed Ctrl-C."""
+    """Somebody pressed Ctrl-C, or ended the process in order."""
 
     exit_code = ExitCode.INTERRUPTED
 

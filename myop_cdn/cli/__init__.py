@@ -12,6 +12,7 @@ import click
 
 from myop_cdn import __version__
 from myop_cdn.cli.console import Console
+from myop_cdn.cli.ending import interruptible
 from myop_cdn.errors import InputError, Interrupted, MyopCdnError
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "sandbox": ("myop_cdn.cli.sandbox:sandbox", "Serve Myop's API from a folder, for rehearsals."),
     "demo": ("myop_cdn.cli.demo:demo", "Show the whole loop on this machine."),
 }
+SERVERS = ("serve", "sandbox")  # they have signal handlers of their own
 
 
 class Root(click.Group):
@@ -54,6 +56,15 @@ class Root(click.Group):
         """List the commands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, help_) for name, (_, help_) in COMMANDS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that is about to run. One that ends by itself is made interruptible."""
+        found = super().resolve_command(ctx, args)
+        if found[0] not in SERVERS:
+            ctx.with_resource(interruptible())
+        return found
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command. Click's own word at an interruption is a blank line on stderr, which

@@ -43,6 +43,18 @@ def test_verify_is_a_filter_in_a_pipe(command: Command) -> None:
     assert (refused.returncode, refused.stdout) == (1, b"")
 
 
+def test_a_filter_that_is_ended_while_it_waits_says_so(command: Command) -> None:
+    with command.start("--log-format", "json", "verify", "--signature", GOOD) as process:
+        # Read, so that it surely runs: the rest of its stdin is what it waits for.
+        assert process.stdin is not None
+        process.stdin.write(b"x" * 1_000_000)
+        process.stdin.flush()
+        process.terminate()
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (130, b"")
+    assert json.loads(err)["message"] == "interrupted"
+
+
 def test_a_closed_stdin_is_bad_usage(command: Command) -> None:
     for words in (("verify", "--signature", GOOD), ("sync", "--payload", "-")):
         ended = closed(command, 0, *words)

@@ -74,8 +74,9 @@ def test_a_webhook_reaches_a_folder_by_publish(command: Command, served: Path) -
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal")
-def test_ctrl_c_in_the_middle_exits_130_and_leaves_whole_files_only(
-    command: Command, served: Path
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_in_the_middle_exits_130_and_leaves_whole_files_only(
+    command: Command, served: Path, name: str
 ) -> None:
     halfway = Halfway(30)
     latency = timedelta(milliseconds=15)
@@ -83,7 +84,7 @@ def test_ctrl_c_in_the_middle_exits_130_and_leaves_whole_files_only(
         command.env["MYOP_API_URL"] = sandbox.url
         with command.start("--log-format", "json", "sync", "--json", "--jobs", "2") as process:
             assert halfway.reached.wait(30)
-            process.send_signal(signal.SIGINT)
+            process.send_signal(getattr(signal, name))
             out, err = process.communicate(timeout=30)
     assert process.returncode == 130
     assert json.loads(out)["error"]["exitCode"] == 130
@@ -92,6 +93,24 @@ def test_ctrl_c_in_the_middle_exits_130_and_leaves_whole_files_only(
     assert 0 < len(there) < FILES
     assert "manifest.json" not in there
     assert {path: right[path] for path in there} == there
+    assert not list((command.home / "myop-static").rglob(f"*{TEMPORARY}"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal")
+def test_a_hangup_that_the_caller_ignores_ends_nothing(command: Command, served: Path) -> None:
+    halfway = Halfway(30)
+    with Sandbox(served, api_key=KEY, on_request=halfway) as sandbox:
+        command.env["MYOP_API_URL"] = sandbox.url
+
+        def ignore() -> None:  # as nohup does
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+        with command.start("sync", "--jobs", "2", preexec_fn=ignore) as process:
+            assert halfway.reached.wait(30)
+            process.send_signal(signal.SIGHUP)
+            _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert read(command.home / "myop-static") == read(served)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal")
