@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 from contextlib import contextmanager
@@ -35,6 +36,14 @@ def connection_string(endpoint: str) -> str:
 
 def _installed(folder: Path) -> Path:
     script = folder / "node_modules/azurite/dist/src/blob/main.js"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:  # several processes test at once
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _install(folder, script)
+    return script
+
+
+def _install(folder: Path, script: Path) -> None:
     if not script.exists():
         npm = _NODE.parents[1] / "lib/node_modules/npm/bin/npm-cli.js"
         words = ["install", "--no-audit", "--no-fund", "--ignore-scripts"]
@@ -44,7 +53,6 @@ def _installed(folder: Path) -> Path:
             check=True,
             stdout=subprocess.DEVNULL,
         )
-    return script
 
 
 @pytest.fixture(scope="session")
