@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -22,7 +23,8 @@ class Reply:
     """One answer.
 
     framing: `length`, `chunked`, or `close` (the connection's end is the body's end). sent: how
-    many bytes of the body go out before the connection is cut; None for all.
+    many bytes of the body go out before the connection is cut; None for all. drips: the body
+    goes out byte by byte.
     """
 
     body: bytes = b""
@@ -30,6 +32,7 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
     framing: str = "length"
     sent: int | None = None
+    drips: bool = False
 
 
 NOTHING = Reply(status=0)  # the connection is closed without an answer
@@ -144,6 +147,11 @@ class _Handler(BaseHTTPRequestHandler):
         if reply.framing == "chunked":
             self.wfile.write(f"{len(part):x}\r\n".encode() + part + b"\r\n" if part else b"")
             self.wfile.write(b"" if reply.sent is not None else b"0\r\n\r\n")
+        elif reply.drips:
+            for byte in part:
+                self.wfile.write(bytes([byte]))
+                self.wfile.flush()
+                time.sleep(0.001)
         else:
             self.wfile.write(part)
         self.wfile.flush()

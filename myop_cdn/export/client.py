@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
@@ -32,6 +33,8 @@ MAX_WAIT_SECONDS = 30.0  # of a Retry-After; a longer one is not waited out
 MAX_REDIRECTS = 3
 _PORTS = {"http": 80, "https": 443}
 TIMEOUT = 30.0  # seconds of silence
+ATTEMPT_SECONDS = 120.0  # for one whole answer
+REQUEST_SECONDS = 300.0  # for all attempts and the pauses between them
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ class Client:
 
     url: the API's base URL. key, key_source: the API key, and where it came from in words.
     connections: how many are kept. wait: sleeps for so many seconds and tells whether to go on.
-    Raises InputError for a URL that is none.
+    clock: counts seconds. Raises InputError for a URL that is none.
     """
 
     def __init__(
@@ -57,7 +60,9 @@ class Client:
         key_source: str,
         connections: int,
         wait: Callable[[float], bool] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._clock = clock
         self._base = check_url(url)
         self._key_source = key_source
         self._key = key
@@ -70,7 +75,7 @@ class Client:
             "Accept-Encoding": "gzip",
             "User-Agent": f"myop-cdn/{__version__}",
         }
-        limits = Limits(connections, TIMEOUT, MAX_BODY_BYTES)
+        limits = Limits(connections, TIMEOUT, MAX_BODY_BYTES, clock)
         self._line = open_line(self._base.scheme, self._base.hostname, self._base.port, limits)
 
     def close(self) -> None:
@@ -92,10 +97,11 @@ class Client:
         # While the API is down, the many documents of a run don't each wait for every attempt.
         was_down = self._down
         trouble: ExportError | None = None
+        end = self._clock() + REQUEST_SECONDS
         for attempt in range(ATTEMPTS):
             pause = random.uniform(0.05, 0.1) * 2**attempt  # noqa: S311 - no secret hangs on it
             try:
-                answer, after = self._ask(path, fields, what)
+                answer, after = self._ask(path, fields, what, end)
                 if answer.status != 429 and answer.status < 500:
                     value = read(answer)
                     self._down = False
@@ -108,7 +114,8 @@ class Client:
                 trouble = error
             if attempt + 1 == ATTEMPTS or (was_down and self._down and attempt):
                 break
-            if not self._wait(min(pause, MAX_WAIT_SECONDS)):
+            pause = min(pause, MAX_WAIT_SECONDS)
+            if self._clock() + pause >= end or not self._wait(pause):
                 break
         self._down = True
         assert trouble is not None  # a loop that ends without returning has met trouble
@@ -127,12 +134,17 @@ class Client:
         text = body.replace(self._key.encode(), b"***")[:300].decode("utf-8", "replace")
         return names.shown(" ".join(text.split()), 120)
 
-    def _ask(self, path: str, fields: Mapping[str, str], what: str) -> tuple[Answer, float]:
-        """The answer, redirects followed, and how long it asks to be left alone."""
+    def _ask(
+        self, path: str, fields: Mapping[str, str], what: str, end: float
+    ) -> tuple[Answer, float]:
+        """The answer, redirects followed, and how long it asks to be left alone. end: by the
+        clock, of all attempts.
+        """
+        end = min(end, self._clock() + ATTEMPT_SECONDS)
         url = self._base.geturl() + path + (f"?{urlencode(fields)}" if fields else "")
         for _ in range(MAX_REDIRECTS + 1):
             try:
-                reply = self._line.get(url, self._headers)
+                reply = self._line.get(url, self._headers, end - self._clock())
             except TooLong:
                 most = f"{MAX_BODY_BYTES // 2**20} MiB"
                 raise DocumentError(f"{what}: the answer has more than {most}") from None

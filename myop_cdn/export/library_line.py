@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from myop_cdn.export.line import Limits
 
 CONNECT_SECONDS = 10.0
+_PIECE = 64 * 1024  # bytes; what is packed grows a thousandfold at most
 _TROUBLES: dict[type[HTTPError], str] = {
     NameResolutionError: "has a name that can't be resolved",
     ProxyError: "can't be reached through the environment's proxy",
@@ -46,8 +47,9 @@ class LibraryLine:
         self._timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=limits.read_seconds)
         self._pool = _pool(scheme, proxy, limits.connections)
 
-    def get(self, url: str, headers: Mapping[str, str]) -> Reply:
-        """See `Line.get`."""
+    def get(self, url: str, headers: Mapping[str, str], seconds: float) -> Reply:
+        """See `Line.get`. The library has no limit for the whole of an answer's head."""
+        deadline = self._limits.clock() + seconds
         try:
             response = self._pool.request(
                 "GET",
@@ -58,7 +60,7 @@ class LibraryLine:
                 redirect=False,
                 preload_content=False,
             )
-            body = self._read(response)
+            body = self._read(response, deadline)
         except HTTPError as error:
             raise Trouble(_words(error)) from None
         named = {name.lower(): value for name, value in response.headers.items()}
@@ -68,18 +70,25 @@ class LibraryLine:
         """See `Line.close`."""
         self._pool.clear()
 
-    def _read(self, response: urllib3.BaseHTTPResponse) -> bytes:
-        """The decoded body, the connection given back."""
+    def _read(self, response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
+        """The decoded body, the connection given back. Raises Trouble past the deadline."""
+        pieces: list[bytes] = []
+        left = self._limits.max_bytes + 1
         try:
-            body = response.read(self._limits.max_bytes + 1)
+            # As it comes: `read` would wait for all of it, however slowly that is.
+            while left > 0 and (piece := response.read1(min(left, _PIECE))):
+                pieces.append(piece)
+                left -= len(piece)
+                if self._limits.clock() > deadline:
+                    raise Trouble("did not answer in time")
         except BaseException:
             response.close()
             raise
-        if len(body) > self._limits.max_bytes:
+        if left <= 0:
             response.close()
             raise TooLong
         response.release_conn()
-        return body
+        return b"".join(pieces)
 
 
 def _pool(scheme: str, proxy: str | None, connections: int) -> urllib3.PoolManager:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -21,7 +22,7 @@ from myop_cdn.wire import (
 from myop_cdn.wire.proxies import proxy_for
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")  # never through a proxy: it is this machine
 _PORTS = {"http": 80, "https": 443}
@@ -54,18 +55,24 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """connections: how many are kept. read_seconds: of silence. max_bytes: of a body."""
+    """connections: how many are kept. read_seconds: of silence. max_bytes: of a body. clock:
+    counts seconds.
+    """
 
     connections: int
     read_seconds: float
     max_bytes: int
+    clock: Callable[[], float] = time.monotonic
 
 
 class Line(Protocol):
     """Connections to one host, kept between requests. Safe between threads."""
 
-    def get(self, url: str, headers: Mapping[str, str]) -> Reply:
-        """The answer to `GET url`, redirects not followed. Raises Trouble, TooLong."""
+    def get(self, url: str, headers: Mapping[str, str], seconds: float) -> Reply:
+        """The answer to `GET url`, redirects not followed, in so many seconds at the most.
+
+        Raises Trouble, TooLong.
+        """
 
     def close(self) -> None:
         """Close the connections."""
@@ -87,14 +94,20 @@ class Direct:
 
     def __init__(self, origin: Origin, limits: Limits) -> None:
         self._limits = limits
-        self._pool = Pool(origin, read_seconds=limits.read_seconds, max_body_bytes=limits.max_bytes)
+        self._pool = Pool(
+            origin,
+            read_seconds=limits.read_seconds,
+            max_body_bytes=limits.max_bytes,
+            clock=limits.clock,
+        )
 
-    def get(self, url: str, headers: Mapping[str, str]) -> Reply:
+    def get(self, url: str, headers: Mapping[str, str], seconds: float) -> Reply:
         """See `Line.get`."""
         parts = urlsplit(url)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         try:
-            answer = self._pool.ask("GET", quote(target, safe=_IN_TARGETS), headers)
+            quoted = quote(target, safe=_IN_TARGETS)
+            answer = self._pool.ask("GET", quoted, headers, seconds=seconds)
         except TooMuch:
             raise TooLong from None
         except WireError as error:

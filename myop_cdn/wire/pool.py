@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     from myop_cdn.wire.answer import Answer
 
 CONNECT_SECONDS = 10.0
-READ_SECONDS = 60.0
+READ_SECONDS = 60.0  # of silence
+TOTAL_SECONDS = 300.0  # for a request and its whole answer: drops of it are no silence
 MAX_BODY_BYTES = 64 * 2**20  # of an answer
 _RECEIVE = 64 * 1024
 _SMALL = 16 * 1024
@@ -50,7 +52,8 @@ class Origin:
 class Pool:
     """Connections to `origin`, made when needed, kept until closed. Safe between threads.
 
-    context: makes the TLS context, called once, for an https origin only.
+    context: makes the TLS context, called once, for an https origin only. read_seconds: of
+    silence, max_body_bytes: of an answer. clock: counts seconds.
     """
 
     def __init__(
@@ -59,34 +62,43 @@ class Pool:
         context: Callable[[], ssl.SSLContext] | None = None,
         read_seconds: float = READ_SECONDS,
         max_body_bytes: int = MAX_BODY_BYTES,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.origin = origin
         self._make_context = context
         self._context: ssl.SSLContext | None = None
         self._read_seconds = read_seconds
         self._max_body_bytes = max_body_bytes
+        self._clock = clock
         self._lock = threading.Lock()
         self._idle: list[socket.socket] = []
 
     def ask(
-        self, method: str, target: str, headers: Mapping[str, str], body: bytes = b""
+        self,
+        method: str,
+        target: str,
+        headers: Mapping[str, str],
+        body: bytes = b"",
+        seconds: float = TOTAL_SECONDS,
     ) -> Answer:
-        """The answer to one request. `headers` has neither Host nor Content-Length.
+        """The answer to one request. `headers` has neither Host nor Content-Length. seconds: how
+        long it may take to its last byte.
 
         Made again once, at once, where a kept connection turns out to have been closed by the
         other side meanwhile: so for requests only that may be made twice. Raises WireError;
         ValueError for what can't be written into a request.
         """
         head = self._head(method, target, headers, body)
+        deadline = self._clock() + seconds
         with self._lock:
             kept = self._idle.pop() if self._idle else None
         if kept is not None:
             try:
-                return self._exchange(kept, method, head, body)
+                return self._exchange(kept, method, head, body, deadline)
             except _Closed:
                 pass
         try:
-            return self._exchange(self._connect(), method, head, body)
+            return self._exchange(self._connect(), method, head, body, deadline)
         except _Closed:
             raise Broken("closed without an answer") from None
 
@@ -107,11 +119,20 @@ class Pool:
             raise ValueError("a line break in a header")
         return text.encode("latin-1") + b"\r\n\r\n"
 
-    def _exchange(self, sock: socket.socket, method: str, head: bytes, body: bytes) -> Answer:
+    def _exchange(
+        self, sock: socket.socket, method: str, head: bytes, body: bytes, deadline: float
+    ) -> Answer:
         began = False
+        hurries = False
 
         def more() -> bytes:
-            nonlocal began
+            nonlocal began, hurries
+            left = deadline - self._clock()
+            if left <= 0:
+                raise TimeoutError
+            if left < self._read_seconds:
+                hurries = True
+                sock.settimeout(left)  # a system call, so not before every read
             data = sock.recv(_RECEIVE)
             began = began or bool(data)
             return data
@@ -131,6 +152,8 @@ class Pool:
             sock.close()
             raise
         if answer.lasting:
+            if hurries:
+                sock.settimeout(self._read_seconds)
             with self._lock:
                 self._idle.append(sock)
         else:

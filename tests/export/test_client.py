@@ -265,6 +265,58 @@ def test_a_slow_answer_is_given_up(server: ApiServer, monkeypatch: pytest.Monkey
         listener.close()
 
 
+class Hours:
+    """A clock of which an hour passes with so many looks at it."""
+
+    def __init__(self, looks: int) -> None:
+        self.step = 3600 / looks
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        self.now += self.step
+        return self.now
+
+
+@pytest.mark.parametrize("by_proxy", [False, True])
+def test_an_answer_that_drips_is_given_up(
+    server: ApiServer, monkeypatch: pytest.MonkeyPatch, by_proxy: bool
+) -> None:
+    url = server.url
+    if by_proxy:
+        monkeypatch.setenv("http_proxy", server.url)
+        url = "http://api.example"
+    server.script[PATH] = [Reply(b"x" * 500, drips=True)]
+    client = Client(url, KEY, "k", 1, lambda _: True, Hours(100))
+    with pytest.raises(Unreachable, match="did not answer in time"):
+        client.get(PATH, {}, "the thing", lambda answer: answer)
+
+
+def test_all_attempts_together_have_a_time_limit(server: ApiServer) -> None:
+    server.script[PATH] = [Reply(b"", 503, {"Retry-After": "30"})]
+    clock = Hours(3600)
+
+    def wait(seconds: float) -> bool:
+        clock.now += 3 * seconds  # each of the eight pauses is within what is waited out
+        return True
+
+    client = Client(server.url, KEY, "k", 1, wait, clock)
+    with pytest.raises(Unreachable):
+        client.get(PATH, {}, "the thing", lambda answer: answer)
+    assert len(server.asked) == 4
+    assert clock.now < room.REQUEST_SECONDS
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+def test_a_body_that_a_proxy_cuts_short_is_asked_for_again(
+    server: ApiServer, monkeypatch: pytest.MonkeyPatch, framing: str
+) -> None:
+    monkeypatch.setenv("http_proxy", server.url)
+    server.script[PATH] = [Reply(BODY, framing=framing, sent=10), GOOD]
+    asker = Asker("http://api.example")
+    assert asker.get().body == BODY
+    assert len(asker.pauses) == 1
+
+
 def test_a_server_that_is_not_there_is_unreachable() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"

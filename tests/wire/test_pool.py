@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import ssl
 import threading
+import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -145,6 +147,43 @@ def test_tls_asks_who_is_there(tmp_path: Path) -> None:
         )
         with pytest.raises(Untrusted):
             other.ask("GET", "/", {})
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 200 OK\r\nX-Long: ",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1f4\r\n",
+    ],
+)
+def test_an_answer_that_drips_ends_at_the_deadline(head: bytes) -> None:
+    """The clock goes a minute on with each look at it: no byte is waited for that long."""
+
+    def drip(sock: socket.socket, number: int) -> None:
+        sock.recv(65536)
+        sock.sendall(head)
+        with suppress(OSError):
+            for _ in range(500):
+                sock.sendall(b"x")
+                time.sleep(0.001)
+
+    minutes = itertools.count(0, 60)
+    with host(drip) as there:
+        pool = Pool(there.origin, clock=lambda: float(next(minutes)))
+        with pytest.raises(TimedOut):
+            pool.ask("GET", "/", {})
+        assert next(minutes) <= 60 * 8
+
+
+def test_the_hurry_before_a_deadline_is_over_for_the_next_request() -> None:
+    with host(answer_all) as there:
+        pool = Pool(there.origin, read_seconds=50)
+        pool.ask("GET", "/", {}, seconds=20)
+        assert pool._idle[0].gettimeout() == 50
+        assert pool.ask("GET", "/", {}).body == b"ok"
+        assert there.connections == 1
 
 
 def test_nobody_there() -> None:
