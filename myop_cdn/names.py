@@ -10,20 +10,34 @@ from __future__ import annotations
 import re
 
 _PLAIN = re.compile("[A-Za-z0-9_-][A-Za-z0-9_.-]*")  # nearly every name: nothing to look for
+RESERVED = ".myop-cdn"
 MAX_NAME_BYTES = 200  # leaves room for ".json" and a temporary suffix in 255-byte file names
 
 
 def problem(name: object) -> str | None:
-    """What is wrong with `name` as a path segment, in words, or None.
+    """What is wrong with `name`, a component's for one, in words, or None.
 
     The words complete a sentence that names the place: "data.releases[3].environment is empty".
     """
+    trouble = segment_problem(name)
+    if trouble is not None or not isinstance(name, str):
+        return trouble
+    # A file system that folds case would take ".MYOP-CDN" for it, too.
+    if name[:1] == "." and name.casefold().startswith(RESERVED):
+        return f"begins with {RESERVED}, which this tool keeps for files of its own"
+    return None
+
+
+def segment_problem(name: object) -> str | None:
+    """What is wrong with `name` as a path segment, in words, or None."""
     if not isinstance(name, str):
         return "is not a string"
     if len(name) <= MAX_NAME_BYTES and _PLAIN.fullmatch(name):
         return None
-    if not name.strip():
+    if not name:
         return "is empty"
+    if not name.strip():
+        return "is blank"
     if name in (".", ".."):
         return f"is {name!r}, which is no name"
     for sign, words in (("/", "a slash"), ("\\", "a backslash"), ("\0", "a NUL")):

@@ -39,7 +39,7 @@ def publish(
     if scope.kind == "none":
         return PublishReport(left_alone(tree), nothing)
     if destinations:
-        check_destinations(destinations, deploy_options)  # before any request is made
+        check_destinations(destinations, deploy_options, tree.root)  # before any request
     synced = sync(scope, exporter(), tree, sync_options, progress)
     if not destinations or not tree.refs():
         return PublishReport(synced, nothing)

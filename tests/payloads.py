@@ -57,7 +57,7 @@ MALFORMED: list[tuple[bytes, str]] = [
     (_without("componentId"), "data.releases[0].componentId is missing"),
     (_without("environment"), "data.releases[0].environment is missing"),
     (_third("environment", ""), "data.releases[3].environment is empty"),
-    (_third("environment", "  "), "data.releases[3].environment is empty"),
+    (_third("environment", "  "), "data.releases[3].environment is blank"),
     (_third("environment", None), "data.releases[3].environment is not a string"),
     (_third("environment", 7), "data.releases[3].environment is not a string"),
     (_third("environment", ".."), "data.releases[3].environment is '..'"),

@@ -14,7 +14,10 @@ from myop_cdn.model import DocumentRef, is_layout
     ("name", "words"),
     [
         ("", "is empty"),
-        (" \t", "is empty"),
+        (" \t", "is blank"),
+        (".myop-cdn", "keeps for files of its own"),
+        (".myop-cdn.tmp", "keeps for files of its own"),
+        (".Myop-CDN-x", "keeps for files of its own"),
         (".", "no name"),
         ("..", "no name"),
         ("a/b", "a slash"),
@@ -36,7 +39,8 @@ def test_what_is_no_name_is_said_in_words(name: object, words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["production", "EP", "Größe", "日本", "it's", "$(rm -rf)", "a b", "...", "é" * 100]
+    "name",
+    ["production", "EP", "Größe", "日本", "it's", "$(rm -rf)", "a b", "...", ".myop", "é" * 100],
 )
 def test_names_that_users_give_are_taken(name: str) -> None:
     assert names.problem(name) is None

@@ -20,6 +20,7 @@ from myop_cdn.report import DeployReport, DestinationReport
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from concurrent.futures import Future
+    from pathlib import Path
 
     from myop_cdn.deploy.target import Look
     from myop_cdn.progress import Progress
@@ -38,11 +39,11 @@ def deploy(
 
     destinations: URLs. One that fails does not stop the others; its report says why. Raises
     InputError, before anything is done, for destinations or CDNs that are malformed or named
-    twice.
+    twice, and for a folder that is entangled with the tree's.
     """
     options = options or DeployOptions()
     progress = progress or Silent()
-    targets = open_targets(destinations, options)
+    targets = open_targets(destinations, options, tree.root)
     # The services are asked what they have while the files are being hashed.
     looking = ThreadPoolExecutor(max(1, len(targets)), "look")
     looks = [looking.submit(target.look) for target in targets]
@@ -58,9 +59,14 @@ def deploy(
     return DeployReport(options.dry_run, tuple(reports))
 
 
-def check_destinations(destinations: Sequence[str], options: DeployOptions) -> None:
-    """Raise InputError for destinations that `deploy` would refuse. Makes no request."""
-    open_targets(destinations, options)
+def check_destinations(
+    destinations: Sequence[str], options: DeployOptions, source: Path | None = None
+) -> None:
+    """Raise InputError for destinations that `deploy` would refuse. Makes no request.
+
+    source: the folder that is to be deployed, where known.
+    """
+    open_targets(destinations, options, source)
 
 
 def _deploy_all(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from myop_cdn.cdn import open_cdn
 from myop_cdn.cdn.base import DryRun
+from myop_cdn.deploy.apart import check_apart
 from myop_cdn.deploy.book import Book
 from myop_cdn.deploy.ledger import LEDGER, name_fingerprint
 from myop_cdn.errors import InputError
@@ -17,6 +18,7 @@ from myop_cdn.storage.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from myop_cdn.cdn.base import Cdn
     from myop_cdn.deploy.book import Page
@@ -48,15 +50,22 @@ class Target:
             self.book.store.close()
 
 
-def open_targets(destinations: Sequence[str], options: DeployOptions) -> list[Target]:
-    """Every destination, in their order.
+def open_targets(
+    destinations: Sequence[str], options: DeployOptions, source: Path | None = None
+) -> list[Target]:
+    """Every destination, in their order. source: the folder that is deployed, where known.
 
-    Raises InputError for one that is malformed, named twice, or unable to do what is asked.
+    Raises InputError for one that is malformed, named twice, entangled with the source, or
+    unable to do what is asked.
     """
     stores = [_open(url, options) for url in destinations]
     _check(stores, options)
     cdns = [_open_cdn(name, options) for name in dict.fromkeys(options.invalidate)]
-    return [Target(store, _book(store, len(stores), options), cdns) for store in stores]
+    targets = [Target(store, _book(store, len(stores), options), cdns) for store in stores]
+    if source is not None:
+        for target in targets:
+            check_apart(source, target.store.url, target.book.store.url)
+    return targets
 
 
 def _open(url: str, options: DeployOptions) -> Store:

@@ -58,6 +58,6 @@ def check_prefix(prefix: str, url: str) -> str:
     """`prefix` without slashes at its ends. Raises InputError where a segment is no name."""
     prefix = prefix.strip("/")
     for segment in prefix.split("/") if prefix else ():
-        if trouble := names.problem(segment):
+        if trouble := names.segment_problem(segment):
             raise InputError(f"{names.shown(url)}: a part of the prefix {trouble}")
     return prefix
