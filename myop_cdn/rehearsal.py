@@ -21,6 +21,8 @@ class Rehearsal(Tree):
     deploy to be planned from; `root` is only read, and need not be there.
     """
 
+    may_write = False
+
     def __init__(self, root: Path, scratch: Tree) -> None:
         super().__init__(root)
         self._scratch = scratch

@@ -10,13 +10,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
 from myop_cdn import names
+from myop_cdn.cases import check_cases
 from myop_cdn.document import describe
 from myop_cdn.errors import DocumentError, ExportError, RefusedError, TreeError, Unreachable
 from myop_cdn.export.fetching import fetching
 from myop_cdn.model import MANIFEST, PREVIEW, DeleteLimit, DocumentRef
 from myop_cdn.progress import Silent
 from myop_cdn.report import FailedDocument, SyncReport
-from myop_cdn.tree import check_cases
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -94,7 +94,7 @@ def _full(run: _Run, scope: Scope) -> None:
     if run.options.wants(PREVIEW):
         wanted += index.previews()
     existing = run.tree.refs()
-    check_cases(run.tree.root, [*existing, *wanted])
+    check_cases(run.tree, [*existing, *wanted])
     gone = sorted(set(existing).difference(wanted))
     _check_removal(run.options.max_delete, len(gone), len(existing), len(wanted))
     old = _old_manifest(run)
@@ -137,7 +137,7 @@ def _incremental(run: _Run, scope: Scope) -> None:
             wanted[release.ref] = None
             if run.options.wants(PREVIEW):
                 wanted[DocumentRef(release.component_id, PREVIEW)] = None
-    check_cases(run.tree.root, [*run.tree.refs(), *wanted])
+    check_cases(run.tree, [*run.tree.refs(), *wanted])
     run.fetch(list(wanted))
     run.ask_again(scope)
     if manifest is not None:

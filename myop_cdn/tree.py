@@ -13,7 +13,6 @@ import itertools
 import os
 import sys
 import time
-import unicodedata
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -23,7 +22,7 @@ from myop_cdn.manifest import Manifest
 from myop_cdn.model import COMPONENTS, MANIFEST, DocumentRef
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 TEMPORARY = ".myop-cdn.tmp"
@@ -33,6 +32,9 @@ _serial = itertools.count()
 
 class Tree:
     """A folder in the static format. Safe to use from several threads."""
+
+    may_write = True
+    """False where the folder itself is only read."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -47,13 +49,13 @@ class Tree:
         Raises RefusedError where a component or a document is a symbolic link (it could lead
         anywhere), TreeError where a folder can't be read.
         """
-        with _mapped(self.root):
+        with mapped(self.root):
             return sorted(self._scan())
 
     def stray(self) -> list[str]:
         """Files below the folder that are not of the layout, sorted; they are never deployed."""
         found: list[str] = []
-        with _mapped(self.root):
+        with mapped(self.root):
             for folder, _, files in os.walk(self.root):
                 base = os.path.relpath(folder, self.root).replace(os.sep, "/")
                 for file in files:
@@ -64,12 +66,12 @@ class Tree:
 
     def read(self, path: str) -> bytes:
         """The bytes of the file at `path` (forward slashes). Raises TreeError."""
-        with _mapped(self.root / path):
+        with mapped(self.root / path):
             return (self.root / path).read_bytes()
 
     def read_if_there(self, path: str) -> bytes | None:
         """The bytes of the file at `path`, or None where there is no such file."""
-        with _mapped(self.root / path):
+        with mapped(self.root / path):
             try:
                 return (self.root / path).read_bytes()
             except FileNotFoundError:
@@ -101,7 +103,7 @@ class Tree:
         Raises RefusedError where the component's folder is a symbolic link, TreeError.
         """
         target = self.root / path
-        with _mapped(target):
+        with mapped(target):
             folder = target.parent
             if not folder.is_dir():  # cheaper than an exception for each file of a component
                 folder.mkdir(parents=True, exist_ok=True)
@@ -113,7 +115,7 @@ class Tree:
     def remove(self, path: str) -> None:
         """Take the file at `path` away, and its folder where that leaves it empty."""
         target = self.root / path
-        with _mapped(target):
+        with mapped(target):
             _no_link(target.parent)
             target.unlink(missing_ok=True)
             with suppress(OSError):
@@ -130,7 +132,7 @@ class Tree:
         made = not self.exists()
         try:
             with _locked(self.root, wait_seconds):
-                with _mapped(self.root):
+                with mapped(self.root):
                     self._clear_temporaries()
                 yield
         finally:
@@ -187,36 +189,6 @@ def write_whole(target: Path, body: bytes) -> None:
         raise
 
 
-def check_cases(root: Path, refs: Iterable[DocumentRef]) -> None:
-    """Raise InputError where two names differ only in case and the file system at `root` (or
-    its nearest folder that exists) can't hold both.
-    """
-    seen: dict[str, str] = {}
-    for ref in refs:
-        for name in (ref.component_id, f"{ref.component_id}/{ref.environment}"):
-            folded = unicodedata.normalize("NFC", name).casefold()
-            other = seen.setdefault(folded, name)
-            if other != name and _folds_case(root):
-                raise InputError(
-                    f"{names.shown(other)} and {names.shown(name)} differ only in case, "
-                    f"and the file system of {root} can't hold both",
-                    "use an --output folder on a file system that tells them apart",
-                )
-
-
-def _folds_case(root: Path) -> bool:
-    folder = root.absolute()
-    while not folder.is_dir() and folder.parent != folder:
-        folder = folder.parent
-    probe = folder / f".case-{os.getpid()}{TEMPORARY}"
-    with _mapped(folder):
-        probe.write_bytes(b"")
-        try:
-            return probe.with_name(probe.name.upper()).exists()
-        finally:
-            probe.unlink(missing_ok=True)
-
-
 def _no_link(folder: Path) -> None:
     if folder.is_symlink():
         raise _link(folder)
@@ -233,7 +205,7 @@ def _link(path: Path | str) -> RefusedError:
 def _locked(folder: Path, wait_seconds: float) -> Iterator[None]:
     """The folder, made if missing, held by this process alone."""
     if sys.platform == "win32":
-        with _mapped(folder):
+        with mapped(folder):
             folder.mkdir(parents=True, exist_ok=True)
         yield
         return
@@ -254,7 +226,7 @@ def _lock(folder: Path, deadline: float) -> int | None:
     import fcntl
 
     while True:
-        with _mapped(folder):
+        with mapped(folder):
             folder.mkdir(parents=True, exist_ok=True)
             with suppress(FileNotFoundError):
                 handle = os.open(folder, os.O_RDONLY)
@@ -276,7 +248,7 @@ def _lock(folder: Path, deadline: float) -> int | None:
 
 
 @contextmanager
-def _mapped(path: Path) -> Iterator[None]:
+def mapped(path: Path) -> Iterator[None]:
     """The one place where this room's OSErrors become TreeErrors."""
     try:
         yield

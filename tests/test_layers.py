@@ -34,6 +34,7 @@ FLOORS = {
     "tree": 4,
     "storage": 4,
     "cdn": 4,
+    "cases": 5,
     "rehearsal": 5,
     "export": 5,
     "sandbox": 5,

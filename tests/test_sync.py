@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from myop_cdn import tree as tree_room
+from myop_cdn import cases
 from myop_cdn.errors import (
     InputError,
     KeyRejected,
@@ -488,12 +488,12 @@ def test_names_that_differ_in_case_live_side_by_side_or_are_an_error(
     server: ApiServer, tree: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.files = full_tree({"card": ["QA", "qa"]})
-    monkeypatch.setattr(tree_room, "_folds_case", lambda root: True)
+    monkeypatch.setattr(cases, "_folds_case", lambda root, may_write: may_write)
     with pytest.raises(InputError, match="differ only in case"):
         run(server.url, tree)
     assert not tree.root.exists()
     assert server.asked == ["manifest.json"]
-    monkeypatch.setattr(tree_room, "_folds_case", lambda root: False)
+    monkeypatch.setattr(cases, "_folds_case", lambda root, may_write: False)
     run(server.url, tree)
     assert read(tree.root) == server.files
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import time
 from contextlib import suppress
@@ -13,10 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from myop_cdn import tree as room
-from myop_cdn.errors import InputError, RefusedError, TreeError
+from myop_cdn.errors import RefusedError, TreeError
 from myop_cdn.model import DocumentRef
-from myop_cdn.tree import Tree, check_cases, write_whole
-from tests.samples import full_tree, identities, read, write
+from myop_cdn.tree import Tree, write_whole
+from tests.samples import full_tree, read, write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -245,24 +244,3 @@ def test_the_lock_is_on_the_folder_that_is_there(
         Tree(root).writing(wait_seconds=0),
     ):
         pass
-
-
-def test_names_that_differ_in_case_are_an_error_only_where_the_disk_folds_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    refs = [DocumentRef("card", "QA"), DocumentRef("card", "qa")]
-    before = identities(tmp_path)
-    monkeypatch.setattr(room, "_folds_case", lambda root: False)
-    check_cases(tmp_path / "new", refs)
-    monkeypatch.setattr(room, "_folds_case", lambda root: True)
-    check_cases(tmp_path, [DocumentRef("card", "qa"), DocumentRef("banner", "QA")])
-    for pair in (refs, [DocumentRef("Card", "a"), DocumentRef("card", "b")]):
-        with pytest.raises(InputError, match="differ only in case"):
-            check_cases(tmp_path, pair)
-    assert identities(tmp_path) == before
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="of Linux it is known")
-def test_the_disk_itself_is_asked_whether_it_folds_case(tmp_path: Path) -> None:
-    check_cases(tmp_path / "new", [DocumentRef("card", "QA"), DocumentRef("card", "qa")])
-    assert list(tmp_path.iterdir()) == []
