@@ -101,9 +101,7 @@ def test_a_folder_that_can_not_be_written_to_is_no_trouble_where_it_can_be_looke
     check_cases(Tree(named), PAIR)
 
 
-def test_a_disk_that_folds_is_known_by_its_entries(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, probes: list[Path]
-) -> None:
+def test_a_disk_that_folds_is_known_by_its_entries(tmp_path: Path, probes: list[Path]) -> None:
     """Stands for such a disk: every name in capitals is a second name of the same file."""
     Tree(tmp_path).write("manifest.json", b"{}")
     if not (tmp_path / "MANIFEST.JSON").exists():

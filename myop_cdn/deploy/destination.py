@@ -191,10 +191,19 @@ class Destination:
         if not self.options.cors_origins:
             return
         try:
-            self.store.allow_origins(self.options.cors_origins)
+            changed = self.store.allow_origins(self.options.cors_origins)
+            self._warn(self._cors_note() if changed else None)
         except MyopCdnError as error:
             hint = f" ({error.hint})" if error.hint else ""
             self.lasting.append(FailedKey(CORS, error.message + hint))
+
+    def _cors_note(self) -> str:
+        origins = " ".join(self.options.cors_origins)
+        if not self.options.dry_run:
+            return f"{CORS}: a rule for {origins} was added"
+        if getattr(self.store.backend, "knows_origins", False):
+            return f"{CORS}: a rule for {origins} would be added"
+        return f"{CORS}: whether there is a rule for {origins} would be checked"
 
     def _means(self, manifest: NextManifest) -> Means:
         def body(key: str) -> Body:

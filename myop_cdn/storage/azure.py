@@ -143,8 +143,7 @@ class AzureBackend:
 
         with mapped(self.url):
             service = self._container._get_blob_service_client()
-            rules: list[CorsRule] = list(service.get_service_properties().get("cors") or ())
-            missing = [origin for origin in origins if not any(_allows(r, origin) for r in rules)]
+            rules, missing = _rules(service, origins)
             if not missing:
                 return False
             rule = CorsRule(
@@ -156,6 +155,11 @@ class AzureBackend:
             )
             service.set_service_properties(cors=[*rules, rule])
         return True
+
+    def lacks_origins(self, origins: Sequence[str]) -> bool:
+        """Whether the account's CORS rules lack some."""
+        with mapped(self.url):
+            return bool(_rules(self._container._get_blob_service_client(), origins)[1])
 
     def close(self) -> None:
         """Close the connections."""
@@ -189,6 +193,12 @@ class AzureBackend:
 
 def _is_about_container(error: Any) -> bool:
     return "Container" in str(getattr(error, "error_code", "") or "")
+
+
+def _rules(service: Any, origins: Sequence[str]) -> tuple[list[Any], list[str]]:
+    """The rules there are, and the origins that none of them lets read."""
+    rules: list[Any] = list(service.get_service_properties().get("cors") or ())
+    return rules, [one for one in origins if not any(_allows(rule, one) for rule in rules)]
 
 
 def _allows(rule: Any, origin: str) -> bool:

@@ -148,7 +148,8 @@ class Backend(Protocol):
         """Let pages of these origins read the objects (CORS: GET and HEAD, kept for a day).
 
         Rules of others stay. False where nothing had to be changed. Raises StorageError where
-        the service has no such rules.
+        the service has no such rules. A backend may also have `lacks_origins(origins) -> bool`,
+        which changes nothing: a dry run asks it whether there is a rule to add.
         """
 
     def close(self) -> None:

@@ -124,9 +124,7 @@ class GcsBackend:
         """Add one rule to the bucket's CORS configuration for the origins it lacks."""
         with mapped(self.url):
             bucket = self._bucket
-            bucket.reload(timeout=_SECONDS, retry=None)
-            rules = list(bucket.cors)
-            missing = [origin for origin in origins if not any(_allows(r, origin) for r in rules)]
+            rules, missing = _rules(self._bucket, origins)
             if not missing:
                 return False
             rule = {
@@ -140,6 +138,11 @@ class GcsBackend:
                 if_metageneration_match=bucket.metageneration, timeout=_SECONDS, retry=None
             )
         return True
+
+    def lacks_origins(self, origins: Sequence[str]) -> bool:
+        """Whether the bucket's CORS configuration lacks some."""
+        with mapped(self.url):
+            return bool(_rules(self._bucket, origins)[1])
 
     def close(self) -> None:
         """Close the connections."""
@@ -174,6 +177,13 @@ class GcsBackend:
 
 def _headers(blob: Any) -> Headers:
     return Headers(blob.content_type or "", blob.cache_control or "", blob.content_encoding or "")
+
+
+def _rules(bucket: Bucket, origins: Sequence[str]) -> tuple[list[Any], list[str]]:
+    """The bucket's CORS rules, and the origins that none of them lets read."""
+    bucket.reload(timeout=_SECONDS, retry=None)
+    rules = list(bucket.cors)
+    return rules, [one for one in origins if not any(_allows(rule, one) for rule in rules)]
 
 
 def _allows(rule: Mapping[str, Any], origin: str) -> bool:

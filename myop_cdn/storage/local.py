@@ -118,6 +118,10 @@ class LocalBackend:
             f"let the web server send Access-Control-Allow-Origin: {' '.join(origins)}",
         )
 
+    def lacks_origins(self, origins: Sequence[str]) -> bool:
+        """Raise: a folder answers no requests."""
+        return self.allow_origins(origins)
+
     def close(self) -> None:
         """Take the folder of temporary files away where it is empty."""
         for folder in (self.root / _OWN / _TEMPORARY, self.root / _OWN):

@@ -106,6 +106,10 @@ class MemoryBackend:
         self.shelf.origins |= new
         return bool(new)
 
+    def lacks_origins(self, origins: Sequence[str]) -> bool:
+        """Whether some are not among those remembered."""
+        return not self.shelf.origins.issuperset(origins)
+
     def close(self) -> None:
         """Keep the objects: another one may open the same URL."""
 

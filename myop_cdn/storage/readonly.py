@@ -8,20 +8,26 @@ from myop_cdn.errors import PreconditionFailed
 from myop_cdn.storage.base import Blob
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from myop_cdn.errors import StorageError
     from myop_cdn.storage.base import Backend, Body, Expect, Headers, Listed, Page
 
 
 class ReadOnly:
-    """A backend that reads from another one and lets every write pass without doing it."""
+    """A backend that reads from another one and lets every write pass without doing it.
+
+    knows_origins: whether the other one can say which origins it lacks.
+    """
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self.url = backend.url
         self.keeps_headers = backend.keeps_headers
         self.delete_batch = backend.delete_batch
+        self._lacks: Callable[[Sequence[str]], bool] | None
+        self._lacks = getattr(backend, "lacks_origins", None)
+        self.knows_origins = self._lacks is not None
         self._pretended: dict[str, str] = {}
         self._kept: dict[str, Blob] = {}
 
@@ -56,9 +62,9 @@ class ReadOnly:
         """Delete nothing."""
         return {}
 
-    def allow_origins(self, origins: Sequence[str]) -> bool:  # noqa: ARG002
-        """Allow nothing."""
-        return False
+    def allow_origins(self, origins: Sequence[str]) -> bool:
+        """Allow nothing; whether the other one would have to. Yes where it can't say."""
+        return self._lacks(origins) if self._lacks else True
 
     def close(self) -> None:
         """As the other one."""

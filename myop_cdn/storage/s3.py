@@ -170,17 +170,8 @@ class S3Backend:
 
     def allow_origins(self, origins: Sequence[str]) -> bool:
         """Add one rule to the bucket's CORS configuration for the origins it lacks."""
-        from botocore.exceptions import ClientError
-
         with mapped(self.url):
-            try:
-                there = self._client.get_bucket_cors(Bucket=self.location.bucket)
-                rules: list[Any] = list(there["CORSRules"])
-            except ClientError as error:
-                if code(error) != "NoSuchCORSConfiguration":
-                    raise
-                rules = []
-            missing = [origin for origin in origins if not any(_allows(r, origin) for r in rules)]
+            rules, missing = _rules(self._client, self.location.bucket, origins)
             if not missing:
                 return False
             rule: Any = {
@@ -193,6 +184,11 @@ class S3Backend:
                 Bucket=self.location.bucket, CORSConfiguration={"CORSRules": [*rules, rule]}
             )
         return True
+
+    def lacks_origins(self, origins: Sequence[str]) -> bool:
+        """Whether the bucket's CORS configuration lacks some."""
+        with mapped(self.url):
+            return bool(_rules(self._client, self.location.bucket, origins)[1])
 
     def close(self) -> None:
         """Close the connections."""
@@ -224,6 +220,19 @@ def _headers(answer: Mapping[str, Any]) -> Headers:
         answer.get("CacheControl", ""),
         ",".join(one for one in encodings if one and one != "aws-chunked"),
     )
+
+
+def _rules(client: S3Client, bucket: str, origins: Sequence[str]) -> tuple[list[Any], list[str]]:
+    """The bucket's CORS rules, and the origins that none of them lets read."""
+    from botocore.exceptions import ClientError
+
+    try:
+        rules: list[Any] = list(client.get_bucket_cors(Bucket=bucket)["CORSRules"])
+    except ClientError as error:
+        if code(error) != "NoSuchCORSConfiguration":
+            raise
+        rules = []
+    return rules, [one for one in origins if not any(_allows(rule, one) for rule in rules)]
 
 
 def _allows(rule: Mapping[str, Any], origin: str) -> bool:

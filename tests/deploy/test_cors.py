@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from myop_cdn.deploy import DeployOptions, deploy
 from myop_cdn.errors import ExitCode
 from myop_cdn.storage import open_backend
+from myop_cdn.storage.base import OpenOptions
+from myop_cdn.storage.memory import MemoryBackend
+from myop_cdn.storage.readonly import ReadOnly
 from tests.deploy.trees import make_tree
 from tests.servers.azure import connection_string
 
@@ -26,6 +30,11 @@ OTHERS: dict[str, Any] = {
 }
 
 
+def lacks(backend: Any) -> bool:
+    """Whether it lacks a rule for the app, as a dry run asks."""
+    return ReadOnly(backend).allow_origins([APP])
+
+
 def rules(bucket: Bucket) -> list[dict[str, Any]]:
     """The bucket's rules."""
     found: list[dict[str, Any]] = bucket.client.get_bucket_cors(Bucket=bucket.name)["CORSRules"]
@@ -38,7 +47,9 @@ def test_s3_gets_one_rule_beside_those_of_others(
     bucket.client.put_bucket_cors(Bucket=bucket.name, CORSConfiguration={"CORSRules": [OTHERS]})
     tree = make_tree(tmp_path, {"card": ["qa"]})
     options = DeployOptions(endpoint_url=proxy.url, cors_origins=(APP,))
-    assert deploy(tree, [bucket.url], options).exit_code is ExitCode.DONE
+    report = deploy(tree, [bucket.url], options)
+    assert report.exit_code is ExitCode.DONE
+    assert report.destinations[0].warnings == (f"CORS: a rule for {APP} was added",)
     mine = {
         "AllowedHeaders": ["*"],
         "AllowedMethods": ["GET", "HEAD"],
@@ -47,7 +58,8 @@ def test_s3_gets_one_rule_beside_those_of_others(
     }
     assert rules(bucket) == [OTHERS, mine]
     proxy.forget()
-    assert deploy(tree, [bucket.url], options).exit_code is ExitCode.DONE
+    again = deploy(tree, [bucket.url], options)
+    assert (again.exit_code, again.destinations[0].warnings) == (ExitCode.DONE, ())
     assert rules(bucket) == [OTHERS, mine]
     assert proxy.counted()["PUT"] == 0
 
@@ -55,8 +67,11 @@ def test_s3_gets_one_rule_beside_those_of_others(
 def test_a_dry_run_changes_no_rules(tmp_path: Path, bucket: Bucket, proxy: Proxy) -> None:
     tree = make_tree(tmp_path, {"card": ["qa"]})
     options = DeployOptions(endpoint_url=proxy.url, cors_origins=(APP,), dry_run=True)
-    deploy(tree, [bucket.url], options)
+    first = deploy(tree, [bucket.url], options)
     assert proxy.counted()["PUT"] == 0
+    assert first.destinations[0].warnings == (f"CORS: a rule for {APP} would be added",)
+    open_backend(bucket.url, OpenOptions(1, proxy.url)).allow_origins([APP])
+    assert deploy(tree, [bucket.url], options).destinations[0].warnings == ()
 
 
 def test_a_folder_says_what_to_do_and_gets_its_files(tmp_path: Path) -> None:
@@ -64,6 +79,8 @@ def test_a_folder_says_what_to_do_and_gets_its_files(tmp_path: Path) -> None:
     options = DeployOptions(cors_origins=(APP,))
     report = deploy(tree, [f"file://{tmp_path}/out"], options)
     assert report.exit_code is ExitCode.PARTLY
+    rehearsed = deploy(tree, [f"file://{tmp_path}/out"], replace(options, dry_run=True))
+    assert rehearsed.destinations[0].failed == report.destinations[0].failed
     failure = report.destinations[0].failed[0]
     assert failure.key == "CORS"
     assert f"Access-Control-Allow-Origin: {APP}" in failure.error
@@ -81,8 +98,10 @@ def test_azure_gets_one_rule_beside_those_of_others(
         service.create_container("cors")
         service.set_service_properties(cors=[CorsRule(["https://a.example.com"], ["PUT"])])
         backend = open_backend("az://cors")
+        assert lacks(backend)
         assert backend.allow_origins([APP])
         assert not backend.allow_origins([APP])
+        assert not lacks(backend)
         found = service.get_service_properties()["cors"]
         assert [one.allowed_origins for one in found] == ["https://a.example.com", APP]
         assert found[1].allowed_methods == "GET,HEAD"
@@ -100,8 +119,10 @@ def test_google_gets_one_rule_beside_those_of_others(
     bucket.cors = [others]
     bucket.patch()
     backend = open_backend("gs://cors")
+    assert lacks(backend)
     assert backend.allow_origins([APP])
     assert not backend.allow_origins([APP])
+    assert not lacks(backend)
     found = Client(project="p").get_bucket("cors").cors
     assert found[0] == others
     assert found[1]["origin"] == [APP]
@@ -111,5 +132,17 @@ def test_google_gets_one_rule_beside_those_of_others(
 
 def test_memory_remembers() -> None:
     backend = open_backend("memory://cors")
+    assert lacks(backend)
     assert backend.allow_origins([APP])
     assert not backend.allow_origins([APP])
+    assert not lacks(backend)
+
+
+def test_a_backend_that_can_not_say_what_it_lacks_is_told_of_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(MemoryBackend, "lacks_origins")
+    tree = make_tree(tmp_path / "tree", {"card": ["qa"]})
+    options = DeployOptions(cors_origins=(APP,), dry_run=True)
+    report = deploy(tree, ["memory://can-not-say"], options)
+    assert "would be checked" in report.destinations[0].warnings[0]
