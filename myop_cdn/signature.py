@@ -26,11 +26,13 @@ class Verdict:
     """What was found of a signature.
 
     index: which secret matched, counted from 0, or None: then the signature is not valid and
-    `reason` says why in words that hold neither digest nor secret.
+    `reason` says why in words that hold neither digest nor secret. mismatch: the signature is
+    well-formed, but of another body or another secret.
     """
 
     index: int | None
     reason: str = ""
+    mismatch: bool = False
 
     @property
     def valid(self) -> bool:
@@ -63,7 +65,7 @@ def verify(
         if hmac.compare_digest(made, claimed) and matched is None:
             matched = index
     if matched is None:
-        return Verdict(None, "the signature does not match the body")
+        return Verdict(None, "the signature does not match the body", mismatch=True)
     return Verdict(matched)
 
 

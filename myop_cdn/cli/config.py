@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import tomllib
-from pathlib import Path
 from typing import Any
 
 from myop_cdn.errors import InputError
+
+MAX_BYTES = 1 << 20
 
 
 def default_map(file: str) -> dict[str, Any]:
@@ -16,12 +17,12 @@ def default_map(file: str) -> dict[str, Any]:
     tables, or a secret's value (secrets come from the environment or a file of their own).
     """
     from myop_cdn.cli import COMMANDS
+    from myop_cdn.cli.inputs import read_file
 
     try:
-        tables = tomllib.loads(Path(file).read_text("utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8"
-        raise InputError(f"can't read the configuration file {file}: {reason}") from None
+        tables = tomllib.loads(read_file(file, MAX_BYTES, "configuration file").decode())
+    except UnicodeDecodeError:
+        raise InputError(f"can't read the configuration file {file}: not UTF-8") from None
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{file} is not TOML: {error}") from None
     result: dict[str, Any] = {}

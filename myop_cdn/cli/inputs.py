@@ -19,6 +19,7 @@ KEY_HINT = (
 )
 MAX_SECRET_BYTES = 64 * 1024
 _CHUNK = 1 << 20
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def read_input(name: str, limit: int, what: str) -> bytes | bytearray:
@@ -30,6 +31,13 @@ def read_input(name: str, limit: int, what: str) -> bytes | bytearray:
         if sys.stdin is None or sys.stdin.isatty():
             raise InputError(f"no {what} on stdin", "pipe it in, or name a file")
         return _read(sys.stdin.buffer, limit, what, "stdin")
+    return read_file(name, limit, what)
+
+
+def read_file(name: str, limit: int, what: str) -> bytearray:
+    """The bytes of the file `name`, whatever it is called. See `read_input`."""
+    if not name:
+        raise InputError(f"the name of the {what.removesuffix(' file')} file is empty")
     try:
         # Unbuffered, so that the body is in memory once.
         with open(name, "rb", buffering=0) as file:  # noqa: PTH123 - Path.open is the same
@@ -47,10 +55,14 @@ def _read(file: BinaryIO, limit: int, what: str, where: str) -> bytearray:
         while chunk := read(_CHUNK):
             body += chunk
             if len(body) > limit:
-                raise InputError(f"the {what} ({where}) is larger than {limit / 1e6:.0f} MB")
+                raise InputError(f"the {what} ({where}) is larger than {_size(limit)}")
     except OSError as error:
         raise InputError(f"can't read the {what} ({where}): {error.strerror}") from None
     return body
+
+
+def _size(limit: int) -> str:
+    return f"{limit >> 20} MiB" if limit >= 1 << 20 else f"{limit >> 10} KiB"
 
 
 def webhook_secrets(files: Sequence[str]) -> tuple[bytes, ...]:
@@ -73,7 +85,8 @@ def webhook_secrets(files: Sequence[str]) -> tuple[bytes, ...]:
 
 
 def _secret_file(name: str, what: str) -> bytes:
-    secret = bytes(read_input(name, MAX_SECRET_BYTES, f"{what} file")).strip()
+    data = bytes(read_input(name, MAX_SECRET_BYTES, f"{what} file"))
+    secret = data.removeprefix(_BYTE_ORDER_MARK).strip()  # some editors put one before all
     if not secret:
         raise InputError(f"the {what} file {name} is empty or blank")
     return secret

@@ -120,7 +120,7 @@ def _read_key(file: Path | None) -> str | None:
     if file is None:
         return None
     try:
-        key = file.read_text("utf-8").strip()
+        key = file.read_text("utf-8-sig").strip()
     except (OSError, UnicodeDecodeError):
         raise InputError(f"can't read the API key file {file}") from None
     if not key:

@@ -67,7 +67,7 @@ def _verify(body: bytes, header: str, secrets: tuple[bytes, ...], console: Conso
     if verdict.valid:
         console.info(f"the payload is signed with secret {verdict.index}")
         return
-    if explain.looks_reserialized(body):
+    if verdict.mismatch and explain.looks_reserialized(body):
         raise SignatureUncheckable(
             "the signature can't be checked: this payload was written again by GitLab",
             "check it before GitLab (myop-cdn serve), or go without --signature: sync then only "

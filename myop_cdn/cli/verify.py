@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from myop_cdn.cli.console import Console
+    from myop_cdn.signature import Verdict
 
 MAX_BODY = 256 * 1024 * 1024
 GITLAB_HINT = (
@@ -70,7 +71,7 @@ def verify(
     body = read_input(file, MAX_BODY, "body")
     verdict = room.verify(memoryview(body), signature, secrets)
     if not verdict.valid:
-        raise _failure(console, body, signature, secrets, verdict.reason, explain)
+        raise _failure(console, body, signature, secrets, verdict, explain)
     if max_age:
         _check_age(body, max_age)
     console.raw(body)
@@ -82,7 +83,7 @@ def _failure(
     body: bytes | bytearray,
     signature: str,
     secrets: tuple[bytes, ...],
-    reason: str,
+    verdict: Verdict,
     explain: bool,
 ) -> MyopCdnError:
     from myop_cdn import explain as room
@@ -90,12 +91,13 @@ def _failure(
     if explain:
         for finding in room.explain(body, signature, secrets):
             console.warning(finding)
-    if room.looks_reserialized(body):
+    # What is no signature is not valid, whatever became of the body.
+    if verdict.mismatch and room.looks_reserialized(body):
         return SignatureUncheckable(
             "the signature can't be checked: this body was written again by GitLab", GITLAB_HINT
         )
     hint = "" if explain else "--explain looks for the cause"
-    return SignatureInvalid(f"not valid: {reason}", hint)
+    return SignatureInvalid(f"not valid: {verdict.reason}", hint)
 
 
 def _check_age(body: bytes | bytearray, max_age: timedelta) -> None:

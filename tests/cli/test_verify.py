@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,8 +17,6 @@ from myop_cdn.signature import sign
 from tests.samples import SECRET, release, webhook
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.conftest import Run
 
 BODY = webhook(release("card", "qa"))
@@ -80,6 +79,50 @@ def test_no_signature_at_all_is_bad_usage_and_an_empty_variable_is_not_valid(run
     ended = run("verify", stdin=BODY, env={**ENV, "MYOP_CDN_VERIFY_SIGNATURE": ""})
     assert (ended.code, ended.out) == (1, b"")
     assert run("verify", stdin=BODY, env={**ENV, "MYOP_CDN_VERIFY_SIGNATURE": GOOD}).code == 0
+
+
+@pytest.mark.parametrize("header", ["", "sha256=", GOOD[:-1], GOOD.upper()])
+def test_what_is_no_signature_is_not_valid_even_of_a_body_from_gitlab(
+    run: Run, tmp_path: Path, header: str
+) -> None:
+    """5 says that nothing is known to be wrong but GitLab: a missing signature is wrong."""
+    ended = run("verify", f"--signature={header}", stdin=GITLAB, env=ENV)
+    assert (ended.code, ended.out) == (1, b"")
+    assert run("verify", f"--signature={GOOD}", stdin=GITLAB, env=ENV).code == 5
+    words = ("sync", "--output", tmp_path / "out", "--payload", "-")
+    assert run(*words, f"--signature={header}", stdin=GITLAB, env=ENV).code == 1
+    assert run(*words, f"--signature={GOOD}", stdin=GITLAB, env=ENV).code == 5
+
+
+def test_a_byte_order_mark_is_no_part_of_a_secret(run: Run, tmp_path: Path) -> None:
+    """What an editor on Windows puts before it."""
+    (tmp_path / "secret").write_bytes(b"\xef\xbb\xbf" + SECRET.encode() + b"\r\n")
+    words = ("verify", "--signature", GOOD, "--secret-file", tmp_path / "secret")
+    assert run(*words, stdin=BODY).code == 0
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="there is no /dev/zero")
+def test_a_file_without_an_end_is_refused_with_its_limit(run: Run) -> None:
+    ended = run("verify", "--signature", GOOD, "--secret-file", "/dev/zero", stdin=BODY)
+    assert (ended.code, "larger than 64 KiB" in ended.err) == (2, True)
+    ended = run("--config", "/dev/zero", "verify", "--signature", GOOD, stdin=BODY)
+    assert (ended.code, "larger than 1 MiB" in ended.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (("sync", "--payload", ""), "the name of the payload file is empty"),
+        (("verify", "--signature", GOOD, ""), "the name of the body file is empty"),
+        (
+            ("verify", "--signature", GOOD, "--secret-file", ""),
+            "the name of the signing secret file is empty",
+        ),
+    ],
+)
+def test_an_empty_name_is_said_to_be_one(run: Run, words: tuple[str, ...], what: str) -> None:
+    ended = run(*words, stdin=BODY, env=ENV)
+    assert (ended.code, what in ended.err) == (2, True)
 
 
 def test_a_secret_that_is_being_replaced_is_told_by_its_index(run: Run, tmp_path: Path) -> None:
