@@ -110,8 +110,9 @@ class FailedKey:
 class DestinationReport:
     """What a deploy did at one destination. Keys are relative to its prefix and sorted.
 
-    refused: why nothing was done, where safety forbade it. error: what ended the work at
-    this destination as a whole (no credentials, no such bucket, …).
+    refused: why nothing was done, where safety forbade it, with the hint. error: what ended the
+    work at this destination as a whole (no credentials, no such bucket, …). refusal: `refused`
+    as the error it was, for messages.
     """
 
     url: str
@@ -124,6 +125,15 @@ class DestinationReport:
     warnings: tuple[str, ...] = ()
     seconds: float = 0.0
     error: MyopCdnError | None = field(default=None, compare=False)
+    refusal: RefusedError | None = field(default=None, compare=False)
+
+    @classmethod
+    def refusing(
+        cls, url: str, error: RefusedError, warnings: tuple[str, ...] = ()
+    ) -> DestinationReport:
+        """The report of a destination where nothing was done, for this reason."""
+        refused = f"{error.message} ({error.hint})" if error.hint else error.message
+        return cls(url, refused=refused, warnings=warnings, refusal=error)
 
     @property
     def exit_code(self) -> ExitCode:

@@ -10,6 +10,7 @@ import click
 
 from myop_cdn.cli.deploying import deploy_options
 from myop_cdn.cli.options import DRY_RUN, JOBS_OPTION, JSON, MAX_DELETE_OPTION, with_options
+from myop_cdn.errors import RefusedError
 
 if TYPE_CHECKING:
     from myop_cdn.cli.console import Console
@@ -74,7 +75,9 @@ def show(console: Console, report: DeployReport) -> None:
         for failure in one.failed:
             console.warning(f"{one.url}: {failure.key} failed: {failure.error}")
         if one.refused is not None:
-            console.warning(f"{one.url}: refused: {one.refused}")
+            hint = one.refusal.hint if one.refusal else ""
+            why = one.refusal.message if one.refusal else one.refused
+            console.error(RefusedError(f"{one.url}: refused: {why}", hint))
         elif one.error is not None:
             console.error(one.error)
         if one.refused is None:

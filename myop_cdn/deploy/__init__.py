@@ -50,8 +50,7 @@ def deploy(
     try:
         source = read_source(tree, options.encoding, options.jobs)
     except RefusedError as error:
-        refused = f"{error.message} ({error.hint})" if error.hint else error.message
-        reports = [DestinationReport(target.store.url, refused=refused) for target in targets]
+        reports = [DestinationReport.refusing(target.store.url, error) for target in targets]
     else:
         reports = _deploy_all(targets, looks, source, options, progress)
     finally:

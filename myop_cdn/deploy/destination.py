@@ -124,10 +124,7 @@ class Destination:
                 )
         except RefusedError as error:
             if not self._has_written:
-                refused = f"{error.message} ({error.hint})" if error.hint else error.message
-                return DestinationReport(
-                    self.store.url, refused=refused, warnings=tuple(self.warnings)
-                )
+                return DestinationReport.refusing(self.store.url, error, tuple(self.warnings))
             self.error = StorageError(error.message, error.hint)
         except MyopCdnError as error:
             self.error = error

@@ -88,14 +88,19 @@ def test_a_malformed_destination_is_bad_usage_and_nothing_is_done(
 def test_a_missing_source_is_refused(tmp_path: Path) -> None:
     end = myop_cdn("--source", f"{tmp_path}/none", "--json", f"file://{tmp_path}/out")
     assert end.returncode == 3
-    assert "no such folder" in json.loads(end.stdout)["destinations"][0]["refused"]
+    refused = json.loads(end.stdout)["destinations"][0]["refused"]
+    assert "no such folder (nothing was changed; run a sync first" in refused
+    assert "\nhint: nothing was changed; run a sync first" in "\n" + end.stderr
 
 
 def test_delete_from_a_partial_tree_is_refused(tmp_path: Path) -> None:
     source = make_tree(tmp_path / "tree", COMPONENTS, complete=False).root
     end = myop_cdn("--source", str(source), "--delete", f"file://{tmp_path}/out")
     assert end.returncode == 3
-    assert "complete" in end.stderr
+    error, hint = end.stderr.splitlines()
+    assert error.startswith(f"error: file://{tmp_path}/out: refused: --delete needs a complete")
+    assert "(" not in error
+    assert hint.startswith("hint: run a full sync first")
     assert not (tmp_path / "out").exists()
 
 
