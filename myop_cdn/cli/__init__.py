@@ -167,12 +167,14 @@ def _global_options() -> list[click.Parameter]:
 
     def louder(ctx: click.Context, param: click.Parameter, value: Any) -> None:
         console = ctx.obj
-        if not value or not isinstance(console, Console):
+        if not isinstance(console, Console):
             return
-        if param.name == "log_format":
+        if value and param.name == "log_format":
             console.log_format = value
-        else:
+        elif value:
             console.verbosity = -1 if param.name == "quiet" else value
+        if param.name == "log_format":  # known now, and called once for each command
+            _warn_of_variables(ctx, console)
 
     shared: dict[str, Any] = {"expose_value": False, "hidden": True, "callback": louder}
     formats = click.Choice(["text", "json"])
@@ -181,6 +183,18 @@ def _global_options() -> list[click.Parameter]:
         click.Option(["-q", "--quiet"], is_flag=True, is_eager=True, **shared),
         click.Option(["--log-format"], type=formats, is_eager=True, **shared),
     ]
+
+
+def _warn_of_variables(ctx: click.Context, console: Console) -> None:
+    """Warn of variables that begin as those of the command do and name none of its options: a
+    limit that is misspelt must not be lost in silence.
+    """
+    prefix = f"MYOP_CDN_{(ctx.info_name or '').upper()}_"
+    if any(name.startswith(prefix) for name in os.environ):
+        from myop_cdn.cli.variables import unknown
+
+        for warning in unknown(ctx.command, prefix, os.environ):
+            console.warning(warning)
 
 
 def _read_config(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:  # noqa: ARG001

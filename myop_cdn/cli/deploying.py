@@ -49,7 +49,6 @@ _NAMES = (
     "encoding",
     "invalidate",
     "wait",
-    "cors_origins",
     "ledger",
     "endpoint_url",
 )
@@ -80,7 +79,7 @@ DEPLOY_OPTIONS: tuple[Option, ...] = (
     click.option("--wait", is_flag=True, help="Wait until the CDNs are done."),
     click.option(
         "--cors-origin",
-        "cors_origins",
+        "cors_origin",  # its variable and its entry in a config file are called so
         type=Origin(),
         multiple=True,
         metavar="URL",
@@ -108,7 +107,8 @@ def deploy_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(command)
     def with_deploying(*args: Any, **values: Any) -> Any:
-        deploying = DeployOptions(**{name: values.pop(name) for name in _NAMES})
+        given = {name: values.pop(name) for name in _NAMES}
+        deploying = DeployOptions(**given, cors_origins=values.pop("cors_origin"))
         return command(*args, deploying=deploying, **values)
 
     return with_options(*DEPLOY_OPTIONS)(with_deploying)

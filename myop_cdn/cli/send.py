@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 @click.argument("url", metavar="URL")
 @click.option(
     "--release",
-    "releases",
     multiple=True,
     metavar="COMPONENT/ENVIRONMENT[=VARIANT]",
     help="Announce this release; repeat it for more. Without it a full sync is asked for.",
@@ -40,7 +39,7 @@ def send(
     ctx: click.Context,
     /,
     url: str,
-    releases: tuple[str, ...],
+    release: tuple[str, ...],
     payload: str | None,
     secret_file: tuple[str, ...],
     duplicate: bool,
@@ -62,11 +61,11 @@ def send(
     try:
         secret = webhook_secrets(secret_file)[0]
         if payload is not None:
-            if releases or wrong.stale or wrong.oversized:
+            if release or wrong.stale or wrong.oversized:
                 raise InputError("--payload is sent as it is: no --release, --stale, --oversized")
             body = bytes(read_input(payload, MAX_BYTES, "payload"))
         else:
-            body = body_of([_release(one) for one in releases], wrong, datetime.now(UTC))
+            body = body_of([_release(one) for one in release], wrong, datetime.now(UTC))
         replies = [post(url, body, secret, wrong) for _ in range(2 if duplicate else 1)]
     except MyopCdnError as error:
         if json:

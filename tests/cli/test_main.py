@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import click
 import pytest
 
 from myop_cdn import __version__
-from myop_cdn.cli import COMMANDS, config, sync
+from myop_cdn.cli import COMMANDS, cli, config, sync
 from myop_cdn.cli import console as console_room
 from myop_cdn.cli.console import Console
 from myop_cdn.errors import InputError, MyopCdnError
@@ -108,6 +109,44 @@ def test_the_config_file_can_be_named_by_the_environment(run: Run, tmp_path: Pat
     ended = run("sync", env={"MYOP_CDN_CONFIG": str(file)})
     assert ended.code == 2
     assert "--jobs" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "meant"),
+    [
+        (("sync",), "MYOP_CDN_SYNC_ENVIROMENT", "MYOP_CDN_SYNC_ENVIRONMENT"),
+        (("deploy", "memory://x"), "MYOP_CDN_DEPLOY_MAX_DELETES", "MYOP_CDN_DEPLOY_MAX_DELETE"),
+        (
+            ("deliveries", "list"),
+            "MYOP_CDN_DELIVERIES_LIST_LIMITS",
+            "MYOP_CDN_DELIVERIES_LIST_LIMIT",
+        ),
+    ],
+)
+def test_a_variable_that_is_misspelt_is_warned_of_once(
+    run: Run, words: tuple[str, ...], name: str, meant: str
+) -> None:
+    ended = run("--log-format", "json", *words, env={name: "x", "MYOP_CDN_SERVE_NONE": "x"})
+    messages = [json.loads(line)["message"] for line in ended.err.splitlines()]
+    assert [one for one in messages if name in one] == [
+        f"{name} is of no option; is {meant} meant?"
+    ]
+    assert not any("SERVE" in one for one in messages)
+
+
+def test_the_warning_is_a_line_of_json_where_that_is_asked_for_last(run: Run) -> None:
+    ended = run("sync", "--log-format", "json", env={"MYOP_CDN_SYNC_X": "x"})
+    assert all(json.loads(line) for line in ended.err.splitlines())
+    assert "MYOP_CDN_SYNC_X" in ended.err
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "demo"])
+def test_an_option_has_one_name_for_argument_variable_and_file(name: str) -> None:
+    command = cli.get_command(click.Context(cli), name)
+    assert command is not None
+    for option in command.params:
+        if isinstance(option, click.Option) and option.name:
+            assert f"--{option.name.replace('_', '-')}" in option.opts, option.name
 
 
 def test_the_number_of_jobs_can_be_given_by_the_environment(run: Run) -> None:
