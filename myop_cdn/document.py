@@ -70,7 +70,8 @@ def _object(ref: DocumentRef, data: bytes) -> dict[str, Any]:
         value = jsontext.loads(data)
     except ValueError as error:
         reason = "not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
-        if data.lstrip()[:1] == b"{" and not isinstance(error, jsontext.TooDeep):
+        whole = isinstance(error, (jsontext.TooDeep, jsontext.Foreign))
+        if data.lstrip()[:1] == b"{" and not whole:
             raise CutShort(f"{describe(ref)}: the answer is cut short ({reason})") from None
         raise _unusable(ref, f"is not JSON ({reason})") from None
     if not isinstance(value, dict):

@@ -39,6 +39,10 @@ class TooDeep(ValueError):
         super().__init__("nested too deeply")
 
 
+class Foreign(ValueError):
+    """A value that other languages write and JSON lacks: `NaN`, `Infinity`. Its text is that."""
+
+
 class Number:
     """A number of a JSON text: prints as JavaScript would, or as it was written."""
 
@@ -61,7 +65,7 @@ def loads(data: bytes) -> Any:
     """The value of a JSON text in UTF-8, its numbers as `Number`.
 
     A byte order mark is passed over, as fetch's `json()` does. Raises ValueError when the
-    bytes are not UTF-8 or not JSON (`NaN` and `Infinity` are not), TooDeep.
+    bytes are not UTF-8 or not JSON; it is a Foreign for `NaN` and `Infinity`, or a TooDeep.
     """
     text = data.decode("utf-8-sig")
     try:
@@ -84,7 +88,7 @@ def dumps(value: Any) -> bytes:
 
 
 def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no JSON")
+    raise Foreign(constant)
 
 
 _decoder = json.JSONDecoder(parse_float=Number, parse_int=Number, parse_constant=_refuse)

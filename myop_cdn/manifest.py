@@ -52,6 +52,8 @@ class Manifest:
             raw = jsontext.loads(data)
         except ValueError as error:
             reason = "not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+            if isinstance(error, jsontext.Foreign):
+                raise InputError(f"not JSON ({reason})") from None
             raise InputError(f"not JSON: {reason}") from None
         if not isinstance(raw, dict) or not isinstance(raw.get("components"), list):
             raise InputError('no object with a list "components"')

@@ -132,7 +132,9 @@ def _no_constant(name: str) -> NoReturn:
 
 def _webhook(value: dict[str, Any]) -> Delivery:
     event = value["event"]
-    if not isinstance(event, str) or not event:
+    if event == "":
+        raise PayloadError("event is empty")
+    if not isinstance(event, str):
         raise PayloadError(f"event is {_kind(event)}, not a name")
     form = "gitlab" if _has_gitlab_keys(value) else "webhook"
     if event != EVENT:

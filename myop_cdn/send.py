@@ -119,6 +119,11 @@ def post(
         raise MyopCdnError(
             f"no answer within {2 * SENDER_WAITS:.0f} s", "Myop gives up after 10 s"
         ) from None
+    except ssl.SSLCertVerificationError as error:
+        raise MyopCdnError(
+            f"the certificate of {parts.hostname} is not trusted: {error.verify_message}",
+            "SSL_CERT_FILE names a file of certificates to trust",
+        ) from None
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
         raise MyopCdnError(f"no answer from {parts.hostname}: {reason}") from None

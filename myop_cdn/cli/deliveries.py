@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from myop_cdn.cli.console import Console
 
+_DAMAGED = "is it damaged? serve sets such a file aside when it starts, and begins a new one"
 _STATES = ("waiting", "retrying", "done", "failed", "ignored")
 
 
@@ -45,11 +46,10 @@ def deliveries() -> None:
 @click.pass_obj
 def list_(console: Console, state_dir: Path, limit: int, state: str | None, json: bool) -> None:
     """List the newest deliveries and what became of them."""
-    from myop_cdn.listener.journal import FILE, reading
     from myop_cdn.listener.records import listed
     from myop_cdn.listener.status import delivery_json
 
-    with reading(state_dir / FILE) as connection:
+    with _reading(state_dir) as connection:
         rows = [delivery_json(row) for row in listed(connection, limit, state)]
     if json:
         console.report({"command": "deliveries list", "deliveries": rows})
@@ -70,11 +70,10 @@ def list_(console: Console, state_dir: Path, limit: int, state: str | None, json
 @click.pass_obj
 def show(console: Console, delivery_id: str, state_dir: Path, raw: bool, json: bool) -> None:
     """Show one delivery with its body."""
-    from myop_cdn.listener.journal import FILE, reading
     from myop_cdn.listener.records import found
     from myop_cdn.listener.status import delivery_json, iso
 
-    with reading(state_dir / FILE) as connection:
+    with _reading(state_dir) as connection:
         row = found(connection, delivery_id)
     if row is None:
         raise _unknown(delivery_id)
@@ -137,6 +136,18 @@ def _unknown(delivery_id: str) -> InputError:
 
 
 @contextmanager
+def _reading(state_dir: Path) -> Iterator[sqlite3.Connection]:
+    """One look into the journal."""
+    from myop_cdn.listener.journal import FILE, reading
+
+    try:
+        with reading(state_dir / FILE) as connection:
+            yield connection
+    except ListenerError as error:
+        raise ListenerError(error.message, error.hint or _DAMAGED) from None
+
+
+@contextmanager
 def _writing(state_dir: Path) -> Iterator[sqlite3.Connection]:
     """A transaction on the journal, beside a listener that may be running."""
     from myop_cdn.listener.journal import FILE, open_journal
@@ -149,7 +160,7 @@ def _writing(state_dir: Path) -> Iterator[sqlite3.Connection]:
     try:
         connection = open_journal(path)
     except sqlite3.Error as error:
-        raise ListenerError(f"can't open the journal {path}: {error}") from None
+        raise ListenerError(f"can't open the journal {path}: {error}", _DAMAGED) from None
     try:
         connection.execute("BEGIN IMMEDIATE")
         yield connection

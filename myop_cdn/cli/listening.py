@@ -173,8 +173,19 @@ def load_certificate(context: ssl.SSLContext, settings: ListenSettings) -> None:
         # Without a password asked for: nobody is there to type it.
         context.load_cert_chain(settings.tls_cert, settings.tls_key, password=lambda: b"")
     except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or "unusable"
-        raise InputError(f"can't use the certificate {settings.tls_cert}: {reason}") from None
+        raise InputError(
+            f"can't use the certificate {settings.tls_cert}: {_certificate_trouble(error)}"
+        ) from None
+
+
+def _certificate_trouble(error: OSError | ValueError) -> str:
+    import ssl
+
+    if not isinstance(error, ssl.SSLError):
+        return getattr(error, "strerror", None) or "unusable"
+    if error.reason == "KEY_VALUES_MISMATCH":
+        return "the private key is another one's"
+    return "it, or its private key, is not there in PEM form, or has a password"
 
 
 def allow_descriptors(connections: int) -> None:

@@ -85,7 +85,11 @@ def _release(text: str) -> Release:
     from myop_cdn.model import Release
 
     where, _, variant = text.partition("=")
-    component, _, environment = where.partition("/")
+    component, slash, environment = where.partition("/")
+    if not slash:
+        raise InputError(
+            f"--release {names.shown(text)!r} is not of the form COMPONENT/ENVIRONMENT[=VARIANT]"
+        )
     for name in (component, environment):
         if trouble := names.problem(name):
             raise InputError(f"--release {names.shown(text)!r}: {names.shown(name)!r} {trouble}")

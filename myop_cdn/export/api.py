@@ -96,7 +96,7 @@ def _ends(body: bytes) -> bool:
     try:
         jsontext.loads(body)
     except ValueError as error:
-        return isinstance(error, jsontext.TooDeep)
+        return isinstance(error, (jsontext.TooDeep, jsontext.Foreign))
     return True
 
 

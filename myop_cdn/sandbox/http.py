@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import socketserver
 import threading
@@ -71,7 +72,9 @@ class Sandbox:
             self._server = _Server((host, port), self)
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or str(error)
-            raise ListenerError(f"can't listen on {host}:{port}: {reason}") from None
+            in_use = getattr(error, "errno", None) == errno.EADDRINUSE
+            hint = "something listens there already; --port 0 picks a free port" if in_use else ""
+            raise ListenerError(f"can't listen on {host}:{port}: {reason}", hint) from None
         serve = self._server.serve_forever
         self._thread = threading.Thread(target=serve, args=(0.05,), name="sandbox", daemon=True)
         self._thread.start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 import signal
+import socket
 import subprocess
 import sys
 import urllib.error
@@ -19,6 +20,8 @@ from myop_cdn.sandbox import REHEARSAL_KEY
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.conftest import Run
 
 COMMAND = [sys.executable, "-m", "myop_cdn"]
 
@@ -114,3 +117,9 @@ def test_bad_usage_exits_2_with_nothing_on_stdout(
     done = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert "Traceback" not in done.stderr
+
+
+def test_a_port_that_is_taken_comes_with_a_hint(tree: Path, run: Run) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ended = run("sandbox", "--tree", tree, "--port", taken.getsockname()[1])
+    assert (ended.code, "hint: something listens there already" in ended.err) == (1, True)

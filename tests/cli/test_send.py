@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import socket
+import ssl
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.listener.certificate import make as make_certificate
 from tests.listener.rig import SECRET, Rig, until
 
 if TYPE_CHECKING:
@@ -94,6 +98,31 @@ def test_a_refusal_that_was_not_expected_is_a_failure(
     assert run("send", url).code == 1
 
 
+def test_a_release_without_an_environment_is_told_the_form(run: Run, url: str) -> None:
+    ended = run("send", url, "--release", "card")
+    assert (ended.code, "form COMPONENT/ENVIRONMENT" in ended.err) == (2, True)
+
+
+def test_a_certificate_that_is_not_trusted_is_told_in_words(
+    run: Run, url: str, tmp_path: Path
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*make_certificate(tmp_path))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection, suppress(OSError):
+                context.wrap_socket(connection, server_side=True)
+
+        threading.Thread(target=answer, daemon=True).start()
+        ended = run("send", f"https://127.0.0.1:{server.getsockname()[1]}/")
+    error, hint = ended.err.splitlines()
+    assert (ended.code, "certificate of 127.0.0.1 is not trusted" in error) == (1, True)
+    assert "_ssl.c" not in error
+    assert "SSL_CERT_FILE" in hint
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -122,8 +151,6 @@ def test_nobody_there_is_a_failure_in_json_too(run: Run, url: str, receiver: Rig
 
 
 def test_an_answer_that_is_no_http_is_a_failure(run: Run, url: str) -> None:
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def answer() -> None:

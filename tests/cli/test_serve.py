@@ -131,7 +131,7 @@ def test_one_listener_for_each_state_folder(stand: Stand, emptied: bool) -> None
         (["--admin", "1"], {}, 2, "HOST:PORT"),
         (["--grace", "1 week"], {}, 2, "duration"),
         (["--tls-key", __file__], {}, 2, "--tls-cert"),
-        (["--tls-cert", __file__], {}, 2, "certificate"),
+        (["--tls-cert", __file__], {}, 2, "is not there in PEM form"),
         (["--state-dir", "/dev/null/x"], {}, 1, "state folder"),
         (["--host", "no-such-host.invalid"], {}, 1, "can't listen"),
     ],

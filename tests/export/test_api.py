@@ -46,6 +46,20 @@ def test_the_requests_are_those_of_the_documentation(server: ApiServer, api: Api
     assert (api.name, api.asks_again) == ("api", True)
 
 
+@pytest.mark.parametrize("constant", [b"NaN", b"-Infinity"])
+def test_what_is_no_json_is_not_taken_for_cut_short_and_not_asked_for_again(
+    server: ApiServer, api: ApiExport, constant: bytes
+) -> None:
+    words = rf"not JSON \({constant.decode()}\)"
+    server.script["manifest.json"] = [Reply(b'{"components": [], "x": ' + constant + b"}")]
+    with pytest.raises(IndexFormError, match=words):
+        api.index()
+    server.script[REF.path] = [Reply(b'{"item": ' + constant + b"}")]
+    with pytest.raises(DocumentError, match=words):
+        api.document(REF)
+    assert server.asked == ["manifest.json", REF.path]
+
+
 def test_a_base_url_may_have_a_path(server: ApiServer) -> None:
     with ApiExporter(f"{server.url}/v2/", KEY, "k", 1).open(Scope("full")) as api:
         server.files["/v2/export"] = index({})
