@@ -15,16 +15,32 @@ BEGIN, END = "<!-- reference: begin -->", "<!-- reference: end -->"
 
 
 def reference() -> str:
-    """The `--help` of every command, each behind a heading that unfolds."""
+    """The `--help` of every command, and of a group's, each behind a heading that unfolds."""
     parts = [BEGIN, ""]
-    for name in COMMANDS:
+    for name in described():
         shown = CliRunner(env={"COLUMNS": "100"}).invoke(
-            cli, [name, "--help"], prog_name="myop-cdn", terminal_width=100
+            cli,
+            [*name.split(), "--help"],
+            prog_name="myop-cdn",
+            terminal_width=100,
+            max_content_width=100,
         )
         text = "\n".join(line.rstrip() for line in shown.stdout.splitlines())
         parts += [f"<details><summary><code>myop-cdn {name} --help</code></summary>", ""]
         parts += ["```", text, "```", "", "</details>", ""]
     return "\n".join([*parts, END])
+
+
+def described() -> dict[str, click.Command]:
+    """Every command, a group's own ones too ("deliveries list"), in the order of the help."""
+    found: dict[str, click.Command] = {}
+    for name in COMMANDS:
+        command = cli.get_command(click.Context(cli), name)
+        assert command is not None
+        found[name] = command
+        if isinstance(command, click.Group):
+            found |= {f"{name} {below}": one for below, one in command.commands.items()}
+    return found
 
 
 def commands(text: str) -> list[str]:

@@ -12,21 +12,20 @@ import click
 import pytest
 
 from myop_cdn import __version__
-from myop_cdn.cli import COMMANDS, cli
+from myop_cdn.cli import COMMANDS
 from myop_cdn.errors import ExitCode
-from tests.readme import README, commands, parsed
+from tests.readme import README, commands, described, parsed
 
 TEXT = README.read_text("utf-8")
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.mark.parametrize("name", list(COMMANDS))
+@pytest.mark.parametrize("name", list(described()))
 def test_the_reference_has_every_option(name: str) -> None:
     """The README's reference has the options of each command, and no others."""
     after = TEXT[TEXT.index(f"<code>myop-cdn {name} --help</code>") :]
     shown = after[: after.index("</details>")]
-    command = cli.get_command(click.Context(cli), name)
-    assert command is not None
+    command = described()[name]
     options = {
         option
         for parameter in command.params
@@ -36,7 +35,6 @@ def test_the_reference_has_every_option(name: str) -> None:
     }
     listed = set(re.findall(r"^ +(?:-\w, )?(--[a-z-]+)", shown, re.MULTILINE))
     again = "python -m tests.readme writes the reference anew"
-    # A group's sub-commands have options of their own, each behind its own --help.
     assert options | {"--help"} == listed, again
 
 
