@@ -43,7 +43,7 @@ MALFORMED: list[tuple[bytes, str]] = [
     (_json({"schedule": "daily"}), "no known form"),
     (b'{"releases": [], "releases": []}', "'releases' stands twice"),
     (_json({"event": 7}), "event is a number"),
-    (_json({"event": ""}), "event is a string"),
+    (_json({"event": ""}), "event is empty"),
     (_json({"event": "components.deployed", "data": None}), "data is null"),
     (_json({"event": "components.deployed", "data": [GOOD]}), "data is an array"),
     (_json({"event": "components.deployed", "timestamp": 7}), "timestamp is a number"),
