@@ -32,7 +32,7 @@ class CommandPublisher:
         if self.export.output.exists() and not self.export.output.is_dir():
             raise InputError(f"--output {self.export.output} is no folder")
         if self.destinations:
-            check_destinations(self.destinations, self._deploy_options())
+            check_destinations(self.destinations, self._deploy_options(), self.export.output)
 
     def __call__(self, scope: Scope) -> PublishReport:
         """Export what `scope` names and bring the destinations up to the tree."""

@@ -126,6 +126,7 @@ def test_one_listener_for_each_state_folder(stand: Stand, emptied: bool) -> None
         ([], {"MYOP_WEBHOOK_SECRET": "s"}, 2, "no API key"),
         (["--deploy", "s3:/typo"], {}, 2, "is no destination"),
         (["--output", "/dev/null"], {}, 2, "is no folder"),
+        (["--output", "/nowhere/a", "--deploy", "file:///nowhere/a/b"], {}, 2, "file:///nowhere/a"),
         (["--path", "x"], {}, 2, "--path"),
         (["--max-body", "much"], {}, 2, "no size"),
         (["--admin", "1"], {}, 2, "HOST:PORT"),
