@@ -15,7 +15,7 @@ from myop_cdn.cli import Settings, cli
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-settings.register_profile("house", deadline=None)  # no test asserts on timing
+settings.register_profile("house", deadline=None, max_examples=60)  # no test asserts on timing
 settings.load_profile("house")
 
 

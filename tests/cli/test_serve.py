@@ -78,7 +78,7 @@ def test_a_run_that_outlasts_the_grace_is_left_for_the_next_start(tmp_path: Path
 
 
 def test_a_second_signal_ends_it_at_once_and_loses_nothing(tmp_path: Path) -> None:
-    with Stand(tmp_path, components=3, latency=4.0) as stand:
+    with Stand(tmp_path, components=3, latency=30.0) as stand:
         process = stand.start("--no-sync-at-start", "--grace", "60s")
         status, answer = stand.post(stand.release(1))
         assert status == 200
