@@ -27,7 +27,7 @@ from myop_cdn.deploy.manifest_step import (
 )
 from myop_cdn.deploy.plan import Plan, make_plan
 from myop_cdn.deploy.recall import drifted, next_ledger, recall
-from myop_cdn.deploy.survey import ask
+from myop_cdn.deploy.survey import decide
 from myop_cdn.errors import MyopCdnError, RefusedError, StorageError
 from myop_cdn.model import MANIFEST
 from myop_cdn.report import DestinationReport, FailedKey, Upload
@@ -144,7 +144,8 @@ class Destination:
         seen = recall(listed, page.ledger)
         manifest = self._manifest(seen)
         wanted = self._wanted(manifest)
-        ask(self.store, wanted, seen, self.fingerprint, self.options.jobs)
+        means = self._means(manifest)
+        decide(self.store, wanted, seen, self.fingerprint, means.body, self.options.jobs)
         plan = make_plan(wanted, seen, self.fingerprint, delete=delete)
         check_limit(plan, len(seen), self.options)
         self.failed = []
@@ -152,7 +153,7 @@ class Destination:
             self.failed.append(FailedKey(MANIFEST, manifest.problem))
         if first:
             self._before(plan, seen, page)
-        outcome = apply(plan, self._means(manifest))
+        outcome = apply(plan, means)
         self._note(plan, manifest, outcome)
         if outcome.lost:
             return False

@@ -43,8 +43,10 @@ class Seen:
         )
 
     def completed(self, sha256: str, headers: str | None) -> Seen:
-        """With what was remembered of this very version filled in where it was not told."""
-        return replace(self, sha256=self.sha256 or sha256, headers=self.headers or headers)
+        """With what was remembered of this very version: its hash, in place of whatever else
+        could tell the content, and the headers where they were not told.
+        """
+        return replace(self, md5=None, sha256=sha256, headers=self.headers or headers)
 
     def same_content(self, wanted: Wanted) -> bool | None:
         """Whether its bytes are the wanted ones; None where that can't be told yet.
@@ -52,13 +54,20 @@ class Seen:
         Times are never asked. A size proves a difference, never a likeness. An MD5 that may be
         something else (an S3 ETag) proves likeness, never a difference.
         """
-        if self.md5 == wanted.md5:
-            return True
-        if self.md5 is not None and self.md5_is_content:
+        if self.size != wanted.size:
             return False
-        if self.sha256 is not None:
-            return self.sha256 == wanted.sha256
-        return False if self.size != wanted.size else None
+        if self.md5 is not None:
+            if wanted.md5 is None:
+                return None
+            if self.md5 == wanted.md5:
+                return True
+            if self.md5_is_content:
+                return False
+        return None if self.sha256 is None else self.sha256 == wanted.sha256
+
+    def lacks_md5(self, wanted: Wanted) -> bool:
+        """Whether the content could be told by an MD5 that was not computed yet."""
+        return self.size == wanted.size and self.md5 is not None and wanted.md5 is None
 
     def same_headers(self, wanted: str | None) -> bool | None:
         """Whether it is served with the wanted headers; wanted None: nobody keeps any."""

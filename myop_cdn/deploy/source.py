@@ -26,17 +26,20 @@ _JSON_BLANKS = b" \t\r\n"
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """An object as it is to be: its stored (encoded) size in bytes and hashes in hex."""
+    """An object as it is to be: its stored (encoded) size in bytes and hashes in hex.
+
+    md5: None until it is needed, which it is not where the ledger knows the object.
+    """
 
     key: str
     size: int
-    md5: str
     sha256: str
+    md5: str | None = None
 
     @classmethod
     def of(cls, key: str, body: Body) -> Wanted:
         """What `body` is under `key`."""
-        return cls(key, len(body.data), body.md5, body.sha256)
+        return cls(key, len(body.data), body.sha256)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +83,7 @@ class Source:
         data = encoded(self.tree.read(wanted.key), self.encoding)
         if hashlib.sha256(data).hexdigest() != wanted.sha256:
             raise StorageError(f"{wanted.key}: the file was changed while it was being deployed")
-        # The same bytes have the same MD5, which takes longer to compute than SHA-256.
-        return Body(data, wanted.md5, wanted.sha256)
+        return Body(data, wanted.sha256)
 
 
 def read_source(tree: Tree, encoding: Encoding, jobs: int) -> Source:

@@ -32,17 +32,22 @@ class Headers:
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """The bytes of an object with their MD5 and SHA-256, both in lower-case hex."""
+    """The bytes of an object with their SHA-256 in lower-case hex."""
 
     data: bytes
-    md5: str
     sha256: str
 
     @classmethod
     def of(cls, data: bytes) -> Body:
-        """`data` with its hashes."""
-        md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
-        return cls(data, md5, hashlib.sha256(data).hexdigest())
+        """`data` with its hash."""
+        return cls(data, hashlib.sha256(data).hexdigest())
+
+    @property
+    def md5(self) -> str:
+        """The MD5 in lower-case hex. Computed when asked for, which takes twice as long as
+        SHA-256: only some services want it, and only with an upload.
+        """
+        return hashlib.md5(self.data, usedforsecurity=False).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ _serial = itertools.count()
 
 
 class LocalBackend:
-    """The files of one folder. An object's version is the MD5 of its content."""
+    """The files of one folder. An object's version is the SHA-256 of its content."""
 
     keeps_headers = False
     delete_batch = 50
@@ -69,8 +69,8 @@ class LocalBackend:
                 data = os.fsencode(path.readlink()) if is_link else path.read_bytes()
             except (FileNotFoundError, NotADirectoryError):
                 return None
-            md5 = _md5(data)
-            return Listed(key, len(data), md5, md5=md5)
+            sha256 = _sha256(data)
+            return Listed(key, len(data), sha256, sha256=sha256)
 
     def get(self, key: str) -> Blob | None:
         """The file's bytes. Raises StorageError for a symbolic link."""
@@ -82,7 +82,7 @@ class LocalBackend:
                 data = path.read_bytes()
             except (FileNotFoundError, NotADirectoryError):
                 return None
-            return Blob(data, _md5(data), Headers())
+            return Blob(data, _sha256(data), Headers())
 
     def put(self, key: str, body: Body, headers: Headers, expect: Expect | None = None) -> str:  # noqa: ARG002 - a folder keeps none
         """Write the file by way of a temporary one."""
@@ -94,7 +94,7 @@ class LocalBackend:
                 except FileNotFoundError:
                     if last:
                         raise
-        return body.md5
+        return body.sha256
 
     def delete(self, keys: Sequence[str]) -> Mapping[str, StorageError]:
         """Delete the files, and their folders where that leaves them empty."""
@@ -206,8 +206,8 @@ def _folder(path: str) -> Path:
     return Path("/" + unquote(path))
 
 
-def _md5(data: bytes) -> str:
-    return hashlib.md5(data, usedforsecurity=False).hexdigest()
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def _raise(error: OSError) -> None:

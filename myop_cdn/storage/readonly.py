@@ -47,7 +47,7 @@ class ReadOnly:
         """Write nothing. The version is one that no service gives; conditions hold against it."""
         if expect is not None and expect.version != self._version(key):
             raise PreconditionFailed(f"{self.url}: {key} was changed by somebody else")
-        version = self._pretended[key] = f"unwritten-{body.md5}"
+        version = self._pretended[key] = f"unwritten-{body.sha256}"
         if expect is not None:
             self._kept[key] = Blob(body.data, version, headers)
         return version

@@ -11,6 +11,7 @@ import pytest
 from myop_cdn.deploy import DeployOptions, deploy
 from myop_cdn.deploy.ledger import LEDGER, Entry, Ledger, commit_of
 from myop_cdn.errors import ExitCode
+from myop_cdn.storage.base import Body
 from tests.deploy.trees import make_tree
 
 if TYPE_CHECKING:
@@ -60,6 +61,25 @@ def test_a_run_with_nothing_to_do_is_one_listing_and_one_ledger_read(site: Site)
     report = site.deploy()
     assert (report.uploaded, report.unchanged) == ((), 13)
     assert site.proxy.counted() == {"GET": 1, "LIST": 1}
+
+
+def test_an_md5_is_computed_only_where_the_ledger_does_not_know_the_object(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[bytes] = []
+    md5 = Body.md5.fget  # type: ignore[attr-defined]
+
+    def counted(body: Body) -> str:
+        hashed.append(body.data)
+        return str(md5(body))
+
+    monkeypatch.setattr(Body, "md5", property(counted))
+    assert site.deploy().unchanged == 13
+    assert hashed == []
+    site.bucket.client.delete_object(Bucket=site.bucket.name, Key=LEDGER)
+    assert site.deploy().unchanged == 13
+    documents = [site.tree.read(key) for key in site.ledger().objects]
+    assert set(documents) <= set(hashed)
 
 
 def test_one_changed_object_is_two_writes(site: Site) -> None:

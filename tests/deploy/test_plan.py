@@ -21,7 +21,8 @@ KEYS = st.one_of(
 def wanted_maps(draw: st.DrawFn) -> dict[str, Wanted]:
     keys = draw(st.sets(KEYS.filter(is_layout)))
     md5s = {key: draw(st.sampled_from(HASHES)) for key in keys}
-    return {key: Wanted(key, 10, md5, md5 * 2) for key, md5 in md5s.items()}
+    hashed = draw(st.booleans())
+    return {key: Wanted(key, 10, md5 * 2, md5 if hashed else None) for key, md5 in md5s.items()}
 
 
 @st.composite
@@ -82,6 +83,7 @@ def test_what_is_there_already_needs_nothing(
         key: Seen(key, one.size, "1", one.md5 if by_md5 else None, True, one.sha256, headers)
         for key, one in wanted.items()
     }
+    assert all(one.decided(wanted[key], headers) for key, one in seen.items())
     assert make_plan(wanted, seen, headers, delete=True).is_empty
 
 
@@ -96,10 +98,25 @@ def test_a_content_that_is_known_to_differ_is_uploaded(
             continue
         there = seen[key]
         known = there.md5 if there.md5_is_content else None
-        if known is not None and known != one.md5:
+        if there.size != one.size or (known is not None and known != one.md5):
             assert key in uploads
-        if there.md5 == one.md5 and there.headers == headers:
+        elif None is not there.md5 == one.md5 and there.headers == headers:
             assert key not in uploads
+
+
+@given(wanted_maps(), seen_maps(), HEADERS)
+def test_an_md5_is_asked_for_only_where_it_could_tell_something(
+    wanted: dict[str, Wanted], seen: dict[str, Seen], headers: str | None
+) -> None:
+    for key, one in wanted.items():
+        if key not in seen:
+            continue
+        there = seen[key]
+        if there.lacks_md5(one):
+            assert there.same_content(one) is None
+        remembered = there.completed(one.sha256, headers)
+        assert not remembered.lacks_md5(one)
+        assert remembered.same_content(one) is (there.size == one.size)
 
 
 @given(st.integers(0, 2000), st.integers(0, 2000))
