@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 GROUP = "myop_cdn.storage"
 OWN = {
-    "az": "azure:open_azure",
+    "az": "azure.backend:open_azure",
     "file": "local:open_local",
-    "gs": "gcs:open_gcs",
-    "https": "azure:open_https",
+    "gs": "gcs.backend:open_gcs",
+    "https": "azure.backend:open_https",
     "memory": "memory:open_memory",
-    "s3": "s3:open_s3",
+    "s3": "s3.backend:open_s3",
 }  # as in pyproject.toml, which a test checks
 
 

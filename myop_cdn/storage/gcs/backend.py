@@ -16,7 +16,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from myop_cdn.storage.base import SHA256_METADATA, Blob, Headers, Listed, Page
-from myop_cdn.storage.gcs_errors import is_about_bucket, mapped
+from myop_cdn.storage.gcs.errors import is_about_bucket, mapped
 from myop_cdn.storage.location import Location
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from myop_cdn.errors import CredentialsError, StorageUnreachable
 from myop_cdn.storage import open_backend
 from myop_cdn.storage.base import OpenOptions
-from myop_cdn.storage.s3_place import find_place
-from myop_cdn.storage.s3_xml import flat
-from myop_cdn.storage.sigv4 import Keys, Signer
+from myop_cdn.storage.flat_xml import flat
+from myop_cdn.storage.s3.place import find_place
+from myop_cdn.storage.s3.sigv4 import Keys, Signer
 from tests.servers.process import free_port
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """`az://container[/prefix]` and `https://ACCOUNT.blob.core.windows.net/container[/prefix]`.
 
-Azure Blob Storage; `azure_account.py` says where account and credentials come from. The SDK is
+Azure Blob Storage; `account.py` says where account and credentials come from. The SDK is
 imported at the first request.
 
 Facts from the REST API reference: Put Blob checks `x-ms-blob-content-md5` and keeps it; a blob's
@@ -16,8 +16,8 @@ from urllib.parse import quote
 
 from myop_cdn import names
 from myop_cdn.errors import InputError
-from myop_cdn.storage.azure_account import find_account
-from myop_cdn.storage.azure_errors import mapped
+from myop_cdn.storage.azure.account import find_account
+from myop_cdn.storage.azure.errors import mapped
 from myop_cdn.storage.base import SHA256_METADATA, Blob, Headers, Listed, Page
 from myop_cdn.storage.location import Location, check_prefix
 

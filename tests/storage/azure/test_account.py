@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from myop_cdn.errors import CredentialsError
-from myop_cdn.storage.azure_account import Account, find_account
+from myop_cdn.storage.azure.account import Account, find_account
 
 MINE = "https://mine.blob.core.windows.net"
 TEXT = "DefaultEndpointsProtocol=https;AccountName=mine;AccountKey=a2V5==;EndpointSuffix=x.net"

@@ -16,15 +16,15 @@ from urllib.parse import quote, unquote_plus
 
 from myop_cdn import __version__
 from myop_cdn.storage.base import SHA256_METADATA
-from myop_cdn.storage.s3_place import find_place
-from myop_cdn.storage.s3_xml import flat
-from myop_cdn.storage.sigv4 import EMPTY_SHA256, Signer
+from myop_cdn.storage.flat_xml import flat
+from myop_cdn.storage.s3.place import find_place
+from myop_cdn.storage.s3.sigv4 import EMPTY_SHA256, Signer
 from myop_cdn.wire import NoConnection, Pool, TimedOut, Untrusted, WireError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from myop_cdn.storage.s3_place import Place
+    from myop_cdn.storage.s3.place import Place
     from myop_cdn.wire import Answer
 
 _UNRESERVED = "-_.~"  # what SigV4 leaves as it is besides letters and digits

@@ -21,8 +21,8 @@ from urllib.parse import urlsplit
 from myop_cdn.errors import AccessDenied, InputError, StorageError
 from myop_cdn.storage.base import SHA256_METADATA, Blob, Headers, Listed, Page
 from myop_cdn.storage.location import Location
-from myop_cdn.storage.s3_errors import client_error, code, mapped
-from myop_cdn.storage.s3_wire import open_client
+from myop_cdn.storage.s3.errors import client_error, code, mapped
+from myop_cdn.storage.s3.wire import open_client
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from myop_cdn.storage.sigv4 import Keys
+from myop_cdn.storage.s3.sigv4 import Keys
 from myop_cdn.wire import Origin
 from myop_cdn.wire.proxies import proxy_for
 
