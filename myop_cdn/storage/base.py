@@ -7,6 +7,7 @@ suite that every backend passes, third parties' too.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -48,6 +49,21 @@ class Body:
         SHA-256: only some services want it, and only with an upload.
         """
         return hashlib.md5(self.data, usedforsecurity=False).hexdigest()
+
+    @property
+    def content_md5(self) -> str:
+        """The MD5 in base64, as the services want it."""
+        digest = hashlib.md5(self.data, usedforsecurity=False).digest()
+        return base64.b64encode(digest).decode()
+
+
+def hex_md5(content_md5: str | None) -> str | None:
+    """An MD5 in hex that a service tells in base64; None where it tells none."""
+    try:
+        digest = base64.b64decode(content_md5 or "", validate=True)
+    except ValueError:
+        return None
+    return digest.hex() if len(digest) == 16 else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,10 @@
-"""The few XML documents of S3 that are read here: a listing's page, and an error."""
+"""The few XML documents of S3 and Azure that are read here: a listing's page, and an error."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import NoReturn
+from urllib.parse import unquote
 from xml.parsers import expat
 
 
@@ -11,7 +12,8 @@ from xml.parsers import expat
 class Flat:
     """The texts of an XML document, by element's name.
 
-    fields: of elements outside of the repeated one. items: of each repeated one.
+    fields: of elements outside of the repeated one. items: of each repeated one, by their path
+    in it ("Owner/ID").
     """
 
     fields: dict[str, str] = field(default_factory=dict)
@@ -19,7 +21,7 @@ class Flat:
 
 
 def flat(data: bytes, repeated: str = "") -> Flat:
-    """Read a document two or three levels deep; deeper ones are flattened.
+    """Read a small document.
 
     repeated: the name of the element that stands many times. Raises ValueError for what is no
     XML, or declares a document type: those can define entities that grow without bounds.
@@ -27,21 +29,31 @@ def flat(data: bytes, repeated: str = "") -> Flat:
     found = Flat()
     here = found.fields
     text: list[str] = []
+    path: list[str] = []  # within an item
+    is_encoded = False
 
-    def start(name: str, _: dict[str, str]) -> None:
-        nonlocal here
+    def start(name: str, attributes: dict[str, str]) -> None:
+        nonlocal here, is_encoded
         text.clear()
-        if name == repeated:
+        # Azure's way to write names that XML can't hold.
+        is_encoded = attributes.get("Encoded") == "true"
+        if here is not found.fields:
+            path.append(name)
+        elif name == repeated:
             here = {}
             found.items.append(here)
 
     def end(name: str) -> None:
-        nonlocal here
-        if name == repeated:
+        nonlocal here, is_encoded
+        if here is not found.fields and not path:
             here = found.fields
         else:
-            here[name] = "".join(text)
+            value = "".join(text)
+            here["/".join(path) or name] = unquote(value) if is_encoded else value
+            if path:
+                path.pop()
         text.clear()
+        is_encoded = False
 
     parser = expat.ParserCreate()
     parser.buffer_text = True
@@ -57,4 +69,4 @@ def flat(data: bytes, repeated: str = "") -> Flat:
 
 
 def _refuse(*_: object) -> NoReturn:
-    raise ValueError("a document type, which no answer of S3 has")
+    raise ValueError("a document type, which no answer of the services has")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from myop_cdn.storage.contract import BackendContract
+from myop_cdn.storage.gcs.place import find_place
 from tests.servers.process import free_port, serving
 from tests.servers.s3 import KEYS
 from tests.storage.rigs import FolderRig, MemoryRig, azure_rig, gcs_rig, s3_rig
@@ -62,7 +63,22 @@ class TestGoogle(BackendContract):
         return gcs_rig(gcs_emulator, monkeypatch)
 
 
+class TestGoogleByItsLibrary(BackendContract):
+    @pytest.fixture
+    def rig(self, gcs_emulator: str, monkeypatch: pytest.MonkeyPatch) -> Rig:
+        monkeypatch.setenv("GOOGLE_API_USE_MTLS_ENDPOINT", "never")
+        assert find_place() is None
+        return gcs_rig(gcs_emulator, monkeypatch)
+
+
 class TestAzure(BackendContract):
     @pytest.fixture
     def rig(self, azurite: str, monkeypatch: pytest.MonkeyPatch) -> Rig:
+        return azure_rig(azurite, monkeypatch)
+
+
+class TestAzureByItsLibrary(BackendContract):
+    @pytest.fixture
+    def rig(self, azurite: str, monkeypatch: pytest.MonkeyPatch) -> Rig:
+        monkeypatch.setattr("myop_cdn.storage.azure.backend.find_wire", lambda *_: None)
         return azure_rig(azurite, monkeypatch)

@@ -11,61 +11,53 @@ from myop_cdn.errors import (
     AccessDenied,
     ContainerMissing,
     CredentialsError,
+    MyopCdnError,
     PreconditionFailed,
     StorageError,
     StorageUnavailable,
-    StorageUnreachable,
 )
+from myop_cdn.storage.unanswered import unanswered
+from myop_cdn.wire import NoConnection, WireError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from azure.core.exceptions import HttpResponseError
-
 _KEY_HINT = "check AZURE_STORAGE_CONNECTION_STRING, AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN"
+_UNREACHED = "check the account's name (AZURE_STORAGE_ACCOUNT) and the network"
 _UNKNOWN = {"AuthenticationFailed", "InvalidAuthenticationInfo", "NoAuthenticationInformation"}
 _BUSY = {"ServerBusy", "InternalError", "OperationTimedOut", "Md5Mismatch"}
 
 
 @contextmanager
 def mapped(url: str, key: str = "", *, conditional: bool = False) -> Iterator[None]:
-    """The one place where the SDK's errors become StorageErrors.
+    """The one place where what Azure's library and our own requests raise becomes StorageErrors.
 
-    conditional: whether the request had a condition, which is then what a 404 or 409 is about.
+    conditional: as for `refused`.
     """
-    from azure.core.exceptions import (
-        AzureError,
-        ClientAuthenticationError,
-        HttpResponseError,
-        ServiceRequestError,
-        ServiceResponseError,
-    )
-
     where = f"{url}: {key}" if key else url
     try:
         yield
-    except HttpResponseError as error:
-        if isinstance(error, ClientAuthenticationError) and error.response is None:
-            raise CredentialsError(f"{where}: no Azure credentials were found", _KEY_HINT) from None
-        raise _of_answer(error, where, conditional) from None
-    except ServiceRequestError:
-        raise StorageUnreachable(
-            f"{where}: no connection to the service",
-            "check the account's name (AZURE_STORAGE_ACCOUNT) and the network",
-        ) from None
-    except ServiceResponseError:
-        raise StorageUnavailable(f"{where}: the connection broke") from None
-    except AzureError as error:
-        raise StorageUnavailable(f"{where}: {type(error).__name__}") from None
-    except ValueError as error:  # the SDK's word for a key that is no base64, among others
-        raise CredentialsError(
-            f"{where}: the Azure settings can't be used ({type(error).__name__})", _KEY_HINT
-        ) from None
+    except MyopCdnError:
+        raise
+    except WireError as error:
+        raise unanswered(error, where, _UNREACHED) from None
+    except Exception as error:
+        known = _of_library(error, where, conditional=conditional)
+        if known is None:
+            raise
+        raise known from None
 
 
-def _of_answer(error: HttpResponseError, where: str, conditional: bool) -> StorageError:
-    status = int(error.status_code or 0)
-    code = str(getattr(error, "error_code", "") or "")
+def is_about_container(code: str) -> bool:
+    """Whether a 404 with this code says that the container is missing, not the blob."""
+    return "Container" in code
+
+
+def refused(status: int, code: str, where: str, *, conditional: bool = False) -> StorageError:
+    """An answer that refuses. code: the service's own.
+
+    conditional: whether the request had a condition, which is then what a 404 or 409 is about.
+    """
     if code in _UNKNOWN or status == 401:
         return CredentialsError(
             f"{where}: the credentials were refused or have expired ({code or status})", _KEY_HINT
@@ -85,3 +77,33 @@ def _of_answer(error: HttpResponseError, where: str, conditional: bool) -> Stora
     if status in (408, 429) or status >= 500 or code in _BUSY:
         return StorageUnavailable(f"{where}: the service answered {status} {code}".rstrip())
     return StorageError(f"{where}: the service answered {status} {code}".rstrip())
+
+
+def _of_library(error: Exception, where: str, *, conditional: bool) -> StorageError | None:
+    if isinstance(error, ValueError):  # a key that is no base64, among others
+        return CredentialsError(
+            f"{where}: the Azure settings can't be used ({type(error).__name__})", _KEY_HINT
+        )
+    if isinstance(error, OSError):
+        return StorageError(f"{where}: {error.strerror or type(error).__name__}")
+    # Imported when something was raised: loading it takes longer than a short run.
+    from azure.core.exceptions import (
+        AzureError,
+        ClientAuthenticationError,
+        HttpResponseError,
+        ServiceRequestError,
+        ServiceResponseError,
+    )
+
+    if isinstance(error, HttpResponseError):
+        if isinstance(error, ClientAuthenticationError) and error.response is None:
+            return CredentialsError(f"{where}: no Azure credentials were found", _KEY_HINT)
+        code = str(getattr(error, "error_code", "") or "")
+        return refused(int(error.status_code or 0), code, where, conditional=conditional)
+    if isinstance(error, ServiceRequestError):
+        return unanswered(NoConnection(), where, _UNREACHED)
+    if isinstance(error, ServiceResponseError):
+        return StorageUnavailable(f"{where}: the connection broke")
+    if isinstance(error, AzureError):
+        return StorageUnavailable(f"{where}: {type(error).__name__}")
+    return None

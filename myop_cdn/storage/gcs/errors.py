@@ -9,64 +9,53 @@ from myop_cdn.errors import (
     AccessDenied,
     ContainerMissing,
     CredentialsError,
+    MyopCdnError,
     PreconditionFailed,
     StorageError,
     StorageUnavailable,
     StorageUnreachable,
 )
+from myop_cdn.storage.unanswered import unanswered
+from myop_cdn.wire import NoConnection, Untrusted, WireError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from google.api_core.exceptions import GoogleAPICallError
     from google.auth.exceptions import GoogleAuthError
 
 _LOGIN = (
     "set GOOGLE_APPLICATION_CREDENTIALS to a key file or a workload identity configuration, "
     "or run gcloud auth application-default login"
 )
+_UNREACHED = "check the network, and STORAGE_EMULATOR_HOST"
 
 
 @contextmanager
 def mapped(url: str, key: str = "") -> Iterator[None]:
-    """The one place where the SDK's errors become StorageErrors."""
-    import requests
-    from google.api_core.exceptions import GoogleAPICallError
-    from google.auth.exceptions import GoogleAuthError
-    from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
-
+    """The one place where what Google's libraries and our own requests raise becomes
+    StorageErrors.
+    """
     where = f"{url}: {key}" if key else url
     try:
         yield
-    except GoogleAPICallError as error:
-        raise _of_answer(error, where) from None
-    except GoogleAuthError as error:
-        raise _of_credentials(error, where) from None
-    except (DataCorruption, InvalidResponse) as error:
-        raise StorageUnavailable(f"{where}: {type(error).__name__}") from None
-    except requests.exceptions.SSLError:
-        raise StorageError(
-            f"{where}: no trusted TLS connection to the service",
-            "REQUESTS_CA_BUNDLE names a proxy's own certificates",
-        ) from None
-    except (requests.exceptions.ReadTimeout, requests.exceptions.ChunkedEncodingError) as error:
-        raise StorageUnavailable(
-            f"{where}: the connection broke ({type(error).__name__})"
-        ) from None
-    except requests.exceptions.ConnectionError as error:
-        raise _of_connection(error, where) from None
-    except requests.exceptions.RequestException as error:
-        raise StorageError(f"{where}: {type(error).__name__}") from None
+    except MyopCdnError:
+        raise
+    except WireError as error:
+        raise unanswered(error, where, _UNREACHED) from None
+    except Exception as error:
+        known = _of_library(error, where)
+        if known is None:
+            raise
+        raise known from None
 
 
-def is_about_bucket(error: GoogleAPICallError) -> bool:
+def is_about_bucket(said: str) -> bool:
     """Whether a 404 says that the bucket is missing, not the object ("No such object")."""
-    return "bucket does not exist" in str(error.message)
+    return "bucket does not exist" in said
 
 
-def _of_answer(error: GoogleAPICallError, where: str) -> StorageError:
-    status = int(error.code or 0)
-    said = " ".join(str(error.message).split())[:200]
+def refused(status: int, said: str, where: str) -> StorageError:
+    """An answer that refuses. said: the service's own words."""
     if status == 401:
         return CredentialsError(f"{where}: the credentials were refused", _LOGIN)
     if status == 403:
@@ -81,7 +70,34 @@ def _of_answer(error: GoogleAPICallError, where: str) -> StorageError:
         return PreconditionFailed(f"{where}: was changed by somebody else")
     if status == 429 or status >= 500 or status == 408:
         return StorageUnavailable(f"{where}: the service answered {status}")
+    said = " ".join(said.split())[:200]
     return StorageError(f"{where}: the service answered {status}: {said}")
+
+
+def _of_library(error: Exception, where: str) -> StorageError | None:
+    # Imported when something was raised: loading them takes longer than a short run.
+    import requests
+    from google.api_core.exceptions import GoogleAPICallError
+    from google.auth.exceptions import GoogleAuthError
+    from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
+
+    if isinstance(error, GoogleAPICallError):
+        return refused(int(error.code or 0), str(error.message), where)
+    if isinstance(error, GoogleAuthError):
+        return _of_credentials(error, where)
+    if isinstance(error, DataCorruption | InvalidResponse):
+        return StorageUnavailable(f"{where}: {type(error).__name__}")
+    if isinstance(error, requests.exceptions.SSLError):
+        return unanswered(Untrusted(), where, _UNREACHED)
+    if isinstance(
+        error, requests.exceptions.ReadTimeout | requests.exceptions.ChunkedEncodingError
+    ):
+        return StorageUnavailable(f"{where}: the connection broke ({type(error).__name__})")
+    if isinstance(error, requests.exceptions.ConnectionError):
+        return _of_connection(error, where)
+    if isinstance(error, requests.exceptions.RequestException | OSError):
+        return StorageError(f"{where}: {type(error).__name__}")
+    return None
 
 
 def _of_credentials(error: GoogleAuthError, where: str) -> StorageError:
@@ -100,6 +116,4 @@ def _of_connection(error: Exception, where: str) -> StorageError:
     # requests has one class for "no connection" and "connection lost"; urllib3's words differ.
     if any(word in str(error) for word in ("Connection aborted", "RemoteDisconnected")):
         return StorageUnavailable(f"{where}: the connection broke")
-    return StorageUnreachable(
-        f"{where}: no connection to the service", "check the network, and STORAGE_EMULATOR_HOST"
-    )
+    return unanswered(NoConnection(), where, _UNREACHED)

@@ -11,7 +11,6 @@ key is under way ("Conditional requests").
 
 from __future__ import annotations
 
-import base64
 import os
 import re
 import threading
@@ -138,7 +137,7 @@ class S3Backend:
                 Key=self.location.full(key),
                 Body=body.data,
                 ContentType=headers.content_type,
-                ContentMD5=base64.b64encode(bytes.fromhex(body.md5)).decode(),
+                ContentMD5=body.content_md5,
                 Metadata={SHA256_METADATA: body.sha256},
                 **more,
             )

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from myop_cdn.storage import certificates
 from myop_cdn.storage.s3.sigv4 import Keys
 from myop_cdn.wire import Origin
 from myop_cdn.wire.proxies import proxy_for
@@ -61,9 +62,7 @@ class Place:
 
     def context(self) -> ssl.SSLContext:
         """The TLS context. Raises OSError where the file of certificates can't be read."""
-        import ssl
-
-        return ssl.create_default_context(cafile=self.ca_file or _sdk_certificates())
+        return certificates.context(self.ca_file)
 
 
 def find_place(bucket: str, endpoint: str | None) -> Place | None:
@@ -145,16 +144,3 @@ def _from_sdk() -> _Who | None:
 
     region = session.get_config_variable("region") or os.environ.get("AWS_REGION") or None
     return keys, region, os.environ.get("AWS_CA_BUNDLE") or None
-
-
-def _sdk_certificates() -> str | None:
-    """The file that the SDK trusts: certifi's where it is installed, else botocore's own."""
-    import importlib.util
-
-    for package in ("certifi", "botocore"):
-        spec = importlib.util.find_spec(package)
-        for folder in (spec and spec.submodule_search_locations) or ():
-            file = Path(folder) / "cacert.pem"
-            if file.is_file():
-                return str(file)
-    return None

@@ -19,7 +19,7 @@ from myop_cdn.storage.base import SHA256_METADATA
 from myop_cdn.storage.flat_xml import flat
 from myop_cdn.storage.s3.place import find_place
 from myop_cdn.storage.s3.sigv4 import EMPTY_SHA256, Signer
-from myop_cdn.wire import NoConnection, Pool, TimedOut, Untrusted, WireError
+from myop_cdn.wire import NoConnection, Pool, TimedOut, Untrusted, WireError, dates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -106,7 +106,7 @@ class WireClient:
         answer = self._ask("HEAD", self._path(given["Key"]))
         if answer.status != 200:
             return self._refused("HeadObject", "head_object", given, answer)
-        return {**_facts(answer), "LastModified": _http_date(answer.headers.get("last-modified"))}
+        return {**_facts(answer), "LastModified": dates.read(answer.headers.get("last-modified"))}
 
     def get_object(self, **given: Any) -> Mapping[str, Any]:
         """GetObject; the body is read already."""
@@ -229,15 +229,6 @@ def _error(answer: Answer) -> dict[str, str]:
 def _iso(text: str | None) -> datetime | None:
     try:
         return datetime.fromisoformat(text) if text else None
-    except ValueError:
-        return None
-
-
-def _http_date(text: str | None) -> datetime | None:
-    from email.utils import parsedate_to_datetime
-
-    try:
-        return parsedate_to_datetime(text) if text else None
     except ValueError:
         return None
 

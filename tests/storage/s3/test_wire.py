@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from myop_cdn.errors import CredentialsError, StorageUnreachable
 from myop_cdn.storage import open_backend
 from myop_cdn.storage.base import OpenOptions
-from myop_cdn.storage.flat_xml import flat
 from myop_cdn.storage.s3.place import find_place
 from myop_cdn.storage.s3.sigv4 import Keys, Signer
 from tests.servers.process import free_port
@@ -157,9 +156,3 @@ def test_nobody_there_is_told_as_with_the_sdk() -> None:
     backend = open_backend("s3://bucket", OpenOptions(1, f"http://127.0.0.1:{free_port()}"))
     with pytest.raises(StorageUnreachable):
         backend.list(None)
-
-
-def test_a_document_type_is_refused() -> None:
-    bomb = b'<!DOCTYPE x [<!ENTITY a "aaaa">]><x>&a;</x>'
-    with pytest.raises(ValueError, match="document type"):
-        flat(bomb)

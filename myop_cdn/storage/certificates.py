@@ -1,0 +1,34 @@
+"""Which certificates are trusted where the SDKs are not asked: theirs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import ssl
+
+
+def context(named: str | None) -> ssl.SSLContext:
+    """The TLS context that trusts the file or folder that is named, or what the SDKs trust.
+
+    Raises OSError where it can't be read.
+    """
+    import ssl
+
+    if named is not None and Path(named).is_dir():
+        return ssl.create_default_context(capath=named)
+    return ssl.create_default_context(cafile=named or _of_the_sdks())
+
+
+def _of_the_sdks() -> str | None:
+    """certifi's file where it is installed, else botocore's own."""
+    import importlib.util
+
+    for package in ("certifi", "botocore"):
+        spec = importlib.util.find_spec(package)
+        for folder in (spec and spec.submodule_search_locations) or ():
+            file = Path(folder) / "cacert.pem"
+            if file.is_file():
+                return str(file)
+    return None

@@ -1,0 +1,146 @@
+"""Where Google Cloud Storage is asked, and as whom: Google's own credentials, renewed by it."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from myop_cdn.storage.gcs.place import GOOGLE, find_place
+from myop_cdn.wire import Origin
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing of Google in the environment, and nobody logged in."""
+    for name in list(os.environ):
+        if name.startswith(("GOOGLE_", "CLOUDSDK_", "STORAGE_EMULATOR")) or "proxy" in name.lower():
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+
+
+@pytest.fixture
+def tokens() -> Iterator[tuple[str, list[str]]]:
+    """A sign-in service: its URL, and the tokens that it has given."""
+    given: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            given.append(f"token-{len(given)}")
+            answer = {"access_token": given[-1], "expires_in": 3600, "token_type": "Bearer"}
+            body = json.dumps(answer).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Keep quiet."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/token", given
+        server.shutdown()
+        thread.join()
+
+
+def key_file(folder: Path, token_uri: str, **more: Any) -> str:
+    """A service account's key, made for this test."""
+    key = rsa.generate_private_key(65537, 2048).private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    facts = {
+        "type": "service_account",
+        "project_id": "p",
+        "private_key_id": "1",
+        "private_key": key.decode(),
+        "client_email": "robot@p.iam.gserviceaccount.com",
+        "token_uri": token_uri,
+        **more,
+    }
+    file = folder / "key.json"
+    file.write_text(json.dumps(facts))
+    return str(file)
+
+
+def test_a_key_file_gives_a_token_that_is_kept_and_renewed_when_refused(
+    tmp_path: Path, tokens: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, given = tokens
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", key_file(tmp_path, url))
+    place = find_place()
+    assert place is not None
+    assert place.origin == GOOGLE
+    assert given == []
+    for _ in range(3):
+        assert dict(place.authorization(False))["authorization"] == "Bearer token-0"
+    assert dict(place.authorization(True))["authorization"] == "Bearer token-1"
+    assert given == ["token-0", "token-1"]
+
+
+def test_a_project_that_pays_is_named(
+    tmp_path: Path, tokens: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", key_file(tmp_path, tokens[0]))
+    monkeypatch.setenv("GOOGLE_CLOUD_QUOTA_PROJECT", "payer")
+    place = find_place()
+    assert place is not None
+    assert place.authorization(False)["x-goog-user-project"] == "payer"
+
+
+def test_another_universe_is_left_to_the_library(
+    tmp_path: Path, tokens: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = key_file(tmp_path, tokens[0], universe_domain="example.goog")
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", file)
+    assert find_place() is None
+
+
+def test_an_emulator_is_asked_by_nobody_in_particular(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://[::1]:4443/")
+    place = find_place()
+    assert place is not None
+    assert place.origin == Origin("http", "::1", 4443)
+    assert place.authorization(False) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("STORAGE_EMULATOR_HOST", "127.0.0.1:4443"),
+        ("STORAGE_EMULATOR_HOST", "http://127.0.0.1:4443/path"),
+        ("STORAGE_EMULATOR_HOST", "http://host:port"),
+        ("API_ENDPOINT_OVERRIDE", "https://storage.example"),
+        ("GOOGLE_API_USE_CLIENT_CERTIFICATE", "true"),
+        ("GOOGLE_CLOUD_UNIVERSE_DOMAIN", "example.goog"),
+        ("HTTPS_PROXY", "http://127.0.0.1:1"),
+    ],
+)
+def test_the_odd_is_left_to_the_library(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    assert find_place() is None
+
+
+def test_a_client_certificate_is_left_to_the_library(tmp_path: Path) -> None:
+    folder = tmp_path / ".config" / "gcloud"
+    folder.mkdir(parents=True)
+    (folder / "certificate_config.json").write_text("{}")
+    assert find_place() is None

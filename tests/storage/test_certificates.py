@@ -1,0 +1,29 @@
+"""Which certificates the lean requests trust."""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING
+
+import certifi
+import pytest
+
+from myop_cdn.storage.certificates import context
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_what_the_sdks_trust_is_trusted_unless_others_are_named() -> None:
+    assert context(None).cert_store_stats() == context(certifi.where()).cert_store_stats()
+    assert context(None).verify_mode is ssl.CERT_REQUIRED
+    assert context(None).check_hostname
+
+
+def test_a_folder_of_certificates_is_taken_as_one(tmp_path: Path) -> None:
+    assert context(str(tmp_path)).cert_store_stats()["x509_ca"] == 0
+
+
+def test_a_file_that_is_missing_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No such file"):
+        context(str(tmp_path / "none.pem"))
