@@ -16,6 +16,8 @@ from tests.servers.azure import ACCOUNT, KEY, connection_string
 from tests.servers.proxy import Answer, Proxy
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from myop_cdn.storage.base import Backend
 
 URL = "az://container"
@@ -75,7 +77,7 @@ def test_a_key_that_is_none_is_told_without_it() -> None:
 
 
 @pytest.fixture
-def odd(monkeypatch: pytest.MonkeyPatch, azurite: str) -> tuple[Proxy, Backend]:  # type: ignore[misc]
+def odd(monkeypatch: pytest.MonkeyPatch, azurite: str) -> Iterator[tuple[Proxy, Backend]]:
     """A backend behind a proxy that can answer in the service's place."""
     with Proxy(azurite) as proxy:
         text = connection_string(proxy.url)
