@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from concurrent.futures import Future, as_completed
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
@@ -13,20 +13,22 @@ from myop_cdn import names
 from myop_cdn.cases import check_cases
 from myop_cdn.document import describe
 from myop_cdn.errors import DocumentError, ExportError, RefusedError, TreeError, Unreachable
-from myop_cdn.export.fetching import fetching
+from myop_cdn.export.gate import Gate
 from myop_cdn.model import MANIFEST, PREVIEW, DeleteLimit, DocumentRef
 from myop_cdn.progress import Silent
 from myop_cdn.report import FailedDocument, SyncReport
+from myop_cdn.workers import each
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from myop_cdn.errors import MyopCdnError
     from myop_cdn.export import Export, Exporter
-    from myop_cdn.export.fetching import Gate
     from myop_cdn.manifest import Manifest
     from myop_cdn.model import Scope
     from myop_cdn.progress import Progress
     from myop_cdn.tree import Tree
+    from myop_cdn.workers import Done
 
 ASK_AGAIN_SECONDS = 5.0
 ASK_AGAIN_PAUSE = 0.5
@@ -167,6 +169,11 @@ def _check_removal(limit: DeleteLimit, gone: int, total: int, wanted: int) -> No
         )
 
 
+def _ends_a_run(error: MyopCdnError | None) -> bool:
+    """Whether no document can be had, or kept, after this."""
+    return error is not None and not isinstance(error, DocumentError | Unreachable)
+
+
 @dataclass(frozen=True, slots=True)
 class _Fetched:
     """What is remembered of a document: not its body, which is on disk."""
@@ -194,11 +201,18 @@ class _Run:
     def fetch(self, refs: Sequence[DocumentRef]) -> None:
         """Fetch and write these documents. Raises what no document can be had after."""
         self._progress.start("fetching", len(refs))
-        with fetching(self.options.jobs) as (fetchers, writes):
-            waiting = {fetchers.submit(self._one, ref, writes): ref for ref in refs}
-            for done in as_completed(waiting):
-                self._take(waiting[done], done)
-                self._progress.step()
+        writes = Gate()
+
+        def one(ref: DocumentRef) -> tuple[Fate, _Fetched]:
+            return self._one(ref, writes)
+
+        try:
+            with closing(each(one, refs, self.options.jobs, "fetch", _ends_a_run)) as ended:
+                for done in ended:
+                    self._take(done)
+                    self._progress.step()
+        finally:
+            writes.shut()
         if refs and not self.fetched:
             # One cause for all of them is the run's own failure, not each document's.
             for error in self.failed.values():
@@ -275,14 +289,16 @@ class _Run:
         self.tree.write(path, body)
         return "added" if old is None else "updated"
 
-    def _take(self, ref: DocumentRef, done: Future[tuple[Fate, _Fetched]]) -> None:
-        try:
-            fate, fetched = done.result()
-        except (DocumentError, Unreachable) as error:
+    def _take(self, done: Done[DocumentRef, tuple[Fate, _Fetched]]) -> None:
+        ref, error = done.item, done.error
+        if isinstance(error, DocumentError | Unreachable):
             if ref not in self.fetched:  # else what the first answer held is kept
                 self.failed[ref] = error
             return
-        self.fetched[ref] = fetched
+        if done.result is None:
+            assert error is not None  # a piece of work ends with the one or the other
+            raise error
+        fate, self.fetched[ref] = done.result
         # A document that was asked for again is new, or changed, if it was so the first time.
         if self._fates.get(ref.path, "unchanged") == "unchanged":
             self._fates[ref.path] = fate

@@ -14,6 +14,7 @@ import os
 import sys
 import time
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from myop_cdn import names
@@ -23,7 +24,6 @@ from myop_cdn.model import COMPONENTS, MANIFEST, DocumentRef
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 TEMPORARY = ".myop-cdn.tmp"
 LOCK_WAIT_SECONDS = 600.0
@@ -66,20 +66,20 @@ class Tree:
 
     def read(self, path: str) -> bytes:
         """The bytes of the file at `path` (forward slashes). Raises TreeError."""
-        # Called for every file, twice: a Path and a buffer of each take as long as the reading.
         file = f"{self.root}/{path}"
-        with mapped(file), open(file, "rb", buffering=0) as opened:  # noqa: PTH123
-            return opened.read()
+        with mapped(file):
+            return _bytes(file)
 
     def read_if_there(self, path: str) -> bytes | None:
         """The bytes of the file at `path`, or None where there is no such file."""
-        with mapped(self.root / path):
+        file = f"{self.root}/{path}"
+        with mapped(file):
             try:
-                return (self.root / path).read_bytes()
+                return _bytes(file)
             except FileNotFoundError:
                 return None
             except OSError:
-                if (self.root / path).exists():
+                if Path(file).exists():
                     raise
                 return None
 
@@ -104,14 +104,14 @@ class Tree:
 
         Raises RefusedError where the component's folder is a symbolic link, TreeError.
         """
-        target = self.root / path
+        target = f"{self.root}/{path}"
+        folder = os.path.dirname(target)
         with mapped(target):
-            folder = target.parent
-            if not folder.is_dir():  # cheaper than an exception for each file of a component
-                folder.mkdir(parents=True, exist_ok=True)
-            if folder != self.root:
+            if not os.path.isdir(folder):  # cheaper than an exception for each file in it
+                os.makedirs(folder, exist_ok=True)
+            if "/" in path:
                 _no_link(folder)
-                _no_link(folder.parent)
+                _no_link(os.path.dirname(folder))
             write_whole(target, body)
 
     def remove(self, path: str) -> None:
@@ -171,28 +171,34 @@ class Tree:
         for folder in folders:
             for file in os.scandir(folder):
                 if file.name.endswith(TEMPORARY) and file.is_file(follow_symlinks=False):
-                    os.unlink(file.path)  # noqa: PTH108 - a DirEntry has no unlink
+                    os.unlink(file.path)
 
 
-def write_whole(target: Path, body: bytes) -> None:
+def write_whole(target: Path | str, body: bytes) -> None:
     """Write `body` beside `target`, sync it, and rename it into place. Raises OSError.
 
     The rename is not synced: after a power cut the old file may be back, whole.
     """
-    temporary = target.with_name(f".{os.getpid()}-{next(_serial)}{TEMPORARY}")
+    temporary = f"{os.path.dirname(target)}/.{os.getpid()}-{next(_serial)}{TEMPORARY}"
     try:
-        with temporary.open("xb") as file:
+        with open(temporary, "xb") as file:
             file.write(body)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(target)
+        os.replace(temporary, target)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
         raise
 
 
-def _no_link(folder: Path) -> None:
-    if folder.is_symlink():
+def _bytes(file: str) -> bytes:
+    with open(file, "rb", buffering=0) as opened:  # one read of all needs no buffer
+        return opened.read()
+
+
+def _no_link(folder: Path | str) -> None:
+    if os.path.islink(folder):
         raise _link(folder)
 
 
@@ -235,7 +241,7 @@ def _lock(folder: Path, deadline: float) -> int | None:
                 try:
                     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     # The run that held it may have taken an empty folder away.
-                    if os.path.samestat(os.fstat(handle), os.stat(folder)):  # noqa: PTH116
+                    if os.path.samestat(os.fstat(handle), os.stat(folder)):
                         return handle
                 except BlockingIOError:
                     pass

@@ -24,6 +24,7 @@ FLOORS = {
     "names": 1,
     "jsontext": 1,
     "progress": 1,
+    "workers": 1,
     "model": 2,
     "report": 2,
     "signature": 3,

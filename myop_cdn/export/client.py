@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import urlencode, urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 from myop_cdn import __version__, names
 from myop_cdn.errors import (
@@ -31,6 +31,7 @@ ATTEMPTS = 8
 MAX_BODY_BYTES = 64 * 1024 * 1024  # the largest real document has 641 KB
 MAX_WAIT_SECONDS = 30.0  # of a Retry-After; a longer one is not waited out
 MAX_REDIRECTS = 3
+_IN_TARGETS = "%/?:@!$&'()*+,;=-._~[]"  # what stays as it is in a path and a query
 _PORTS = {"http": 80, "https": 443}
 TIMEOUT = 30.0  # seconds of silence
 ATTEMPT_SECONDS = 120.0  # for one whole answer
@@ -141,10 +142,11 @@ class Client:
         clock, of all attempts.
         """
         end = min(end, self._clock() + ATTEMPT_SECONDS)
-        url = self._base.geturl() + path + (f"?{urlencode(fields)}" if fields else "")
+        query = "&".join(f"{name}={quote(value, safe='')}" for name, value in fields.items())
+        target = self._base.path + path + (f"?{query}" if query else "")
         for _ in range(MAX_REDIRECTS + 1):
             try:
-                reply = self._line.get(url, self._headers, end - self._clock())
+                reply = self._line.get(target, self._headers, end - self._clock())
             except TooLong:
                 most = f"{MAX_BODY_BYTES // 2**20} MiB"
                 raise DocumentError(f"{what}: the answer has more than {most}") from None
@@ -152,14 +154,13 @@ class Client:
                 raise self._rejected(reply.status)
             if reply.status not in (301, 302, 303, 307, 308):
                 return Answer(reply.status, reply.body), _retry_after(reply)
-            url = self._follow(url, reply.headers.get("location"), what)
+            target = self._follow(target, reply.headers.get("location"), what)
         raise DocumentError(f"{what}: more than {MAX_REDIRECTS} redirects")
 
-    def _follow(self, url: str, location: str | None, what: str) -> str:
+    def _follow(self, target: str, location: str | None, what: str) -> str:
         where = "nowhere"
         try:
-            target = urljoin(url, location or "")
-            parts = urlsplit(target)
+            parts = urlsplit(urljoin(self._base.origin + target, location or ""))
             where = names.shown(parts.netloc) if location else where
             same = (parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme)) == (
                 self._base.scheme,
@@ -174,7 +175,8 @@ class Client:
                 f"{what}: {self._base.netloc} redirects to another host ({where})",
                 "set MYOP_API_URL to the host that answers, if it is Myop's",
             )
-        return target
+        query = f"?{parts.query}" if parts.query else ""
+        return quote((parts.path or "/") + query, safe=_IN_TARGETS)
 
     def _rejected(self, status: int) -> KeyRejected:
         return KeyRejected(
@@ -188,7 +190,8 @@ def check_url(url: str) -> Url:
     """The base URL of an API, without a slash at its end. Raises InputError."""
     try:
         parts = urlsplit(url.strip())
-        base = Url(parts.scheme.lower(), parts.hostname or "", parts.port, parts.path.rstrip("/"))
+        path = quote(parts.path.rstrip("/"), safe=_IN_TARGETS)
+        base = Url(parts.scheme.lower(), parts.hostname or "", parts.port, path)
     except ValueError:
         parts, base = None, None
     if parts is None or base is None or base.scheme not in ("http", "https") or not base.hostname:
@@ -203,7 +206,7 @@ def check_url(url: str) -> Url:
 
 @dataclass(frozen=True, slots=True)
 class Url:
-    """The parts of a base URL. port is None for the scheme's own."""
+    """The parts of a base URL. port is None for the scheme's own. path: percent-encoded."""
 
     scheme: str
     hostname: str
@@ -216,9 +219,14 @@ class Url:
         host = f"[{self.hostname}]" if ":" in self.hostname else self.hostname
         return host if self.port is None else f"{host}:{self.port}"
 
+    @property
+    def origin(self) -> str:
+        """Scheme and host, as a URL begins."""
+        return f"{self.scheme}://{self.netloc}"
+
     def geturl(self) -> str:
         """The URL."""
-        return f"{self.scheme}://{self.netloc}{self.path}"
+        return self.origin + self.path
 
 
 def _retry_after(reply: Reply) -> float:

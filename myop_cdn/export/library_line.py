@@ -40,20 +40,23 @@ _TROUBLES: dict[type[HTTPError], str] = {
 
 
 class LibraryLine:
-    """See `Line`. proxy: its URL, whose scheme may be missing; None for none."""
+    """See `Line`. base: the host's URL. proxy: its URL, whose scheme may be missing; None for
+    none.
+    """
 
-    def __init__(self, scheme: str, proxy: str | None, limits: Limits) -> None:
+    def __init__(self, base: str, proxy: str | None, limits: Limits) -> None:
+        self._base = base
         self._limits = limits
         self._timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=limits.read_seconds)
-        self._pool = _pool(scheme, proxy, limits.connections)
+        self._pool = _pool(base.partition(":")[0], proxy, limits.connections)
 
-    def get(self, url: str, headers: Mapping[str, str], seconds: float) -> Reply:
+    def get(self, target: str, headers: Mapping[str, str], seconds: float) -> Reply:
         """See `Line.get`. The library has no limit for the whole of an answer's head."""
         deadline = self._limits.clock() + seconds
         try:
             response = self._pool.request(
                 "GET",
-                url,
+                self._base + target,
                 headers=headers,
                 timeout=self._timeout,
                 retries=False,

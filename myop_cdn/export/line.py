@@ -6,7 +6,6 @@ import time
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
-from urllib.parse import quote, urlsplit
 
 from myop_cdn.wire import (
     NoConnection,
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")  # never through a proxy: it is this machine
 _PORTS = {"http": 80, "https": 443}
-_IN_TARGETS = "%/?:@!$&'()*+,;=-._~[]"  # what stays as it is in a path and a query
 _TROUBLES: dict[type[WireError], str] = {
     Unresolved: "has a name that can't be resolved",
     Unanswered: "took no connection in time",
@@ -68,10 +66,10 @@ class Limits:
 class Line(Protocol):
     """Connections to one host, kept between requests. Safe between threads."""
 
-    def get(self, url: str, headers: Mapping[str, str], seconds: float) -> Reply:
-        """The answer to `GET url`, redirects not followed, in so many seconds at the most.
+    def get(self, target: str, headers: Mapping[str, str], seconds: float) -> Reply:
+        """The answer to `GET target`, redirects not followed, in so many seconds at the most.
 
-        Raises Trouble, TooLong.
+        target: a path and a query, percent-encoded. Raises Trouble, TooLong.
         """
 
     def close(self) -> None:
@@ -86,7 +84,7 @@ def open_line(scheme: str, host: str, port: int | None, limits: Limits) -> Line:
         return Direct(origin, limits)
     from myop_cdn.export.library_line import LibraryLine
 
-    return LibraryLine(scheme, proxy, limits)
+    return LibraryLine(f"{scheme}://{origin.netloc}", proxy, limits)
 
 
 class Direct:
@@ -101,13 +99,10 @@ class Direct:
             clock=limits.clock,
         )
 
-    def get(self, url: str, headers: Mapping[str, str], seconds: float) -> Reply:
+    def get(self, target: str, headers: Mapping[str, str], seconds: float) -> Reply:
         """See `Line.get`."""
-        parts = urlsplit(url)
-        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         try:
-            quoted = quote(target, safe=_IN_TARGETS)
-            answer = self._pool.ask("GET", quoted, headers, seconds=seconds)
+            answer = self._pool.ask("GET", target, headers, seconds=seconds)
         except TooMuch:
             raise TooLong from None
         except WireError as error:

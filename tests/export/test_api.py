@@ -41,7 +41,7 @@ def test_the_requests_are_those_of_the_documentation(server: ApiServer, api: Api
         "/export",
         "/consume?id=card&env=qa",
         "/consume?id=card&preview=true",
-        "/consume?id=card&env=gr%C3%B6%C3%9Fer+%26+1",
+        "/consume?id=card&env=gr%C3%B6%C3%9Fer%20%26%201",
     ]
     assert (api.name, api.asks_again) == ("api", True)
 
