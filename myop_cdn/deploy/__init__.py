@@ -46,7 +46,7 @@ def deploy(
     targets = open_targets(destinations, options, tree.root)
     # The services are asked what they have while the files are being hashed.
     looking = ThreadPoolExecutor(max(1, len(targets)), "look")
-    looks = [looking.submit(target.look) for target in targets]
+    looks = [_Ahead(looking.submit(target.look)) for target in targets]
     try:
         source = read_source(tree, options.encoding, options.jobs)
     except RefusedError as error:
@@ -70,14 +70,14 @@ def check_destinations(
 
 def _deploy_all(
     targets: Sequence[Target],
-    looks: Sequence[Future[Look]],
+    looks: Sequence[_Ahead],
     source: Source,
     options: DeployOptions,
     progress: Progress,
 ) -> list[DestinationReport]:
-    def one(target: Target, look: Future[Look]) -> DestinationReport:
+    def one(target: Target, look: _Ahead) -> DestinationReport:
         try:
-            return deploy_to(target, source, options, progress, look.result)
+            return deploy_to(target, source, options, progress, look)
         finally:
             target.close()
 
@@ -88,3 +88,15 @@ def _deploy_all(
         return list(pool.map(one, targets, looks))
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+class _Ahead:
+    """A look that was begun before it was needed. Its result is given out once and not kept: a
+    listing takes as much memory as all that is made of it.
+    """
+
+    def __init__(self, begun: Future[Look]) -> None:
+        self._begun = [begun]
+
+    def __call__(self) -> Look:
+        return self._begun.pop().result()

@@ -6,7 +6,7 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from myop_cdn.deploy.ledger import Ledger, commit_of
+from myop_cdn.deploy.ledger import Ledger, is_of_commit
 from myop_cdn.errors import PreconditionFailed
 from myop_cdn.storage.base import JSON_TYPE, Body, Expect, Headers
 
@@ -78,4 +78,4 @@ class Book:
 
     def _is_mine(self, commit: str) -> bool:
         blob = self.store.get(self.key)
-        return blob is not None and commit_of(blob.data) == commit
+        return blob is not None and is_of_commit(blob.data, commit)

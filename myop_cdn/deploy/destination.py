@@ -63,7 +63,8 @@ def deploy_to(
 ) -> DestinationReport:
     """Bring one destination up to the source. Whatever goes wrong there is in the report.
 
-    first_look: gives the result of a `target.look()` that was begun before; None for none.
+    first_look: gives the result of a `target.look()` that was begun before, once; None for
+    none.
     """
     began = time.monotonic()
     work = Destination(target, source, options, progress, first_look)
@@ -140,8 +141,7 @@ class Destination:
 
     def _attempt(self, *, delete: bool, first: bool) -> bool:
         """Plan, act, commit; False where somebody else committed meanwhile."""
-        page, listed = self.first_look() if first else self.look()
-        seen = recall(listed, page.ledger)
+        page, seen = self._recall(first=first)
         manifest = self._manifest(seen)
         wanted = self._wanted(manifest)
         means = self._means(manifest)
@@ -167,6 +167,11 @@ class Destination:
             told.wait()
         self.failed.extend(told.failed)
         return True
+
+    def _recall(self, *, first: bool) -> tuple[Page, dict[str, Seen]]:
+        """The ledger, and what is there. The listing itself is let go of."""
+        page, listed = self.first_look() if first else self.look()
+        return page, recall(listed, page.ledger)
 
     def _manifest(self, seen: dict[str, Seen]) -> NextManifest:
         if self.source.broken:

@@ -57,29 +57,30 @@ class Ledger:
 
     def dump(self, commit: str) -> bytes:
         """The ledger's bytes for one commit."""
-        raw: dict[str, Any] = {
-            "form": FORM,
-            "commit": commit,
-            "objects": {
-                key: [one.sha256, one.headers, one.version]
-                for key, one in sorted(self.objects.items())
-            },
-            "pending": {cdn: list(keys) for cdn, keys in sorted(self.pending.items()) if keys},
-        }
+        pending = {cdn: list(keys) for cdn, keys in sorted(self.pending.items()) if keys}
+        rest: dict[str, Any] = {"pending": pending}
         if self.ignores_conditions:
-            raw["conditions"] = "ignored"
-        return json.dumps(raw, ensure_ascii=False, separators=(",", ":")).encode(
-            "utf-8", "surrogatepass"
+            rest["conditions"] = "ignored"
+        # Piece by piece: as one value it would take a run's memory a second time.
+        objects = b",".join(
+            b"%b:%b" % (_json(key), _json([one.sha256, one.headers, one.version]))
+            for key, one in sorted(self.objects.items())
         )
+        return b'%b,"objects":{%b},%b' % (_head(commit), objects, _json(rest)[1:])
 
 
-def commit_of(data: bytes) -> str | None:
-    """The random number of the commit that `data` was written by."""
-    try:
-        commit = json.loads(data)["commit"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None
-    return commit if isinstance(commit, str) else None
+def is_of_commit(data: bytes, commit: str) -> bool:
+    """Whether `data` is a ledger that was written by this commit."""
+    return data.startswith(_head(commit) + b",")
+
+
+def _head(commit: str) -> bytes:
+    return _json({"form": FORM, "commit": commit})[:-1]
+
+
+def _json(value: Any) -> bytes:
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return text.encode("utf-8", "surrogatepass")
 
 
 def name_fingerprint(name: str) -> str:

@@ -7,9 +7,11 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from myop_cdn.deploy import DeployOptions, deploy
-from myop_cdn.deploy.ledger import LEDGER, Entry, Ledger, commit_of
+from myop_cdn.deploy.ledger import LEDGER, Entry, Ledger, is_of_commit
 from myop_cdn.errors import ExitCode
 from myop_cdn.storage.base import Body
 from tests.deploy.trees import make_tree
@@ -235,4 +237,28 @@ def test_a_ledger_survives_writing_and_reading() -> None:
         ignores_conditions=True,
     )
     assert Ledger.parse(ledger.dump("abc")) == ledger
-    assert commit_of(ledger.dump("abc")) == "abc"
+
+
+def test_a_ledger_tells_the_commit_that_wrote_it() -> None:
+    data = Ledger({"x": Entry("a", None, "1")}).dump("abc")
+    assert is_of_commit(data, "abc")
+    assert not is_of_commit(data, "ab")
+    assert not is_of_commit(data, "abd")
+    assert not is_of_commit(b"", "abc")
+
+
+TEXT = st.text(max_size=8)
+
+
+@given(
+    st.dictionaries(TEXT, st.builds(Entry, TEXT, st.none() | TEXT, TEXT), max_size=4),
+    st.dictionaries(TEXT, st.lists(TEXT, min_size=1, max_size=2).map(tuple), max_size=2),
+    st.booleans(),
+)
+def test_every_ledger_reads_as_it_was_written(
+    objects: dict[str, Entry], pending: dict[str, tuple[str, ...]], ignores: bool
+) -> None:
+    ledger = Ledger(objects, pending, ignores)
+    data = ledger.dump("0123")
+    assert Ledger.parse(data) == ledger
+    assert set(json.loads(data)) - {"conditions"} == {"form", "commit", "objects", "pending"}
