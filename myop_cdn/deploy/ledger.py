@@ -48,7 +48,7 @@ class Ledger:
             if raw["form"] != FORM:
                 raise ValueError(f"form {raw['form']!r} is not known")
             return cls(
-                {key: Entry(*map(_text, facts)) for key, facts in raw["objects"].items()},
+                _entries(raw["objects"]),
                 {cdn: tuple(map(str, keys)) for cdn, keys in raw["pending"].items()},
                 raw.get("conditions") == "ignored",
             )
@@ -86,6 +86,15 @@ def _json(value: Any) -> bytes:
 def name_fingerprint(name: str) -> str:
     """A CDN's or a destination's name in the ledger: 16 hex digits, so that accounts stay out."""
     return hashlib.sha256(name.encode()).hexdigest()[:16]
+
+
+def _entries(objects: dict[str, Any]) -> dict[str, Entry]:
+    """The objects of a ledger, in the place of what they are made from: no second copy."""
+    fingerprints: dict[str | None, str | None] = {}  # nearly all have the same one
+    for key, facts in objects.items():
+        sha256, headers, version = map(_text, facts)
+        objects[key] = Entry(sha256, fingerprints.setdefault(headers, headers), version)
+    return objects
 
 
 def _text(value: Any) -> Any:
