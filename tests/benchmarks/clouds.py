@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import sys
-from itertools import count
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.request import Request, urlopen
@@ -20,37 +21,48 @@ from tests.benchmarks.result import Ratio, Result, against_peers
 from tests.benchmarks.s3_tools import JOBS, OURS, environment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+    from contextlib import AbstractContextManager
 
     from tests.benchmarks.bench import Bench
 
 NAIVE = "SDK, 16 threads"
 _TARGET = 0.7
-_serial = count()
 
 
 def google(bench: Bench, name: str) -> Result:
     """gs://, at the emulator."""
-    from tests.servers import gcs
-
-    with gcs.running() as url:
-
-        def make() -> str:
-            bucket = f"bucket-{next(_serial)}"
-            body = json.dumps({"name": bucket}).encode()
-            headers = {"Content-Type": "application/json"}
-            urlopen(Request(f"{url}/storage/v1/b", body, headers), timeout=30).close()
-            return bucket
-
-        def listed(bucket: str) -> dict[str, int]:
-            return _google_sizes(url, bucket)
-
-        variables = environment(STORAGE_EMULATOR_HOST=url)
-        return _first(bench, name, "gs", variables, make, listed)
+    return _first(bench, name, "gs", _google)
 
 
 def azure(bench: Bench, name: str) -> Result:
     """az://, at Azurite."""
+    return _first(bench, name, "az", _azure)
+
+
+@dataclass(frozen=True)
+class _Bucket:
+    """An empty bucket. sizes: of the objects in it, by key, when asked."""
+
+    name: str
+    variables: Mapping[str, str]
+    sizes: Callable[[], dict[str, int]]
+
+
+@contextmanager
+def _google() -> Iterator[_Bucket]:
+    from tests.servers import gcs
+
+    with gcs.running() as url:
+        body = json.dumps({"name": "bucket"}).encode()
+        headers = {"Content-Type": "application/json"}
+        urlopen(Request(f"{url}/storage/v1/b", body, headers), timeout=30).close()
+        variables = environment(STORAGE_EMULATOR_HOST=url)
+        yield _Bucket("bucket", variables, lambda: _google_sizes(url, "bucket"))
+
+
+@contextmanager
+def _azure() -> Iterator[_Bucket]:
     from azure.storage.blob import BlobServiceClient
 
     from tests.servers import azure
@@ -58,18 +70,13 @@ def azure(bench: Bench, name: str) -> Result:
     with azure.running(Path(".pytest_cache") / "azurite") as url:
         text = azure.connection_string(url)
         with BlobServiceClient.from_connection_string(text) as service:
+            container = service.create_container("bucket")
 
-            def make() -> str:
-                bucket = f"container-{next(_serial)}"
-                service.create_container(bucket)
-                return bucket
-
-            def listed(bucket: str) -> dict[str, int]:
-                blobs = service.get_container_client(bucket).list_blobs()
-                return {blob.name: int(blob.size or 0) for blob in blobs}
+            def sizes() -> dict[str, int]:
+                return {blob.name: int(blob.size or 0) for blob in container.list_blobs()}
 
             variables = environment(AZURE_STORAGE_CONNECTION_STRING=text)
-            return _first(bench, name, "az", variables, make, listed)
+            yield _Bucket("bucket", variables, sizes)
 
 
 def _google_sizes(url: str, bucket: str) -> dict[str, int]:
@@ -86,36 +93,35 @@ def _google_sizes(url: str, bucket: str) -> dict[str, int]:
 
 
 def _first(
-    bench: Bench,
-    name: str,
-    scheme: str,
-    variables: Mapping[str, str],
-    make: Callable[[], str],
-    listed: Callable[[str], dict[str, int]],
+    bench: Bench, name: str, scheme: str, serving: Callable[[], AbstractContextManager[_Bucket]]
 ) -> Result:
     tree = bench.tree(synthetic.REAL)
     wanted = {key: (tree / key).stat().st_size for key in files_below(tree)}
 
     def contestant(who: str, command: Callable[[str], list[str]]) -> Contestant:
         def begin() -> Attempt:
-            bucket = make()
+            # A server of its own for each attempt: the more these hold, the slower they get.
+            bucket = servers.enter_context(serving())
 
             def check() -> None:
-                there = {k: n for k, n in listed(bucket).items() if not k.startswith(".myop-cdn")}
+                sizes = bucket.sizes()
+                servers.close()
+                there = {key: n for key, n in sizes.items() if not key.startswith(".myop-cdn")}
                 if there != wanted:
                     raise BenchmarkError(f"{who}: the bucket is not what was uploaded")
 
-            return Attempt(command(bucket), variables, check)
+            return Attempt(command(bucket.name), bucket.variables, check)
 
         return Contestant(who, begin)
 
     ours = [*bench.finder.ours(), "-q", "deploy", "--source", str(tree), "--jobs", str(JOBS)]
     naive = [sys.executable, "-m", "tests.benchmarks.naive", scheme, str(tree)]
-    contestants = [
-        contestant(OURS, lambda bucket: [*ours, f"{scheme}://{bucket}"]),
-        contestant(NAIVE, lambda bucket: [*naive, bucket]),
-    ]
-    figures = in_turn(contestants, bench.rounds, None, bench.say)
+    with ExitStack() as servers:
+        contestants = [
+            contestant(OURS, lambda bucket: [*ours, f"{scheme}://{bucket}"]),
+            contestant(NAIVE, lambda bucket: [*naive, bucket]),
+        ]
+        figures = in_turn(contestants, bench.rounds, None, bench.say)
     ratios = (
         *against_peers(figures, OURS, {NAIVE: _TARGET}),
         Ratio(f"{NAIVE}, CPU", figures[OURS].cpu / figures[NAIVE].cpu),
