@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote, urljoin, urlsplit
 
-from myop_cdn import __version__, names
+from myop_cdn import names
 from myop_cdn.errors import (
     CutShort,
     DocumentError,
@@ -20,6 +20,7 @@ from myop_cdn.errors import (
     Unreachable,
 )
 from myop_cdn.export.line import Limits, TooLong, Trouble, open_line
+from myop_cdn.wire import AGENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -74,7 +75,7 @@ class Client:
             "Authorization": f"Bearer {key}",
             "Accept": "application/json",
             "Accept-Encoding": "gzip",
-            "User-Agent": f"myop-cdn/{__version__}",
+            **AGENT,
         }
         limits = Limits(connections, TIMEOUT, MAX_BODY_BYTES, clock)
         self._line = open_line(self._base.scheme, self._base.hostname, self._base.port, limits)

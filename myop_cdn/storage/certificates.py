@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,14 @@ def context(named: str | None) -> ssl.SSLContext:
     if named is not None and Path(named).is_dir():
         return ssl.create_default_context(capath=named)
     return ssl.create_default_context(cafile=named or _of_the_sdks())
+
+
+def context_of_requests() -> ssl.SSLContext:
+    """The TLS context as the SDKs have it that ask by way of `requests`: its variables count.
+
+    Raises OSError where what they name can't be read.
+    """
+    return context(os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or None)
 
 
 def _of_the_sdks() -> str | None:

@@ -6,6 +6,7 @@ what these requests don't use, and under many threads it doubles. Whatever is ou
 ordinary (a proxy, a redirect) is left to the libraries; callers look first.
 """
 
+from myop_cdn import __version__
 from myop_cdn.wire.answer import Answer
 from myop_cdn.wire.errors import (
     Broken,
@@ -19,7 +20,11 @@ from myop_cdn.wire.errors import (
 )
 from myop_cdn.wire.pool import Origin, Pool
 
+AGENT = {"User-Agent": f"myop-cdn/{__version__}"}
+"""The header that says who asks."""
+
 __all__ = [
+    "AGENT",
     "Answer",
     "Broken",
     "NoConnection",

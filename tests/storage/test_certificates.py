@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import certifi
 import pytest
 
-from myop_cdn.storage.certificates import context
+from myop_cdn.storage.certificates import context, context_of_requests
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,3 +27,14 @@ def test_a_folder_of_certificates_is_taken_as_one(tmp_path: Path) -> None:
 def test_a_file_that_is_missing_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No such file"):
         context(str(tmp_path / "none.pem"))
+
+
+@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+def test_the_variables_of_requests_count(
+    variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    assert context_of_requests().cert_store_stats()["x509_ca"] > 0
+    monkeypatch.setenv(variable, str(tmp_path))
+    assert context_of_requests().cert_store_stats()["x509_ca"] == 0

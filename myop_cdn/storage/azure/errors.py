@@ -11,13 +11,12 @@ from myop_cdn.errors import (
     AccessDenied,
     ContainerMissing,
     CredentialsError,
-    MyopCdnError,
     PreconditionFailed,
     StorageError,
     StorageUnavailable,
 )
-from myop_cdn.storage.unanswered import unanswered
-from myop_cdn.wire import NoConnection, WireError
+from myop_cdn.storage.translating import translated, unanswered
+from myop_cdn.wire import NoConnection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,17 +34,12 @@ def mapped(url: str, key: str = "", *, conditional: bool = False) -> Iterator[No
     conditional: as for `refused`.
     """
     where = f"{url}: {key}" if key else url
-    try:
+
+    def of_library(error: Exception, where: str) -> StorageError | None:
+        return _of_library(error, where, conditional=conditional)
+
+    with translated(where, _UNREACHED, of_library):
         yield
-    except MyopCdnError:
-        raise
-    except WireError as error:
-        raise unanswered(error, where, _UNREACHED) from None
-    except Exception as error:
-        known = _of_library(error, where, conditional=conditional)
-        if known is None:
-            raise
-        raise known from None
 
 
 def is_about_container(code: str) -> bool:

@@ -4,32 +4,27 @@ in `tests/benchmarks` have the figures that speak for it.
 
 from __future__ import annotations
 
-import os
-import re
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
-from myop_cdn import __version__
 from myop_cdn.errors import StorageError
-from myop_cdn.storage import certificates
 from myop_cdn.storage.azure.errors import is_about_container, mapped, refused
 from myop_cdn.storage.azure.signing import SharedAccess, SharedKey
 from myop_cdn.storage.base import SHA256_METADATA, Blob, Headers, Listed, Page, hex_md5
+from myop_cdn.storage.certificates import context_of_requests
 from myop_cdn.storage.flat_xml import flat
-from myop_cdn.wire import Origin, Pool, dates
-from myop_cdn.wire.proxies import proxy_for
+from myop_cdn.wire import AGENT, Pool, dates
+from myop_cdn.wire.straight import straight
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Mapping, Sequence
 
     from myop_cdn.storage.azure.account import Account
     from myop_cdn.storage.azure.signing import Signer
     from myop_cdn.storage.base import Body, Expect
     from myop_cdn.storage.location import Location
-    from myop_cdn.wire import Answer
+    from myop_cdn.wire import Answer, Origin
 
-_AGENT = {"User-Agent": f"myop-cdn/{__version__}"}
 _META = "x-ms-meta-"
 
 
@@ -47,7 +42,7 @@ class WireObjects:
         self._location = location
         self._container = f"{base}/{quote(location.bucket)}"
         self._signer = signer
-        self._pool = Pool(origin, _context)
+        self._pool = Pool(origin, context_of_requests)
 
     def list(self, cursor: str | None, page_size: int) -> Page:
         """A page of List Blobs."""
@@ -136,7 +131,7 @@ class WireObjects:
         body: bytes = b"",
     ) -> Answer:
         length = {"Content-Length": str(len(body))} if method == "PUT" else {}
-        sent = {**_AGENT, **(headers or {}), **length}
+        sent = {**AGENT, **(headers or {}), **length}
         target, signed = self._signer.sign(method, path, fields or {}, sent)
         signed.pop("Content-Length", None)  # the connection writes it
         return self._pool.ask(method, target, signed, body)
@@ -186,25 +181,14 @@ def find_wire(url: str, location: Location, account: Account) -> WireObjects | N
 
     Raises CredentialsError for a key that can't be one.
     """
-    try:
-        parts = urlsplit(account.endpoint)
-        if parts.query or parts.fragment:
-            return None
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-    except ValueError:
-        return None
-    host = parts.hostname or ""
-    plain = re.fullmatch(r"[\w/.~%-]*", parts.path, re.ASCII) and "@" not in parts.netloc
-    if parts.scheme not in ("http", "https") or not plain or not host or not host.isascii():
-        return None
-    origin = Origin(parts.scheme, host, port)
-    if proxy_for(origin.scheme, origin.netloc):
+    way = straight(account.endpoint)
+    if way is None:
         return None
     with mapped(url):
         signer = _signer(account)
     if signer is None:
         return None
-    return WireObjects(url, location, origin, parts.path.rstrip("/"), signer)
+    return WireObjects(url, location, *way, signer)
 
 
 def _signer(account: Account) -> Signer | None:
@@ -212,11 +196,6 @@ def _signer(account: Account) -> Signer | None:
     if isinstance(who, dict):
         return SharedKey(who["account_name"], who["account_key"])
     return SharedAccess(who) if isinstance(who, str) else None
-
-
-def _context() -> ssl.SSLContext:
-    get = os.environ.get
-    return certificates.context(get("REQUESTS_CA_BUNDLE") or get("CURL_CA_BUNDLE") or None)
 
 
 def _code(answer: Answer) -> str:

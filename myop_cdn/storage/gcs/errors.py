@@ -9,14 +9,13 @@ from myop_cdn.errors import (
     AccessDenied,
     ContainerMissing,
     CredentialsError,
-    MyopCdnError,
     PreconditionFailed,
     StorageError,
     StorageUnavailable,
     StorageUnreachable,
 )
-from myop_cdn.storage.unanswered import unanswered
-from myop_cdn.wire import NoConnection, Untrusted, WireError
+from myop_cdn.storage.translating import translated, unanswered
+from myop_cdn.wire import NoConnection, Untrusted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,17 +35,8 @@ def mapped(url: str, key: str = "") -> Iterator[None]:
     StorageErrors.
     """
     where = f"{url}: {key}" if key else url
-    try:
+    with translated(where, _UNREACHED, _of_library):
         yield
-    except MyopCdnError:
-        raise
-    except WireError as error:
-        raise unanswered(error, where, _UNREACHED) from None
-    except Exception as error:
-        known = _of_library(error, where)
-        if known is None:
-            raise
-        raise known from None
 
 
 def is_about_bucket(said: str) -> bool:

@@ -12,14 +12,11 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-from myop_cdn.storage import certificates
 from myop_cdn.wire import Origin
-from myop_cdn.wire.proxies import proxy_for
+from myop_cdn.wire.straight import straight
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable, Mapping
 
 GOOGLE = Origin("https", "storage.googleapis.com", 443)
@@ -44,11 +41,6 @@ class Place:
     origin: Origin
     authorization: Callable[[bool], Mapping[str, str]]
 
-    def context(self) -> ssl.SSLContext:
-        """The TLS context. Raises OSError where the file of certificates can't be read."""
-        get = os.environ.get
-        return certificates.context(get("REQUESTS_CA_BUNDLE") or get("CURL_CA_BUNDLE") or None)
-
 
 def find_place() -> Place | None:
     """Where the buckets are, or None where only the library can tell.
@@ -58,27 +50,15 @@ def find_place() -> Place | None:
     if any(os.environ.get(name) for name in _ODD_VARIABLES):
         return None
     emulator = os.environ.get("STORAGE_EMULATOR_HOST")
-    origin = _origin(emulator) if emulator else GOOGLE
-    if origin is None or proxy_for(origin.scheme, origin.netloc):
+    way = straight(emulator or f"https://{GOOGLE.netloc}")
+    if way is None or way[1]:
         return None
     if emulator:  # it is asked by nobody in particular, as the library does it
-        return Place(origin, lambda _: {})
+        return Place(way[0], lambda _: {})
     if Path(_CLIENT_CERTIFICATE).expanduser().exists():
         return None
     authorization = _by_default_credentials()
-    return Place(origin, authorization) if authorization else None
-
-
-def _origin(url: str) -> Origin | None:
-    try:
-        parts = urlsplit(url)
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-    except ValueError:
-        return None
-    plain = parts.path in ("", "/") and not (parts.query or parts.fragment or "@" in parts.netloc)
-    if parts.scheme not in ("http", "https") or not plain or not (parts.hostname or "").isascii():
-        return None
-    return Origin(parts.scheme, parts.hostname, port) if parts.hostname else None
+    return Place(GOOGLE, authorization) if authorization else None
 
 
 def _by_default_credentials() -> Callable[[bool], Mapping[str, str]] | None:

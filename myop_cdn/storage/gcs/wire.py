@@ -10,11 +10,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
-from myop_cdn import __version__
 from myop_cdn.errors import StorageError
 from myop_cdn.storage.base import SHA256_METADATA, Blob, Headers, Listed, Page, hex_md5
+from myop_cdn.storage.certificates import context_of_requests
 from myop_cdn.storage.gcs.errors import is_about_bucket, mapped, refused
-from myop_cdn.wire import Pool
+from myop_cdn.wire import AGENT, Pool
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 _ITEM = "name,size,generation,md5Hash,contentType,cacheControl,contentEncoding,metadata,updated"
 _PAGE = f"items({_ITEM}),nextPageToken"
-_AGENT = {"User-Agent": f"myop-cdn/{__version__}"}
 # Without it the service unpacks what is stored as gzip.
 _AS_STORED = {"Accept-Encoding": "gzip"}
 
@@ -38,7 +37,7 @@ class WireObjects:
         self._url = location.url
         self._location = location
         self._authorization = place.authorization
-        self._pool = Pool(place.origin, place.context)
+        self._pool = Pool(place.origin, context_of_requests)
         self._objects = f"/storage/v1/b/{quote(location.bucket, safe='')}/o"
 
     def list(self, cursor: str | None, page_size: int) -> Page:
@@ -137,7 +136,7 @@ class WireObjects:
     ) -> Answer:
         for renewed in (False, True):
             who = self._authorization(renewed)
-            answer = self._pool.ask(method, target, {**_AGENT, **(headers or {}), **who}, body)
+            answer = self._pool.ask(method, target, {**AGENT, **(headers or {}), **who}, body)
             if answer.status != 401 or not who:
                 break
         return answer

@@ -14,12 +14,12 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from myop_cdn.storage import certificates
 from myop_cdn.storage.s3.sigv4 import Keys
 from myop_cdn.wire import Origin
 from myop_cdn.wire.proxies import proxy_for
+from myop_cdn.wire.straight import straight
 
 if TYPE_CHECKING:
     import ssl
@@ -84,17 +84,10 @@ def find_place(bucket: str, endpoint: str | None) -> Place | None:
 
 
 def _at_endpoint(bucket: str, endpoint: str) -> tuple[Origin, str] | None:
-    try:
-        parts = urlsplit(endpoint)
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-    except ValueError:
+    way = straight(endpoint)
+    if way is None or way[1] or ".amazonaws." in way[0].host:
         return None
-    plain = parts.path in ("", "/") and not (parts.query or parts.fragment or "@" in parts.netloc)
-    if parts.scheme not in ("http", "https") or not parts.hostname or not plain:
-        return None
-    if not parts.hostname.isascii() or ".amazonaws." in parts.hostname:
-        return None
-    return Origin(parts.scheme, parts.hostname, port), f"/{bucket}/"
+    return way[0], f"/{bucket}/"
 
 
 def _at_amazon(bucket: str, region: str | None) -> tuple[Origin, str] | None:

@@ -14,12 +14,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote_plus
 
-from myop_cdn import __version__
 from myop_cdn.storage.base import SHA256_METADATA
 from myop_cdn.storage.flat_xml import flat
 from myop_cdn.storage.s3.place import find_place
 from myop_cdn.storage.s3.sigv4 import EMPTY_SHA256, Signer
-from myop_cdn.wire import NoConnection, Pool, TimedOut, Untrusted, WireError, dates
+from myop_cdn.wire import AGENT, NoConnection, Pool, TimedOut, Untrusted, WireError, dates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -163,11 +162,10 @@ class WireClient:
             f"{name}={quote(value, safe=_UNRESERVED)}"
             for name, value in sorted((fields or {}).items())
         )
-        plain = {"User-Agent": f"myop-cdn/{__version__}"}
         signed = self._signer.sign(method, path, query, headers or {}, sha256)
         target = f"{path}?{query}" if query else path
         try:
-            return self._pool.ask(method, target, signed | plain, body)
+            return self._pool.ask(method, target, signed | AGENT, body)
         except WireError as error:
             raise _sdk_words(error, self._place) from None
 
