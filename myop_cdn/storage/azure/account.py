@@ -61,9 +61,9 @@ def _credential(url: str, endpoint: str, parts: Mapping[str, str]) -> Any:
         return {"account_name": name, "account_key": parts["accountkey"]}
     if parts.get("sharedaccesssignature"):
         return parts["sharedaccesssignature"].removeprefix("?")
-    if key := os.environ.get("AZURE_STORAGE_KEY"):
+    if key := os.environ.get("AZURE_STORAGE_KEY", "").strip():
         return {"account_name": name, "account_key": key}
-    if token := os.environ.get("AZURE_STORAGE_SAS_TOKEN"):
+    if token := os.environ.get("AZURE_STORAGE_SAS_TOKEN", "").strip():
         return token.removeprefix("?")
     try:
         from azure.identity import DefaultAzureCredential

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import re
 import time
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote
@@ -68,9 +69,14 @@ class SharedKey:
 
 
 class SharedAccess:
-    """Carries a shared access signature. token: a query, without its question mark."""
+    """Carries a shared access signature. token: a query, without its question mark.
+
+    Raises ValueError for what can't be one.
+    """
 
     def __init__(self, token: str) -> None:
+        if re.fullmatch("[!-~]+", token) is None:
+            raise ValueError("a signature with other characters than a URL's")
         self._token = token
 
     def sign(

@@ -40,6 +40,13 @@ def _no_azure(monkeypatch: pytest.MonkeyPatch) -> None:
         ),
         ({"ACCOUNT": "mine", "SAS_TOKEN": "?sv=1"}, None, MINE, "sv=1"),
         ({"SAS_TOKEN": "sv=1"}, MINE, MINE, "sv=1"),
+        ({"SAS_TOKEN": "?sv=1\n"}, MINE, MINE, "sv=1"),
+        (
+            {"ACCOUNT": "mine", "KEY": " a2V5\n"},
+            None,
+            MINE,
+            {"account_name": "mine", "account_key": "a2V5"},
+        ),
         (
             {"CONNECTION_STRING": TEXT},
             MINE,

@@ -71,6 +71,12 @@ def test_a_key_that_is_no_base64_is_refused(key: str) -> None:
         SharedKey("account", key)
 
 
+@pytest.mark.parametrize("token", ["", "sv=1 &sig=2", "sv=1\r\nHost: x", "sig=ü"])
+def test_a_signature_that_can_not_be_one_is_refused(token: str) -> None:
+    with pytest.raises(ValueError, match="signature"):
+        SharedAccess(token)
+
+
 def test_a_shared_access_signature_ends_the_target() -> None:
     signer = SharedAccess("sv=1&sig=a%2Fb")
     assert signer.sign("GET", "/c/k", {}, {})[0] == "/c/k?sv=1&sig=a%2Fb"
