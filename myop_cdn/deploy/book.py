@@ -63,12 +63,15 @@ class Book:
         # Read back, as not every service compares and swaps in one step, and some don't compare.
         return self._is_mine(commit)
 
-    def conditions_are_ignored(self, version: str) -> bool:
+    def conditions_are_ignored(self, version: str | None) -> bool:
         """Whether the service carries a conditional write out whatever is there.
 
         Tried with an object that is not there, to be replaced if it has `version`, any version
-        the service has given. Raises StorageError.
+        the service has given; None where none is known. Raises StorageError.
         """
+        if version is None:
+            version = self.store.put(PROBE, Body.of(b"{}"), HEADERS)
+            self.store.delete([PROBE])
         try:
             self.store.put(PROBE, Body.of(b"{}"), HEADERS, Expect(version))
         except PreconditionFailed:

@@ -248,9 +248,7 @@ class Destination:
             return True
         try:
             if page.version is None:  # asked once: the answer stays in the ledger
-                some = next((entry.version for entry in ledger.objects.values()), None)
-                ignored = some is not None and self.book.conditions_are_ignored(some)
-                ledger = replace(ledger, ignores_conditions=ignored)
+                ledger = replace(ledger, ignores_conditions=self._conditions_are_ignored(ledger))
             if ledger.ignores_conditions:
                 self._warn(CONDITIONS_IGNORED)
             return self.book.commit(ledger, page) or self.error is not None
@@ -258,6 +256,12 @@ class Destination:
             if self.error is None:
                 self.failed.append(FailedKey(self.book.key, error.message))
             return True
+
+    def _conditions_are_ignored(self, ledger: Ledger) -> bool:
+        if self.book.store is not self.store:
+            return self.book.conditions_are_ignored(None)
+        some = next((entry.version for entry in ledger.objects.values()), None)
+        return some is not None and self.book.conditions_are_ignored(some)
 
     def _warn(self, warning: str | None) -> None:
         if warning and warning not in self.warnings:

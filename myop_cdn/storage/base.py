@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from myop_cdn.errors import StorageError
 
 JSON_TYPE = "application/json; charset=utf-8"
+MAX_OBJECT_BYTES = 2**30  # that are read at once: a ledger of six million objects
 SHA256_METADATA = "myopsha256"  # letters and digits only: what every service takes
 
 

@@ -58,8 +58,11 @@ class ReadOnly:
         facts = self._backend.head(key)
         return facts.version if facts else None
 
-    def delete(self, keys: Sequence[str]) -> Mapping[str, StorageError]:  # noqa: ARG002
-        """Delete nothing."""
+    def delete(self, keys: Sequence[str]) -> Mapping[str, StorageError]:
+        """Delete nothing but what was pretended."""
+        for key in keys:
+            self._pretended.pop(key, None)
+            self._kept.pop(key, None)
         return {}
 
     def allow_origins(self, origins: Sequence[str]) -> bool:

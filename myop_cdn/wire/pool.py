@@ -164,7 +164,7 @@ class Pool:
         origin = self.origin
         try:
             sock = socket.create_connection((origin.host, origin.port), CONNECT_SECONDS)
-        except socket.gaierror as error:
+        except (socket.gaierror, UnicodeError) as error:  # the latter for what can be no name
             raise Unresolved(str(error)) from None
         except TimeoutError:
             raise Unanswered("no connection in time") from None
@@ -182,9 +182,17 @@ class Pool:
         with self._lock:
             if self._context is None:
                 make = self._make_context or ssl.create_default_context
-                self._context = make()
+                try:
+                    self._context = make()
+                except BaseException:
+                    sock.close()
+                    raise
         try:
             return self._context.wrap_socket(sock, server_hostname=self.origin.host)
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError) as error:
+            # Whoever stands before the service is busy or going down: that says nothing of trust.
+            sock.close()
+            raise NoConnection(str(error)) from None
         except ssl.SSLError as error:
             sock.close()
             raise Untrusted(str(error)) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from urllib.parse import urlsplit
 
@@ -15,8 +16,11 @@ def straight(url: str) -> tuple[Origin, str] | None:
     """The host and the path, without a slash at its end, of a plain http(s) URL.
 
     None for all that is out of the ordinary: a user, a query, a fragment, a host or path with
-    other characters than ASCII's, a proxy that the environment wants between.
+    other characters than ASCII's, a proxy that the environment wants between, `all_proxy` among
+    them, which some libraries know and others don't.
     """
+    if any(name.lower() == "all_proxy" and value for name, value in os.environ.items()):
+        return None
     try:
         parts = urlsplit(url)
         port = parts.port or (443 if parts.scheme == "https" else 80)

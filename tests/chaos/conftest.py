@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -39,8 +40,10 @@ def make_stand(tmp_path: Path) -> Iterator[Callable[..., Stand]]:
     """Makes the whole loop; it is taken down with the test."""
     from contextlib import ExitStack
 
+    folders = (tmp_path / f"stand-{number}" for number in count())
+
     with ExitStack() as stack:
-        yield lambda **how: _entered(stack, Stand(tmp_path, **how))
+        yield lambda **how: _entered(stack, Stand(next(folders), **how))
 
 
 def _entered(stack: ExitStack, stand: Stand) -> Stand:

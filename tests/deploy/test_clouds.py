@@ -67,6 +67,16 @@ def run(tree: Tree, url: str, **options: object) -> DestinationReport:
     return report.destinations[0]
 
 
+def test_a_ledger_elsewhere_is_kept_and_believed(tree: Tree, url: str, tmp_path: Path) -> None:
+    site = f"file://{tmp_path}/elsewhere"
+    dry = run(tree, site, ledger=f"{url}/ledger.json", dry_run=True)
+    first = run(tree, site, ledger=f"{url}/ledger.json")
+    assert dry.warnings == first.warnings == ()
+    assert len(first.uploaded) == 5
+    assert list(listing(open_backend(url))) == ["ledger.json"]
+    assert run(tree, site, ledger=f"{url}/ledger.json").uploaded == ()
+
+
 def test_what_is_there_is_the_tree_and_a_second_run_does_nothing(tree: Tree, url: str) -> None:
     assert len(run(tree, url).uploaded) == 5
     backend = open_backend(url)

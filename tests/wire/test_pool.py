@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from myop_cdn.wire import Broken, NoConnection, Origin, Pool, TimedOut, Untrusted
+from myop_cdn.wire import Broken, NoConnection, Origin, Pool, TimedOut, Unresolved, Untrusted
 from tests.listener.certificate import make as make_certificate
 
 if TYPE_CHECKING:
@@ -123,6 +123,23 @@ def test_silence_ends_after_its_time() -> None:
         with pytest.raises(TimedOut):
             Pool(there.origin, read_seconds=0.05).ask("GET", "/", {})
         done.set()
+
+
+def test_a_handshake_that_is_cut_off_says_nothing_of_trust() -> None:
+    def hang_up(sock: socket.socket, number: int) -> None:
+        sock.recv(1)
+        sock.shutdown(socket.SHUT_WR)
+        while sock.recv(4096):
+            pass
+
+    with host(hang_up) as there, pytest.raises(NoConnection):
+        Pool(Origin("https", "127.0.0.1", there.origin.port)).ask("GET", "/", {})
+
+
+@pytest.mark.parametrize("name", ["a..b", "x" * 64 + ".example"])
+def test_a_name_that_can_be_none_has_no_address(name: str) -> None:
+    with pytest.raises(Unresolved):
+        Pool(Origin("http", name, 80)).ask("GET", "/", {})
 
 
 def test_tls_asks_who_is_there(tmp_path: Path) -> None:

@@ -55,3 +55,5 @@ def test_so_is_what_the_environment_wants_a_proxy_for(monkeypatch: pytest.Monkey
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     assert straight("http://host") is None
     assert straight("https://host") is not None
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
+    assert straight("https://host") is None

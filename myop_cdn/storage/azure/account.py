@@ -45,13 +45,17 @@ def find_account(url: str, endpoint: str | None) -> Account:
     elif endpoint is None and parts.get("blobendpoint"):
         endpoint = parts["blobendpoint"]
     elif endpoint is None:
-        account = os.environ.get("AZURE_STORAGE_ACCOUNT", "")
+        account = os.environ.get("AZURE_STORAGE_ACCOUNT", "").strip()
         if not account:
             raise CredentialsError(f"{url}: no storage account is named", _SETUP)
         endpoint = f"https://{account}.blob.core.windows.net"
         parts = {}
     elif named is None or f"//{named}.".lower() not in endpoint.lower():
         parts = {}  # the connection string is about another account
+    if "://" not in endpoint:
+        raise CredentialsError(
+            f"{url}: the BlobEndpoint of AZURE_STORAGE_CONNECTION_STRING is no URL", _SETUP
+        )
     return Account(endpoint, _credential(url, endpoint, parts))
 
 

@@ -75,7 +75,9 @@ class AzureBackend(ByObjects):
         self._sdk.close()
 
     def _find(self) -> Objects:
-        return find_wire(self.url, self._location, self._account()) or self._sdk
+        with mapped(self.url):
+            account = self._account()
+        return find_wire(self.url, self._location, account) or self._sdk
 
 
 def _rules(service: Any, origins: Sequence[str]) -> tuple[list[Any], list[str]]:

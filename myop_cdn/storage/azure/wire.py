@@ -10,7 +10,15 @@ from urllib.parse import quote
 from myop_cdn.errors import StorageError
 from myop_cdn.storage.azure.errors import is_about_container, mapped, refused
 from myop_cdn.storage.azure.signing import SharedAccess, SharedKey
-from myop_cdn.storage.base import SHA256_METADATA, Blob, Headers, Listed, Page, hex_md5
+from myop_cdn.storage.base import (
+    MAX_OBJECT_BYTES,
+    SHA256_METADATA,
+    Blob,
+    Headers,
+    Listed,
+    Page,
+    hex_md5,
+)
 from myop_cdn.storage.certificates import context_of_requests
 from myop_cdn.storage.flat_xml import flat
 from myop_cdn.wire import AGENT, Pool, dates
@@ -42,7 +50,7 @@ class WireObjects:
         self._location = location
         self._container = f"{base}/{quote(location.bucket)}"
         self._signer = signer
-        self._pool = Pool(origin, context_of_requests)
+        self._pool = Pool(origin, context_of_requests, max_body_bytes=MAX_OBJECT_BYTES)
 
     def list(self, cursor: str | None, page_size: int) -> Page:
         """A page of List Blobs."""

@@ -34,12 +34,12 @@ _CLIENT_CERTIFICATE = "~/.config/gcloud/certificate_config.json"  # where the li
 class Place:
     """origin: the host that is asked.
 
-    authorization: the headers that say who asks. Its argument is whether those of before were
-    refused, so that they have to be renewed.
+    authorization: the headers that say who asks. Its argument is those that were refused, None
+    for none: they have to be renewed.
     """
 
     origin: Origin
-    authorization: Callable[[bool], Mapping[str, str]]
+    authorization: Callable[[Mapping[str, str] | None], Mapping[str, str]]
 
 
 def find_place() -> Place | None:
@@ -61,25 +61,33 @@ def find_place() -> Place | None:
     return Place(GOOGLE, authorization) if authorization else None
 
 
-def _by_default_credentials() -> Callable[[bool], Mapping[str, str]] | None:
+def _by_default_credentials() -> Callable[[Mapping[str, str] | None], Mapping[str, str]] | None:
     import google.auth
+    from google.auth.exceptions import DefaultCredentialsError
     from google.auth.transport.requests import Request
 
     credentials: Any
-    credentials, _ = google.auth.default(scopes=[_SCOPE])
+    try:
+        credentials, _ = google.auth.default(scopes=[_SCOPE])
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        # The library's way to say that a file of credentials holds something else.
+        raise DefaultCredentialsError(type(error).__name__) from None  # type: ignore[no-untyped-call]
     if credentials.universe_domain != _UNIVERSE:
         return None
     request = Request()
     lock = threading.Lock()
 
-    def authorization(renewed: bool) -> Mapping[str, str]:
+    def now() -> Mapping[str, str]:
         headers: dict[str, str] = {}
+        credentials.before_request(request, "GET", f"https://{GOOGLE.host}/storage/v1/b", headers)
+        return headers
+
+    def authorization(refused: Mapping[str, str] | None) -> Mapping[str, str]:
         with lock:
-            if renewed:
+            headers = now()
+            if headers == refused:  # else another thread has had it renewed meanwhile
                 credentials.refresh(request)
-            credentials.before_request(
-                request, "GET", f"https://{GOOGLE.host}/storage/v1/b", headers
-            )
+                headers = now()
         return headers
 
     return authorization

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from myop_cdn.errors import StorageError
-from myop_cdn.storage.base import SHA256_METADATA, Blob, Headers, Listed, Page, hex_md5
+from myop_cdn.storage.base import (
+    MAX_OBJECT_BYTES,
+    SHA256_METADATA,
+    Blob,
+    Headers,
+    Listed,
+    Page,
+    hex_md5,
+)
 from myop_cdn.storage.certificates import context_of_requests
 from myop_cdn.storage.gcs.errors import is_about_bucket, mapped, refused
 from myop_cdn.wire import AGENT, Pool
@@ -37,7 +45,7 @@ class WireObjects:
         self._url = location.url
         self._location = location
         self._authorization = place.authorization
-        self._pool = Pool(place.origin, context_of_requests)
+        self._pool = Pool(place.origin, context_of_requests, max_body_bytes=MAX_OBJECT_BYTES)
         self._objects = f"/storage/v1/b/{quote(location.bucket, safe='')}/o"
 
     def list(self, cursor: str | None, page_size: int) -> Page:
@@ -134,11 +142,12 @@ class WireObjects:
     def _ask(
         self, method: str, target: str, headers: Mapping[str, str] | None = None, body: bytes = b""
     ) -> Answer:
-        for renewed in (False, True):
-            who = self._authorization(renewed)
-            answer = self._pool.ask(method, target, {**AGENT, **(headers or {}), **who}, body)
-            if answer.status != 401 or not who:
-                break
+        sent = {**AGENT, **(headers or {})}
+        who = self._authorization(None)
+        answer = self._pool.ask(method, target, {**sent, **who}, body)
+        if answer.status == 401 and who:
+            renewed = self._authorization(who)
+            answer = self._pool.ask(method, target, {**sent, **renewed}, body)
         return answer
 
     def _is_missing(self, answer: Answer, key: str) -> bool:

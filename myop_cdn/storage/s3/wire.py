@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote_plus
 
-from myop_cdn.storage.base import SHA256_METADATA
+from myop_cdn.storage.base import MAX_OBJECT_BYTES, SHA256_METADATA
 from myop_cdn.storage.flat_xml import flat
 from myop_cdn.storage.s3.place import find_place
 from myop_cdn.storage.s3.sigv4 import EMPTY_SHA256, Signer
@@ -62,7 +62,7 @@ class WireClient:
         self._place = place
         self._make_sdk = sdk
         self._sdk: Any = None
-        self._pool = Pool(place.origin, place.context)
+        self._pool = Pool(place.origin, place.context, max_body_bytes=MAX_OBJECT_BYTES)
         self._signer = Signer(place.origin.netloc, place.region, place.keys)
 
     def __getattr__(self, name: str) -> Any:

@@ -79,3 +79,10 @@ def test_no_account_says_what_to_set() -> None:
     with pytest.raises(CredentialsError) as caught:
         find_account("az://container", None)
     assert "AZURE_STORAGE_ACCOUNT" in caught.value.hint
+
+
+def test_an_endpoint_without_a_scheme_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "BlobEndpoint=mine.blob.core.windows.net;SharedAccessSignature=sv=1"
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", text)
+    with pytest.raises(CredentialsError, match="BlobEndpoint"):
+        find_account("az://container", None)

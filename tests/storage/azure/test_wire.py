@@ -76,6 +76,16 @@ def test_a_key_that_is_none_is_told_without_it() -> None:
     assert "SECRET" not in caught.value.message + caught.value.hint
 
 
+def test_a_login_that_is_set_up_wrongly_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrongly(*_: object) -> Account:
+        raise ValueError("SECRET is no tenant")  # as azure-identity does it
+
+    monkeypatch.setattr("myop_cdn.storage.azure.backend.find_account", wrongly)
+    with pytest.raises(CredentialsError) as caught:
+        open_backend(URL).list(None)
+    assert "SECRET" not in caught.value.message + caught.value.hint
+
+
 @pytest.fixture
 def odd(monkeypatch: pytest.MonkeyPatch, azurite: str) -> Iterator[tuple[Proxy, Backend]]:
     """A backend behind a proxy that can answer in the service's place."""

@@ -12,6 +12,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from myop_cdn.errors import CredentialsError
+from myop_cdn.storage import open_backend
 from myop_cdn.storage.gcs.place import GOOGLE, find_place
 from myop_cdn.wire import Origin
 
@@ -89,8 +91,10 @@ def test_a_key_file_gives_a_token_that_is_kept_and_renewed_when_refused(
     assert place.origin == GOOGLE
     assert given == []
     for _ in range(3):
-        assert dict(place.authorization(False))["authorization"] == "Bearer token-0"
-    assert dict(place.authorization(True))["authorization"] == "Bearer token-1"
+        first = place.authorization(None)
+        assert first["authorization"] == "Bearer token-0"
+    for _ in range(3):  # threads whose requests were refused together have it renewed once
+        assert place.authorization(first)["authorization"] == "Bearer token-1"
     assert given == ["token-0", "token-1"]
 
 
@@ -101,7 +105,7 @@ def test_a_project_that_pays_is_named(
     monkeypatch.setenv("GOOGLE_CLOUD_QUOTA_PROJECT", "payer")
     place = find_place()
     assert place is not None
-    assert place.authorization(False)["x-goog-user-project"] == "payer"
+    assert place.authorization(None)["x-goog-user-project"] == "payer"
 
 
 def test_another_universe_is_left_to_the_library(
@@ -117,7 +121,7 @@ def test_an_emulator_is_asked_by_nobody_in_particular(monkeypatch: pytest.Monkey
     place = find_place()
     assert place is not None
     assert place.origin == Origin("http", "::1", 4443)
-    assert place.authorization(False) == {}
+    assert place.authorization(None) == {}
 
 
 @pytest.mark.parametrize(
@@ -144,3 +148,13 @@ def test_a_client_certificate_is_left_to_the_library(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "certificate_config.json").write_text("{}")
     assert find_place() is None
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", "nonsense", '{"type": "service_account"}', "1"])
+def test_a_file_that_holds_no_credentials_is_told(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "key.json").write_text(text)
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "key.json"))
+    with pytest.raises(CredentialsError):
+        open_backend("gs://bucket").list(None)

@@ -27,10 +27,10 @@ class Clerk:
     """Gives a new authorization when the one before was refused."""
 
     def __init__(self) -> None:
-        self.asked: list[bool] = []
+        self.asked: list[Mapping[str, str] | None] = []
 
-    def __call__(self, renewed: bool) -> Mapping[str, str]:
-        self.asked.append(renewed)
+    def __call__(self, refused: Mapping[str, str] | None) -> Mapping[str, str]:
+        self.asked.append(refused)
         return {"Authorization": f"Bearer {len(self.asked)}"}
 
 
@@ -56,7 +56,7 @@ def test_a_refused_authorization_is_renewed_once(proxy: Proxy) -> None:
 
     proxy.meddle = expired
     assert objects(proxy, clerk).list(None, 10).objects == []
-    assert clerk.asked == [False, True]
+    assert clerk.asked == [None, {"Authorization": "Bearer 1"}]
 
 
 def test_an_authorization_that_stays_refused_ends_it(proxy: Proxy) -> None:
@@ -64,7 +64,7 @@ def test_an_authorization_that_stays_refused_ends_it(proxy: Proxy) -> None:
     proxy.meddle = lambda _: REFUSED
     with pytest.raises(CredentialsError):
         objects(proxy, clerk).list(None, 10)
-    assert clerk.asked == [False, True]
+    assert clerk.asked == [None, {"Authorization": "Bearer 1"}]
 
 
 @pytest.mark.parametrize(
