@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 LEDGER = ".myop-cdn/ledger.json"
 FORM = 1
+_PART = 1000  # objects that are written at once
+_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +63,15 @@ class Ledger:
         rest: dict[str, Any] = {"pending": pending}
         if self.ignores_conditions:
             rest["conditions"] = "ignored"
-        # Piece by piece: as one value it would take a run's memory a second time.
-        objects = b",".join(
-            b"%b:%b" % (_json(key), _json([one.sha256, one.headers, one.version]))
-            for key, one in sorted(self.objects.items())
-        )
+        # Part by part: as one value it would take a run's memory a second time.
+        keys = sorted(self.objects)
+        parts = (keys[start : start + _PART] for start in range(0, len(keys), _PART))
+        objects = b",".join(_json(dict(map(self._facts, part)))[1:-1] for part in parts)
         return b'%b,"objects":{%b},%b' % (_head(commit), objects, _json(rest)[1:])
+
+    def _facts(self, key: str) -> tuple[str, list[str | None]]:
+        one = self.objects[key]
+        return key, [one.sha256, one.headers, one.version]
 
 
 def is_of_commit(data: bytes, commit: str) -> bool:
@@ -79,8 +84,7 @@ def _head(commit: str) -> bytes:
 
 
 def _json(value: Any) -> bytes:
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return text.encode("utf-8", "surrogatepass")
+    return _encoder.encode(value).encode("utf-8", "surrogatepass")
 
 
 def name_fingerprint(name: str) -> str:

@@ -247,6 +247,13 @@ def test_a_ledger_tells_the_commit_that_wrote_it() -> None:
     assert not is_of_commit(b"", "abc")
 
 
+def test_a_large_ledger_is_written_in_parts_that_fit_together() -> None:
+    objects = {f"components/{n:05d}/qa.json": Entry("a", None, str(n)) for n in range(2001)}
+    data = Ledger(objects).dump("abc")
+    assert Ledger.parse(data).objects == objects
+    assert list(json.loads(data)["objects"]) == sorted(objects)
+
+
 TEXT = st.text(max_size=8)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import certifi
 import pytest
 
+from myop_cdn.errors import StorageError
 from myop_cdn.storage.certificates import context, context_of_requests
 
 if TYPE_CHECKING:
@@ -24,9 +25,15 @@ def test_a_folder_of_certificates_is_taken_as_one(tmp_path: Path) -> None:
     assert context(str(tmp_path)).cert_store_stats()["x509_ca"] == 0
 
 
-def test_a_file_that_is_missing_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="No such file"):
-        context(str(tmp_path / "none.pem"))
+@pytest.mark.parametrize("content", [None, b"", b"no certificate"])
+def test_a_file_without_certificates_is_named(content: bytes | None, tmp_path: Path) -> None:
+    file = tmp_path / "bundle.pem"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(StorageError, match=r"bundle\.pem can't be read: \S") as caught:
+        context(str(file))
+    assert "REQUESTS_CA_BUNDLE" in caught.value.hint
+    assert "None" not in caught.value.message
 
 
 @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])

@@ -78,8 +78,10 @@ def _of_library(error: Exception, where: str, *, conditional: bool) -> StorageEr
         return CredentialsError(
             f"{where}: the Azure settings can't be used ({type(error).__name__})", _KEY_HINT
         )
-    if isinstance(error, OSError):
-        return StorageError(f"{where}: {error.strerror or type(error).__name__}")
+    if isinstance(error, OSError):  # a login's certificate that is not there
+        reason = error.strerror or type(error).__name__
+        named = f"{error.filename}: " if error.filename else ""
+        return CredentialsError(f"{where}: {named}{reason}", _KEY_HINT)
     # Imported when something was raised: loading it takes longer than a short run.
     from azure.core.exceptions import (
         AzureError,

@@ -31,12 +31,17 @@ class Signer(Protocol):
     """Makes a request somebody's."""
 
     def sign(
-        self, method: str, path: str, fields: Mapping[str, str], headers: Mapping[str, str]
+        self,
+        method: str,
+        path: str,
+        fields: Mapping[str, str],
+        headers: Mapping[str, str],
+        length: int,
     ) -> tuple[str, dict[str, str]]:
         """The request's target and its headers.
 
-        path: percent-encoded. fields: of the query. headers: as they are sent, with the length
-        of a body.
+        path: percent-encoded. fields: of the query. headers: as they are sent, without the
+        body's length. length: of the body, in bytes.
         """
 
 
@@ -52,13 +57,18 @@ class SharedKey:
         self._clock = clock
 
     def sign(
-        self, method: str, path: str, fields: Mapping[str, str], headers: Mapping[str, str]
+        self,
+        method: str,
+        path: str,
+        fields: Mapping[str, str],
+        headers: Mapping[str, str],
+        length: int,
     ) -> tuple[str, dict[str, str]]:
         """See `Signer.sign`."""
         sent = {**headers, "x-ms-date": dates.written(self._clock()), "x-ms-version": VERSION}
         low = {name.lower(): value for name, value in sent.items()}
-        if low.get("content-length") == "0":
-            del low["content-length"]
+        if length:
+            low["content-length"] = str(length)
         lines = [method, *(low.get(name, "") for name in _SIGNED)]
         lines += [f"{name}:{low[name]}" for name in sorted(low) if name.startswith(_OWN)]
         lines.append(f"/{self._account}{path}")
@@ -85,6 +95,7 @@ class SharedAccess:
         path: str,
         fields: Mapping[str, str],
         headers: Mapping[str, str],
+        length: int,  # noqa: ARG002 - as above
     ) -> tuple[str, dict[str, str]]:
         """See `Signer.sign`."""
         target = _target(path, fields)

@@ -138,10 +138,8 @@ class WireObjects:
         headers: Mapping[str, str] | None = None,
         body: bytes = b"",
     ) -> Answer:
-        length = {"Content-Length": str(len(body))} if method == "PUT" else {}
-        sent = {**AGENT, **(headers or {}), **length}
-        target, signed = self._signer.sign(method, path, fields or {}, sent)
-        signed.pop("Content-Length", None)  # the connection writes it
+        sent = {**AGENT, **(headers or {})}
+        target, signed = self._signer.sign(method, path, fields or {}, sent, len(body))
         return self._pool.ask(method, target, signed, body)
 
     def _is_missing(self, answer: Answer, key: str) -> bool:

@@ -85,7 +85,7 @@ def _of_library(error: Exception, where: str) -> StorageError | None:
         return StorageUnavailable(f"{where}: the connection broke ({type(error).__name__})")
     if isinstance(error, requests.exceptions.ConnectionError):
         return _of_connection(error, where)
-    if isinstance(error, requests.exceptions.RequestException | OSError):
+    if isinstance(error, requests.exceptions.RequestException):
         return StorageError(f"{where}: {type(error).__name__}")
     return None
 

@@ -26,6 +26,7 @@ _ODD_VARIABLES = (
     "API_ENDPOINT_OVERRIDE", "GOOGLE_CLOUD_UNIVERSE_DOMAIN", "GOOGLE_API_CERTIFICATE_CONFIG",
     "GOOGLE_API_USE_CLIENT_CERTIFICATE", "GOOGLE_API_USE_MTLS_ENDPOINT",
     "CLOUDSDK_CONTEXT_AWARE_USE_CLIENT_CERTIFICATE",
+    "CLOUDSDK_CONTEXT_AWARE_CERTIFICATE_CONFIG_FILE_PATH",
 )  # fmt: skip
 _CLIENT_CERTIFICATE = "~/.config/gcloud/certificate_config.json"  # where the library looks
 
@@ -58,7 +59,7 @@ def find_place() -> Place | None:
     if Path(_CLIENT_CERTIFICATE).expanduser().exists():
         return None
     authorization = _by_default_credentials()
-    return Place(GOOGLE, authorization) if authorization else None
+    return Place(way[0], authorization) if authorization else None
 
 
 def _by_default_credentials() -> Callable[[Mapping[str, str] | None], Mapping[str, str]] | None:

@@ -61,7 +61,7 @@ class Place:
     ca_file: str | None = None
 
     def context(self) -> ssl.SSLContext:
-        """The TLS context. Raises OSError where the file of certificates can't be read."""
+        """The TLS context. Raises StorageError where the file of certificates can't be read."""
         return certificates.context(self.ca_file)
 
 

@@ -12,6 +12,7 @@ from myop_cdn.storage import open_backend
 from myop_cdn.storage.azure.account import Account
 from myop_cdn.storage.azure.wire import WireObjects, find_wire
 from myop_cdn.storage.location import Location
+from myop_cdn.wire.pool import MAX_BODY_BYTES
 from tests.servers.azure import ACCOUNT, KEY, connection_string
 from tests.servers.proxy import Answer, Proxy
 
@@ -124,6 +125,17 @@ def test_an_md5_that_is_none_is_not_believed(odd: tuple[Proxy, Backend]) -> None
         ("components/a/qa.json", None, None)
     ]
     assert page.cursor is None
+
+
+def test_a_ledger_may_be_longer_than_an_answer_of_other_services(
+    odd: tuple[Proxy, Backend],
+) -> None:
+    proxy, backend = odd
+    long = b"x" * (MAX_BODY_BYTES + 1)
+    proxy.meddle = lambda _: Answer(200, long)
+    blob = backend.get(".myop-cdn/ledger.json")
+    assert blob is not None
+    assert blob.data == long
 
 
 def test_a_refusal_without_a_code_in_its_head_is_read_from_its_body(
