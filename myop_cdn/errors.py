@@ -48,11 +48,17 @@ class ExitCode(IntEnum):
 
     @classmethod
     def worst(cls, *codes: ExitCode) -> ExitCode:
-        """The code to exit with where several apply: the first of 1, 3, 4, 0."""
-        for code in (cls.FAILED, cls.REFUSED, cls.PARTLY):
-            if code in codes:
-                return code
-        return cls.DONE
+        """The code to exit with where several apply: the first of 130, 1, 2, 3, 4, 5, 0."""
+        order = (
+            cls.INTERRUPTED,
+            cls.FAILED,
+            cls.USAGE,
+            cls.REFUSED,
+            cls.PARTLY,
+            cls.UNCHECKABLE,
+            cls.DONE,
+        )
+        return min(codes, key=order.index, default=cls.DONE)
 
 
 class MyopCdnError(Exception):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from myop_cdn import names
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 MANIFEST = "manifest.json"
 COMPONENTS = "components"
@@ -52,17 +55,48 @@ def is_layout(path: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """One announced release: this variant is now live for that component and environment."""
+    """One announced release: this variant is now live for that component and environment.
+
+    announced_at: the sender's signed timestamp, aware, where the payload had one.
+    """
 
     component_id: str
     environment: str
     variant_id: str | None = None
     environment_id: str | None = None
+    announced_at: datetime | None = None
 
     @property
     def ref(self) -> DocumentRef:
         """The document that the release changed."""
         return DocumentRef(self.component_id, self.environment)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Variant:
+    """One variant that a document holds: its id and its name ("" where it has none)."""
+
+    id: str
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedDocument:
+    """What Myop answered for one document in this run.
+
+    sha256: of the file's bytes, lower-case hex. asked_at: when Myop was asked, by Myop's own
+    `Date`, aware; None where it told none. name: the component's. release: what was announced
+    for it in this run. holds_announced: whether it holds the announced variant; True where none
+    was announced.
+    """
+
+    ref: DocumentRef
+    sha256: str
+    asked_at: datetime | None
+    name: str
+    variants: tuple[Variant, ...] = ()
+    release: Release | None = None
+    holds_announced: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -214,7 +214,12 @@ def _release(item: Any, place: str) -> Release:
         if trouble := names.problem(item[key]):
             raise PayloadError(f"{place}.{key} {trouble}")
         values[name] = item[key]
-    return Release(**values)
+    return Release(
+        values["component_id"],
+        values["environment"],
+        values.get("variant_id"),
+        values.get("environment_id"),
+    )
 
 
 def _kind(value: Any) -> str:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from myop_cdn.errors import ExitCode, MyopCdnError, PartlyDone, RefusedError
+
+if TYPE_CHECKING:
+    from myop_cdn.model import ExportedDocument
 
 SAFE_AGAIN = "it is safe to run again"
 
@@ -39,7 +42,10 @@ class FailedDocument:
 
 @dataclass(frozen=True, slots=True)
 class SyncReport:
-    """What a sync did. Paths are relative to the output folder and sorted."""
+    """What a sync did. Paths are relative to the output folder and sorted.
+
+    documents: all that Myop answered in this run, changed or not, in the order of their refs.
+    """
 
     scope: Literal["full", "incremental", "none"]
     exporter: str
@@ -51,6 +57,12 @@ class SyncReport:
     warnings: tuple[str, ...] = ()
     failed: tuple[FailedDocument, ...] = ()
     seconds: float = 0.0
+    documents: tuple[ExportedDocument, ...] = ()
+
+    @property
+    def behind(self) -> tuple[ExportedDocument, ...]:
+        """The documents that do not hold the variant that was announced for them."""
+        return tuple(one for one in self.documents if not one.holds_announced)
 
     @property
     def changed(self) -> bool:
@@ -107,12 +119,23 @@ class FailedKey:
 
 
 @dataclass(frozen=True, slots=True)
+class Overtaken:
+    """A document that was not written, as the destination holds what was published later, or
+    what a rollback holds back. reason: in words.
+    """
+
+    key: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class DestinationReport:
     """What a deploy did at one destination. Keys are relative to its prefix and sorted.
 
     refused: why nothing was done, where safety forbade it, with the hint. error: what ended the
     work at this destination as a whole (no credentials, no such bucket, …). refusal: `refused`
-    as the error it was, for messages.
+    as the error it was, for messages. commit: the name of the commit in the destination's log,
+    None where nothing had to be committed.
     """
 
     url: str
@@ -124,6 +147,8 @@ class DestinationReport:
     invalidated: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     seconds: float = 0.0
+    overtaken: tuple[Overtaken, ...] = ()
+    commit: str | None = None
     error: MyopCdnError | None = field(default=None, compare=False)
     refusal: RefusedError | None = field(default=None, compare=False)
 

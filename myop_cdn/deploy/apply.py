@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from myop_cdn.deploy.plan import Plan
     from myop_cdn.progress import Progress
-    from myop_cdn.storage.base import Body, Expect, Headers
+    from myop_cdn.storage.base import Body, Headers, Precondition
     from myop_cdn.storage.store import Store
 
 
@@ -46,7 +46,7 @@ class Means:
     store: Store
     headers: Headers
     body: Callable[[str], Body]
-    expect_manifest: Expect | None
+    expect_manifest: Precondition | None
     jobs: int
     progress: Progress
 
@@ -85,7 +85,7 @@ def _upload_all(uploads: Sequence[Upload], means: Means, outcome: Outcome) -> No
 def _upload_manifest(upload: Upload, means: Means, outcome: Outcome) -> None:
     try:
         body = means.body(MANIFEST)
-        version = means.store.put(MANIFEST, body, means.headers, means.expect_manifest)
+        version = means.store.put(MANIFEST, body, means.headers, precondition=means.expect_manifest)
         outcome.versions[MANIFEST] = version
         outcome.uploaded.append(upload)
     except PreconditionFailed:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from myop_cdn.deploy.ledger import Ledger, is_of_commit
 from myop_cdn.errors import PreconditionFailed
-from myop_cdn.storage.base import JSON_TYPE, Body, Expect, Headers
+from myop_cdn.storage.base import JSON_TYPE, Body, Headers, Precondition
 
 if TYPE_CHECKING:
     from myop_cdn.storage.store import Store
@@ -57,7 +57,7 @@ class Book:
         commit = secrets.token_hex(8)
         try:
             body = Body.of(ledger.dump(commit))
-            self.store.put(self.key, body, HEADERS, Expect(page.version))
+            self.store.put(self.key, body, HEADERS, precondition=Precondition(page.version))
         except PreconditionFailed:
             pass  # or a write whose answer was lost on the way was tried again, and found itself
         # Read back, as not every service compares and swaps in one step, and some don't compare.
@@ -73,7 +73,7 @@ class Book:
             version = self.store.put(PROBE, Body.of(b"{}"), HEADERS)
             self.store.delete([PROBE])
         try:
-            self.store.put(PROBE, Body.of(b"{}"), HEADERS, Expect(version))
+            self.store.put(PROBE, Body.of(b"{}"), HEADERS, precondition=Precondition(version))
         except PreconditionFailed:
             return False
         self.store.delete([PROBE])

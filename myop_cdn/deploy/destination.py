@@ -215,7 +215,7 @@ class Destination:
             return self.source.body(self.source.documents[key])
 
         return Means(
-            self.store, self.headers, body, manifest.expect, self.options.jobs, self.progress
+            self.store, self.headers, body, manifest.precondition, self.options.jobs, self.progress
         )
 
     def _note(self, plan: Plan, manifest: NextManifest, outcome: Outcome) -> None:

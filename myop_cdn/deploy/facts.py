@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from myop_cdn.deploy.source import Wanted
-    from myop_cdn.storage.base import Headers, Listed
+    from myop_cdn.storage.base import Headers, ObjectInfo
 
 
 def fingerprint(headers: Headers) -> str:
@@ -30,7 +30,7 @@ class Seen:
     headers: str | None = None
 
     @classmethod
-    def of(cls, listed: Listed) -> Seen:
+    def of(cls, listed: ObjectInfo) -> Seen:
         """What a listing or a HEAD tells."""
         return cls(
             listed.key,

@@ -17,7 +17,7 @@ from myop_cdn.document import Document
 from myop_cdn.errors import DocumentError, InputError, StorageError
 from myop_cdn.manifest import Manifest
 from myop_cdn.model import MANIFEST, DocumentRef
-from myop_cdn.storage.base import Body, Expect
+from myop_cdn.storage.base import Body, Precondition
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 class NextManifest:
     """The manifest to put.
 
-    body: as stored; None where none is to be put. expect: what has to be there for that (a
+    body: as stored; None where none is to be put. precondition: what has to be there for that (a
     merged manifest must not lose what somebody else merged meanwhile). problem: why it is
     withheld. warnings: for the report.
     """
 
     body: Body | None = None
-    expect: Expect | None = None
+    precondition: Precondition | None = None
     problem: str | None = None
     warnings: tuple[str, ...] = ()
 
@@ -84,7 +84,7 @@ def merged_manifest(source: Source, store: Store) -> NextManifest:
     if merged is not manifest:
         data = merged.dump()
     body = Body.of(encoded(data, source.encoding))
-    return NextManifest(body, Expect(blob.version), warnings=tuple(warnings))
+    return NextManifest(body, Precondition(blob.version), warnings=tuple(warnings))
 
 
 def _lists(manifest: Manifest, ref: DocumentRef) -> bool:

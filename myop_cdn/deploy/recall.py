@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from myop_cdn.deploy.source import Wanted
-    from myop_cdn.storage.base import Listed
+    from myop_cdn.storage.base import ObjectInfo
 
 
-def recall(objects: Iterable[Listed], ledger: Ledger | None) -> dict[str, Seen]:
+def recall(objects: Iterable[ObjectInfo], ledger: Ledger | None) -> dict[str, Seen]:
     """The objects of this tool's own layout, by key, with what the ledger knows of them.
 
     An entry counts for the very version that the service lists. S3's version (an ETag) does not

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from myop_cdn.cdn.base import Cdn
     from myop_cdn.deploy.book import Page
     from myop_cdn.deploy.options import DeployOptions
-    from myop_cdn.storage.base import Listed
+    from myop_cdn.storage.base import ObjectInfo
 
-    Look = tuple[Page, list[Listed]]
+    Look = tuple[Page, list[ObjectInfo]]
 
 
 @dataclass(frozen=True, slots=True)

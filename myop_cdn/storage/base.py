@@ -10,11 +10,12 @@ from __future__ import annotations
 import base64
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
+    from pathlib import Path
 
     from myop_cdn.errors import StorageError
 
@@ -68,15 +69,16 @@ def hex_md5(content_md5: str | None) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ObjectInfo:
     """What a service says of one object without handing it out.
 
     key: relative to the destination's prefix. size: bytes as stored. version: a token that
     changes whenever the object's content does (ETag, generation). md5: lower-case hex, or None
     where the service has none. md5_is_content: False where `md5` may be something else than the
     hash of the content (an S3 ETag may); equal to the content's MD5 it is proof even so.
-    sha256: from this program's own metadata, None where not said. headers: None where a listing
-    does not tell them. modified: by the service's clock, None where it has none.
+    metadata: what was given to `put`, names in lower case, with SHA256_METADATA; None where a
+    listing does not tell. headers: likewise. modified: by the service's clock, None where it has
+    none. storage_class: as the service names it; "" for the usual one, or where it has none.
     """
 
     key: str
@@ -84,16 +86,22 @@ class Listed:
     version: str
     md5: str | None = None
     md5_is_content: bool = True
-    sha256: str | None = None
+    metadata: Mapping[str, str] | None = None
     headers: Headers | None = None
     modified: datetime | None = None
+    storage_class: str = ""
+
+    @property
+    def sha256(self) -> str | None:
+        """The SHA-256 that this program's own metadata tells, None where not said."""
+        return self.metadata.get(SHA256_METADATA) if self.metadata else None
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
     """A part of a listing, and the cursor to ask for the next part with (None at the end)."""
 
-    objects: Sequence[Listed]
+    objects: Sequence[ObjectInfo]
     cursor: str | None = None
 
 
@@ -107,7 +115,7 @@ class Blob:
 
 
 @dataclass(frozen=True, slots=True)
-class Expect:
+class Precondition:
     """What has to be there for a write to be carried out: this version, or (None) nothing."""
 
     version: str | None
@@ -118,11 +126,15 @@ class OpenOptions:
     """What a destination is opened with.
 
     jobs: how many requests will run at once. endpoint_url: another service than AWS that
-    speaks S3's protocol.
+    speaks S3's protocol. acl: the canned (S3) or predefined (Google) ACL for what is written;
+    storage_class: S3's or Google's storage class, Azure's access tier; "" leaves either to the
+    service. A backend that has no such thing raises InputError when it is opened with one.
     """
 
     jobs: int = 16
     endpoint_url: str | None = None
+    acl: str = ""
+    storage_class: str = ""
 
 
 class Backend(Protocol):
@@ -131,33 +143,50 @@ class Backend(Protocol):
     Keys are relative to the destination's prefix, with forward slashes, any Unicode. Every
     method raises errors of the `StorageError` tree and no other: CredentialsError, AccessDenied
     and ContainerMissing end the run; StorageUnavailable is tried again by the caller (so a
-    backend switches its SDK's own retries off). Opening a backend makes no request.
+    backend has no retries of its own). Opening a backend makes no request.
+
+    What only some services can do is a protocol of its own, below.
     """
 
     url: str
     """The destination as shown to users: no secrets in it."""
+    origin_path: str
+    """What stands before each key in the path that a CDN asks this origin for, with a slash at
+    both ends: "/", "/prefix/", "/container/prefix/"."""
     keeps_headers: bool
     """False where the service can't keep headers (a folder)."""
     delete_batch: int
     """How many keys `delete` takes at once."""
 
-    def list(self, cursor: str | None) -> Page:
-        """One page of all objects below the prefix, in any order; `cursor` None: the first.
+    def list(self, cursor: str | None, prefix: str = "", limit: int | None = None) -> Page:
+        """One page of all objects whose keys begin with `prefix`; `cursor` None: the first.
 
-        Consistent: an object that was put before the first page was asked for is listed.
+        In ascending order of the keys (as UTF-8 bytes). limit: the most objects wanted in this
+        page. Consistent: an object that was put before the first page was asked for is listed.
         """
 
-    def head(self, key: str) -> Listed | None:
-        """The object's facts with `headers` and, where known, `sha256`; None: no object."""
+    def head(self, key: str) -> ObjectInfo | None:
+        """The object's facts with `headers` and `metadata`; None: no object."""
 
-    def get(self, key: str) -> Blob | None:
-        """The object as stored, not decoded; None where there is none."""
+    def get(self, key: str, limit: int = MAX_OBJECT_BYTES) -> Blob | None:
+        """The object as stored, not decoded; None where there is none.
 
-    def put(self, key: str, body: Body, headers: Headers, expect: Expect | None = None) -> str:
+        Raises StorageError for one of more than `limit` bytes, without reading it all.
+        """
+
+    def put(
+        self,
+        key: str,
+        body: Body,
+        headers: Headers,
+        metadata: Mapping[str, str] | None = None,
+        precondition: Precondition | None = None,
+    ) -> str:
         """Write the object whole or not at all; the new version as a listing would tell it.
 
-        `body.sha256` is kept in the object's metadata under SHA256_METADATA where the service
-        has such. Raises PreconditionFailed when `expect` is given and something else is there.
+        metadata: names of lower-case ASCII letters and digits, values of printable ASCII, 1 KB
+        in all; `body.sha256` is kept beside it under SHA256_METADATA. Raises PreconditionFailed
+        when `precondition` is given and something else is there.
         """
 
     def delete(self, keys: Sequence[str]) -> Mapping[str, StorageError]:
@@ -166,13 +195,68 @@ class Backend(Protocol):
         The result has the keys that could not be deleted, and why. Raises when none could.
         """
 
-    def allow_origins(self, origins: Sequence[str]) -> bool:
-        """Let pages of these origins read the objects (CORS: GET and HEAD, kept for a day).
-
-        Rules of others stay. False where nothing had to be changed. Raises StorageError where
-        the service has no such rules. A backend may also have `lacks_origins(origins) -> bool`,
-        which changes nothing: a dry run asks it whether there is a rule to add.
-        """
-
     def close(self) -> None:
         """Let go of connections. Called once, last."""
+
+
+@runtime_checkable
+class Copying(Protocol):
+    """A backend that copies objects at the service, no bytes passing through this program."""
+
+    def can_copy_from(self, source: Backend) -> bool:
+        """Whether objects of `source`, itself or another destination, can be copied here."""
+
+    def copy(
+        self,
+        source: Backend,
+        source_key: str,
+        source_version: str,
+        key: str,
+        precondition: Precondition | None = None,
+    ) -> str:
+        """Copy content, headers and metadata to `key`; the new version.
+
+        Raises PreconditionFailed where the source is not of `source_version` any more (or gone),
+        or where something else is at `key` than `precondition` says. Where a service has no
+        condition for a copy's target, it is looked at just before.
+        """
+
+
+@runtime_checkable
+class ConditionalDelete(Protocol):
+    """A backend whose service deletes on a condition."""
+
+    def delete_version(self, key: str, version: str) -> None:
+        """Delete the object if it is still of this version. One that is gone is no error.
+
+        Raises PreconditionFailed when another version is there.
+        """
+
+
+@runtime_checkable
+class Cors(Protocol):
+    """A backend whose service has CORS rules."""
+
+    def allow_origins(self, origins: Sequence[str]) -> bool:
+        """Let pages of these origins read the objects (GET and HEAD, kept for a day).
+
+        Rules of others stay. False where nothing had to be changed.
+        """
+
+    def lacks_origins(self, origins: Sequence[str]) -> bool:
+        """Whether there is a rule to add; changes nothing."""
+
+
+@runtime_checkable
+class AclAware(Protocol):
+    """A backend whose service grants reading object by object, so that a write can revoke it."""
+
+    def is_public_by_acl(self, key: str) -> bool | None:
+        """Whether the object's own ACL lets everybody read it; None where that can't be told."""
+
+
+@runtime_checkable
+class Folder(Protocol):
+    """A backend whose objects are files of this machine."""
+
+    root: Path

@@ -25,7 +25,7 @@ from myop_cdn.errors import (
     PreconditionFailed,
     StorageError,
 )
-from myop_cdn.storage.base import Backend, Body, Expect, Headers, Listed
+from myop_cdn.storage.base import Backend, Body, Headers, ObjectInfo, Precondition
 from myop_cdn.storage.readonly import ReadOnly
 
 if TYPE_CHECKING:
@@ -78,9 +78,9 @@ def raises(*kinds: type[MyopCdnError]) -> Iterator[None]:
     assert raised.message
 
 
-def listing(backend: Backend) -> dict[str, Listed]:
+def listing(backend: Backend) -> dict[str, ObjectInfo]:
     """Every object of all pages."""
-    found: dict[str, Listed] = {}
+    found: dict[str, ObjectInfo] = {}
     cursor: str | None = None
     while True:
         page = backend.list(cursor)
@@ -214,11 +214,11 @@ class BackendContract:
 
     def test_create_only_if_absent(self, rig: Rig) -> None:
         backend = rig.open("site")
-        backend.put("ledger.json", Body.of(b"one"), HEADERS, Expect(None))
+        backend.put("ledger.json", Body.of(b"one"), HEADERS, precondition=Precondition(None))
         if not self.honours_conditions:
             return
         with raises(PreconditionFailed):
-            backend.put("ledger.json", Body.of(b"two"), HEADERS, Expect(None))
+            backend.put("ledger.json", Body.of(b"two"), HEADERS, precondition=Precondition(None))
         blob = backend.get("ledger.json")
         assert blob is not None
         assert blob.data == b"one"
@@ -226,11 +226,13 @@ class BackendContract:
     def test_replace_only_if_unchanged(self, rig: Rig) -> None:
         backend = rig.open("site")
         first = backend.put("ledger.json", Body.of(b"one"), HEADERS)
-        second = backend.put("ledger.json", Body.of(b"two"), HEADERS, Expect(first))
+        second = backend.put(
+            "ledger.json", Body.of(b"two"), HEADERS, precondition=Precondition(first)
+        )
         if not self.honours_conditions:
             return
         with raises(PreconditionFailed):
-            backend.put("ledger.json", Body.of(b"three"), HEADERS, Expect(first))
+            backend.put("ledger.json", Body.of(b"three"), HEADERS, precondition=Precondition(first))
         blob = backend.get("ledger.json")
         assert blob is not None
         assert (blob.data, blob.version) == (b"two", second)
@@ -242,7 +244,7 @@ class BackendContract:
         if not self.honours_conditions:
             return
         with raises(PreconditionFailed):
-            backend.put("ledger.json", Body.of(b"two"), HEADERS, Expect(version))
+            backend.put("ledger.json", Body.of(b"two"), HEADERS, precondition=Precondition(version))
         assert backend.get("ledger.json") is None
 
     def test_many_writers_at_once(self, rig: Rig) -> None:

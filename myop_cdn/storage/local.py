@@ -26,13 +26,13 @@ from myop_cdn.errors import (
     PreconditionFailed,
     StorageError,
 )
-from myop_cdn.storage.base import Blob, Headers, Listed, Page
+from myop_cdn.storage.base import MAX_OBJECT_BYTES, SHA256_METADATA, Blob, Headers, ObjectInfo, Page
 from myop_cdn.storage.filelock import locked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from myop_cdn.storage.base import Body, Expect, OpenOptions
+    from myop_cdn.storage.base import Body, OpenOptions, Precondition
 
 _OWN = ".myop-cdn"
 _TEMPORARY = "tmp"
@@ -49,18 +49,20 @@ class LocalBackend:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.url = "file://" + quote(root.as_posix())
+        self.origin_path = "/"
         self._cleared = False
 
-    def list(self, cursor: str | None) -> Page:  # noqa: ARG002 - one page holds all
+    def list(self, cursor: str | None, prefix: str = "", limit: int | None = None) -> Page:  # noqa: ARG002 - one page holds all
         """Every file, without reading it: `head` tells hashes and versions."""
         with self._mapped(""):
             if not self.root.exists():
                 return Page([])
             if not self.root.is_dir():
                 raise ContainerMissing(f"{self.root} is no folder")
-            return Page(list(self._walk()))
+            found = sorted(self._walk(), key=lambda one: one.key.encode())
+            return Page([one for one in found if one.key.startswith(prefix)][:limit])
 
-    def head(self, key: str) -> Listed | None:
+    def head(self, key: str) -> ObjectInfo | None:
         """The file's size and hash; for a symbolic link those of the link, not of its target."""
         with self._mapped(key):
             path = self._path(key)
@@ -70,9 +72,9 @@ class LocalBackend:
             except (FileNotFoundError, NotADirectoryError):
                 return None
             sha256 = _sha256(data)
-            return Listed(key, len(data), sha256, sha256=sha256)
+            return ObjectInfo(key, len(data), sha256, metadata={SHA256_METADATA: sha256})
 
-    def get(self, key: str) -> Blob | None:
+    def get(self, key: str, limit: int = MAX_OBJECT_BYTES) -> Blob | None:  # noqa: ARG002
         """The file's bytes. Raises StorageError for a symbolic link."""
         with self._mapped(key):
             path = self._path(key)
@@ -84,12 +86,19 @@ class LocalBackend:
                 return None
             return Blob(data, _sha256(data), Headers())
 
-    def put(self, key: str, body: Body, headers: Headers, expect: Expect | None = None) -> str:  # noqa: ARG002 - a folder keeps none
+    def put(
+        self,
+        key: str,
+        body: Body,
+        headers: Headers,
+        metadata: Mapping[str, str] | None = None,
+        precondition: Precondition | None = None,
+    ) -> str:
         """Write the file by way of a temporary one."""
         with self._mapped(key):
             for last in (False,) * (_TRIES - 1) + (True,):
                 try:
-                    self._write(key, body, expect)
+                    self._write(key, body, precondition)
                     break
                 except FileNotFoundError:
                     if last:
@@ -128,7 +137,7 @@ class LocalBackend:
             with suppress(OSError):
                 folder.rmdir()
 
-    def _walk(self) -> Iterator[Listed]:
+    def _walk(self) -> Iterator[ObjectInfo]:
         for folder, folders, files in os.walk(self.root, onerror=_raise):
             here = os.path.relpath(folder, self.root).replace(os.sep, "/")
             base = "" if here == "." else f"{here}/"
@@ -138,7 +147,7 @@ class LocalBackend:
                 path = os.path.join(folder, file)  # noqa: PTH118 - a Path for each file is slow
                 facts = os.lstat(path)
                 if stat.S_ISREG(facts.st_mode) or stat.S_ISLNK(facts.st_mode):
-                    yield Listed(base + file, facts.st_size, version="")
+                    yield ObjectInfo(base + file, facts.st_size, version="")
 
     def _path(self, key: str) -> Path:
         parts = key.split("/")
@@ -154,7 +163,7 @@ class LocalBackend:
                 )
         return folder / parts[-1]
 
-    def _write(self, key: str, body: Body, expect: Expect | None) -> None:
+    def _write(self, key: str, body: Body, precondition: Precondition | None) -> None:
         target = self._path(key)
         temporaries = self._path(f"{_OWN}/{_TEMPORARY}/x").parent
         temporaries.mkdir(parents=True, exist_ok=True)
@@ -169,18 +178,18 @@ class LocalBackend:
                 file.flush()
                 os.fsync(file.fileno())
                 # Only a conditional write has to keep all others out while it looks.
-                with locked(self.root, exclusive=expect is not None):
-                    if expect is not None:
-                        self._check(key, expect)
+                with locked(self.root, exclusive=precondition is not None):
+                    if precondition is not None:
+                        self._check(key, precondition)
                     target.parent.mkdir(parents=True, exist_ok=True)
                     temporary.replace(target)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
 
-    def _check(self, key: str, expect: Expect) -> None:
+    def _check(self, key: str, precondition: Precondition) -> None:
         there = self.head(key)
-        if (there.version if there else None) != expect.version:
+        if (there.version if there else None) != precondition.version:
             raise PreconditionFailed(f"{self.url}: {key} was changed by somebody else")
 
     @contextmanager

@@ -8,15 +8,23 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import TYPE_CHECKING
 
-from myop_cdn.errors import PreconditionFailed
-from myop_cdn.storage.base import Blob, Body, Headers, Listed, Page
+from myop_cdn.errors import PreconditionFailed, StorageError
+from myop_cdn.storage.base import (
+    MAX_OBJECT_BYTES,
+    SHA256_METADATA,
+    Blob,
+    Body,
+    Headers,
+    ObjectInfo,
+    Page,
+    Precondition,
+)
 from myop_cdn.storage.location import Location
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from myop_cdn.errors import StorageError
-    from myop_cdn.storage.base import Expect, OpenOptions
+    from myop_cdn.storage.base import Backend, OpenOptions
 
 PAGE_SIZE = 1000
 _versions = count(1)
@@ -28,7 +36,7 @@ class Stored:
 
     body: Body
     headers: Headers
-    facts: Listed
+    facts: ObjectInfo
 
 
 @dataclass(slots=True)
@@ -48,50 +56,96 @@ class MemoryBackend:
 
     def __init__(self, location: Location, shelf: Shelf) -> None:
         self.url = location.url
+        self.origin_path = f"/{location.root}"
         self.location = location
         self.shelf = shelf
         self.page_size = PAGE_SIZE
 
-    def list(self, cursor: str | None) -> Page:
+    def list(self, cursor: str | None, prefix: str = "", limit: int | None = None) -> Page:
         """In order of keys; the cursor is the last key of the page before."""
+        start = self.location.full(prefix)
         with self.shelf.lock:
             facts = [
                 replace(one.facts, key=self.location.relative(key))
                 for key, one in sorted(self.shelf.objects.items())
-                if key.startswith(self.location.root) and (cursor is None or key > cursor)
+                if key.startswith(start) and (cursor is None or key > cursor)
             ]
-        page = facts[: self.page_size]
+        page = facts[: min(self.page_size, limit or self.page_size)]
         more = len(facts) > len(page)
         return Page(page, self.location.full(page[-1].key) if more else None)
 
-    def head(self, key: str) -> Listed | None:
+    def head(self, key: str) -> ObjectInfo | None:
         """What a listing says of it."""
         found = self.shelf.objects.get(self.location.full(key))
         return replace(found.facts, key=key) if found else None
 
-    def get(self, key: str) -> Blob | None:
+    def get(self, key: str, limit: int = MAX_OBJECT_BYTES) -> Blob | None:
         """The object."""
         found = self.shelf.objects.get(self.location.full(key))
+        if found and len(found.body.data) > limit:
+            raise StorageError(f"{self.url}: {key} has more than {limit} bytes")
         return Blob(found.body.data, found.facts.version, found.headers) if found else None
 
-    def put(self, key: str, body: Body, headers: Headers, expect: Expect | None = None) -> str:
+    def put(
+        self,
+        key: str,
+        body: Body,
+        headers: Headers,
+        metadata: Mapping[str, str] | None = None,
+        precondition: Precondition | None = None,
+    ) -> str:
         """Keep the object under a new version."""
-        full = self.location.full(key)
         with self.shelf.lock:
-            there = self.shelf.objects.get(full)
-            if expect is not None and (there.facts.version if there else None) != expect.version:
-                raise PreconditionFailed(f"{self.url}: {key} was changed by somebody else")
-            facts = Listed(
-                full,
-                len(body.data),
-                str(next(_versions)),
-                md5=body.md5,
-                sha256=body.sha256,
-                headers=headers,
-                modified=datetime.now(UTC),
-            )
-            self.shelf.objects[full] = Stored(body, headers, facts)
-            return facts.version
+            self._check(key, precondition)
+            return self._keep(key, body, headers, metadata or {})
+
+    def can_copy_from(self, source: Backend) -> bool:
+        """Whether it is in the same process."""
+        return isinstance(source, MemoryBackend)
+
+    def copy(
+        self,
+        source: Backend,
+        source_key: str,
+        source_version: str,
+        key: str,
+        precondition: Precondition | None = None,
+    ) -> str:
+        """Keep the same object once more, under a new version."""
+        assert isinstance(source, MemoryBackend)
+        found = source.shelf.objects.get(source.location.full(source_key))
+        if found is None or found.facts.version != source_version:
+            raise PreconditionFailed(f"{source.url}: {source_key} was changed by somebody else")
+        with self.shelf.lock:
+            self._check(key, precondition)
+            return self._keep(key, found.body, found.headers, found.facts.metadata or {})
+
+    def delete_version(self, key: str, version: str) -> None:
+        """Forget the object if it is this one."""
+        with self.shelf.lock:
+            if self.location.full(key) in self.shelf.objects:
+                self._check(key, Precondition(version))
+                del self.shelf.objects[self.location.full(key)]
+
+    def _check(self, key: str, precondition: Precondition | None) -> None:
+        there = self.shelf.objects.get(self.location.full(key))
+        version = there.facts.version if there else None
+        if precondition is not None and version != precondition.version:
+            raise PreconditionFailed(f"{self.url}: {key} was changed by somebody else")
+
+    def _keep(self, key: str, body: Body, headers: Headers, metadata: Mapping[str, str]) -> str:
+        full = self.location.full(key)
+        facts = ObjectInfo(
+            full,
+            len(body.data),
+            str(next(_versions)),
+            md5=body.md5,
+            metadata={**metadata, SHA256_METADATA: body.sha256},
+            headers=headers,
+            modified=datetime.now(UTC),
+        )
+        self.shelf.objects[full] = Stored(body, headers, facts)
+        return facts.version
 
     def delete(self, keys: Sequence[str]) -> Mapping[str, StorageError]:
         """Forget the objects."""

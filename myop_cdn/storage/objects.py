@@ -10,11 +10,13 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Protocol
 
+from myop_cdn.storage.base import MAX_OBJECT_BYTES
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from myop_cdn.errors import StorageError
-    from myop_cdn.storage.base import Blob, Body, Expect, Headers, Listed, Page
+    from myop_cdn.storage.base import Blob, Body, Headers, ObjectInfo, Page, Precondition
 
 
 class Objects(Protocol):
@@ -22,16 +24,23 @@ class Objects(Protocol):
     objects a page may have.
     """
 
-    def list(self, cursor: str | None, page_size: int) -> Page:
+    def list(self, cursor: str | None, page_size: int, prefix: str = "") -> Page:
         """See `Backend.list`."""
 
-    def head(self, key: str) -> Listed | None:
+    def head(self, key: str) -> ObjectInfo | None:
         """See `Backend.head`."""
 
     def get(self, key: str) -> Blob | None:
         """See `Backend.get`."""
 
-    def put(self, key: str, body: Body, headers: Headers, expect: Expect | None = None) -> str:
+    def put(
+        self,
+        key: str,
+        body: Body,
+        headers: Headers,
+        metadata: Mapping[str, str] | None = None,
+        precondition: Precondition | None = None,
+    ) -> str:
         """See `Backend.put`."""
 
     def delete(self, keys: Sequence[str]) -> Mapping[str, StorageError]:
@@ -50,28 +59,38 @@ class ByObjects:
     keeps_headers = True
     delete_batch = 1
 
-    def __init__(self, url: str, page_size: int, choose: Callable[[], Objects]) -> None:
+    def __init__(
+        self, url: str, origin_path: str, page_size: int, choose: Callable[[], Objects]
+    ) -> None:
         self.url = url
+        self.origin_path = origin_path
         self.page_size = page_size
         self._choose = choose
         self._chosen: Objects | None = None
         self._lock = threading.Lock()
 
-    def list(self, cursor: str | None) -> Page:
+    def list(self, cursor: str | None, prefix: str = "", limit: int | None = None) -> Page:
         """See `Backend.list`."""
-        return self._objects.list(cursor, self.page_size)
+        return self._objects.list(cursor, min(self.page_size, limit or self.page_size), prefix)
 
-    def head(self, key: str) -> Listed | None:
+    def head(self, key: str) -> ObjectInfo | None:
         """See `Backend.head`."""
         return self._objects.head(key)
 
-    def get(self, key: str) -> Blob | None:
+    def get(self, key: str, limit: int = MAX_OBJECT_BYTES) -> Blob | None:  # noqa: ARG002
         """See `Backend.get`."""
         return self._objects.get(key)
 
-    def put(self, key: str, body: Body, headers: Headers, expect: Expect | None = None) -> str:
+    def put(
+        self,
+        key: str,
+        body: Body,
+        headers: Headers,
+        metadata: Mapping[str, str] | None = None,
+        precondition: Precondition | None = None,
+    ) -> str:
         """See `Backend.put`."""
-        return self._objects.put(key, body, headers, expect)
+        return self._objects.put(key, body, headers, metadata, precondition)
 
     def delete(self, keys: Sequence[str]) -> Mapping[str, StorageError]:
         """See `Backend.delete`."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from myop_cdn.errors import PreconditionFailed
-from myop_cdn.storage.base import Blob
+from myop_cdn.storage.base import MAX_OBJECT_BYTES, Blob
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from myop_cdn.errors import StorageError
-    from myop_cdn.storage.base import Backend, Body, Expect, Headers, Listed, Page
+    from myop_cdn.storage.base import Backend, Body, Headers, ObjectInfo, Page, Precondition
 
 
 class ReadOnly:
@@ -23,6 +23,7 @@ class ReadOnly:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self.url = backend.url
+        self.origin_path = backend.origin_path
         self.keeps_headers = backend.keeps_headers
         self.delete_batch = backend.delete_batch
         self._lacks: Callable[[Sequence[str]], bool] | None
@@ -31,24 +32,31 @@ class ReadOnly:
         self._pretended: dict[str, str] = {}
         self._kept: dict[str, Blob] = {}
 
-    def list(self, cursor: str | None) -> Page:
+    def list(self, cursor: str | None, prefix: str = "", limit: int | None = None) -> Page:
         """As the other one."""
-        return self._backend.list(cursor)
+        return self._backend.list(cursor, prefix, limit)
 
-    def head(self, key: str) -> Listed | None:
+    def head(self, key: str) -> ObjectInfo | None:
         """As the other one."""
         return self._backend.head(key)
 
-    def get(self, key: str) -> Blob | None:
+    def get(self, key: str, limit: int = MAX_OBJECT_BYTES) -> Blob | None:
         """As the other one, but for what was put on a condition: that is found again."""
-        return self._kept.get(key) or self._backend.get(key)
+        return self._kept.get(key) or self._backend.get(key, limit)
 
-    def put(self, key: str, body: Body, headers: Headers, expect: Expect | None = None) -> str:
+    def put(
+        self,
+        key: str,
+        body: Body,
+        headers: Headers,
+        metadata: Mapping[str, str] | None = None,
+        precondition: Precondition | None = None,
+    ) -> str:
         """Write nothing. The version is one that no service gives; conditions hold against it."""
-        if expect is not None and expect.version != self._version(key):
+        if precondition is not None and precondition.version != self._version(key):
             raise PreconditionFailed(f"{self.url}: {key} was changed by somebody else")
         version = self._pretended[key] = f"unwritten-{body.sha256}"
-        if expect is not None:
+        if precondition is not None:
             self._kept[key] = Blob(body.data, version, headers)
         return version
 

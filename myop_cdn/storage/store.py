@@ -7,19 +7,19 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from myop_cdn.errors import StorageUnavailable, StorageUnreachable
+from myop_cdn.errors import StorageError, StorageUnavailable, StorageUnreachable
+from myop_cdn.storage.base import Cors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from myop_cdn.errors import StorageError
-    from myop_cdn.storage.base import Backend, Blob, Body, Expect, Headers, Listed, Page
+    from myop_cdn.storage.base import Backend, Blob, Body, Headers, ObjectInfo, Page, Precondition
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class RetryPolicy:
     """How often a request is made again, and how long is waited before.
 
     attempts: tries in all for a service that answers but can't now (503 SlowDown, 500, a
@@ -45,7 +45,7 @@ class Store:
     def __init__(
         self,
         backend: Backend,
-        patience: Patience | None = None,
+        policy: RetryPolicy | None = None,
         sleep: Callable[[float], None] = time.sleep,
         chance: Callable[[], float] = random.random,
     ) -> None:
@@ -53,13 +53,13 @@ class Store:
         self.url = backend.url
         self.keeps_headers = backend.keeps_headers
         self.delete_batch = backend.delete_batch
-        self._patience = patience or Patience()
+        self._patience = policy or RetryPolicy()
         self._sleep = sleep
         self._chance = chance
 
-    def list(self) -> list[Listed]:
+    def list(self) -> list[ObjectInfo]:
         """Every object below the prefix. Raises StorageError."""
-        objects: list[Listed] = []
+        objects: list[ObjectInfo] = []
         cursor: str | None = None
         while True:
             page = self._page(cursor)
@@ -68,7 +68,7 @@ class Store:
             if cursor is None:
                 return objects
 
-    def head(self, key: str) -> Listed | None:
+    def head(self, key: str) -> ObjectInfo | None:
         """See `Backend.head`."""
         return self._again(lambda: self.backend.head(key))
 
@@ -76,9 +76,16 @@ class Store:
         """See `Backend.get`."""
         return self._again(lambda: self.backend.get(key))
 
-    def put(self, key: str, body: Body, headers: Headers, expect: Expect | None = None) -> str:
+    def put(
+        self,
+        key: str,
+        body: Body,
+        headers: Headers,
+        metadata: Mapping[str, str] | None = None,
+        precondition: Precondition | None = None,
+    ) -> str:
         """See `Backend.put`. PreconditionFailed may mean that an earlier try got through."""
-        return self._again(lambda: self.backend.put(key, body, headers, expect))
+        return self._again(lambda: self.backend.put(key, body, headers, metadata, precondition))
 
     def delete(self, keys: Sequence[str]) -> Mapping[str, StorageError]:
         """See `Backend.delete`."""
@@ -86,7 +93,10 @@ class Store:
 
     def allow_origins(self, origins: Sequence[str]) -> bool:
         """See `Backend.allow_origins`."""
-        return self._again(lambda: self.backend.allow_origins(origins))
+        backend = self.backend
+        if not isinstance(backend, Cors):
+            raise StorageError(f"{self.url}: the service has no CORS rules")
+        return self._again(lambda: backend.allow_origins(origins))
 
     def close(self) -> None:
         """See `Backend.close`."""
@@ -103,7 +113,7 @@ class Store:
             except StorageUnavailable as error:
                 tries += 1
                 unreachable = isinstance(error, StorageUnreachable)
-                patience = self._patience
-                if tries >= (patience.unreachable_attempts if unreachable else patience.attempts):
+                policy = self._patience
+                if tries >= (policy.unreachable_attempts if unreachable else policy.attempts):
                     raise
-                self._sleep(patience.pause(tries, self._chance()))
+                self._sleep(policy.pause(tries, self._chance()))

@@ -20,7 +20,7 @@ from myop_cdn.errors import (
 )
 from myop_cdn.storage import open_backend
 from myop_cdn.storage.base import OpenOptions
-from myop_cdn.storage.store import Patience, Store
+from myop_cdn.storage.store import RetryPolicy, Store
 from tests.servers.azure import ACCOUNT, connection_string
 from tests.servers.process import free_port, serving
 from tests.servers.proxy import Answer, Proxy
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
 
 def s3(endpoint: str, bucket: str = "bucket") -> Store:
-    """A store at an S3 endpoint, in no hurry and without patience."""
+    """A store at an S3 endpoint, in no hurry and without policy."""
     backend = open_backend(f"s3://{bucket}", OpenOptions(endpoint_url=endpoint))
-    return Store(backend, Patience(attempts=2, unreachable_attempts=2), sleep=lambda _: None)
+    return Store(backend, RetryPolicy(attempts=2, unreachable_attempts=2), sleep=lambda _: None)
 
 
 def xml(code: str, more: str = "") -> bytes:

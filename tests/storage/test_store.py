@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from myop_cdn.errors import (
@@ -12,10 +14,10 @@ from myop_cdn.errors import (
     StorageUnreachable,
 )
 from myop_cdn.storage import open_backend
-from myop_cdn.storage.base import Body, Expect, Headers
+from myop_cdn.storage.base import Body, Headers, Precondition
 from myop_cdn.storage.memory import MemoryBackend
 from myop_cdn.storage.readonly import ReadOnly
-from myop_cdn.storage.store import Patience, Store
+from myop_cdn.storage.store import RetryPolicy, Store
 
 
 class Flaky(MemoryBackend):
@@ -28,12 +30,19 @@ class Flaky(MemoryBackend):
         self.errors = errors
         self.tries = 0
 
-    def put(self, key: str, body: Body, headers: Headers, expect: Expect | None = None) -> str:
+    def put(
+        self,
+        key: str,
+        body: Body,
+        headers: Headers,
+        metadata: Mapping[str, str] | None = None,
+        precondition: Precondition | None = None,
+    ) -> str:
         """Fail as long as errors are left."""
         self.tries += 1
         if self.errors:
             raise self.errors.pop()
-        return super().put(key, body, headers, expect)
+        return super().put(key, body, headers, metadata, precondition)
 
 
 def test_a_busy_service_is_tried_again_with_growing_pauses() -> None:
@@ -49,14 +58,14 @@ def test_patience_ends() -> None:
     backend = Flaky([StorageUnavailable("503")] * 50)
     with pytest.raises(StorageUnavailable):
         Store(backend, sleep=lambda _: None).put("k", Body.of(b""), Headers())
-    assert backend.tries == Patience().attempts
+    assert backend.tries == RetryPolicy().attempts
 
 
 def test_no_connection_at_all_is_given_up_earlier() -> None:
     backend = Flaky([StorageUnreachable("gone")] * 50)
     with pytest.raises(StorageUnreachable):
         Store(backend, sleep=lambda _: None).put("k", Body.of(b""), Headers())
-    assert backend.tries == Patience().unreachable_attempts
+    assert backend.tries == RetryPolicy().unreachable_attempts
 
 
 @pytest.mark.parametrize("kind", [AccessDenied, PreconditionFailed, StorageError])
@@ -68,7 +77,7 @@ def test_what_will_not_change_is_not_tried_again(kind: type[StorageError]) -> No
 
 
 def test_pauses_are_never_longer_than_said() -> None:
-    assert Patience().pause(50, 1.0) == Patience().longest_pause
+    assert RetryPolicy().pause(50, 1.0) == RetryPolicy().longest_pause
 
 
 def test_conditions_hold_in_a_dry_run_too() -> None:
@@ -76,11 +85,11 @@ def test_conditions_hold_in_a_dry_run_too() -> None:
     version = backend.put("there", Body.of(b"1"), Headers())
     dry = ReadOnly(backend)
     with pytest.raises(PreconditionFailed):
-        dry.put("there", Body.of(b"2"), Headers(), Expect(None))
-    pretended = dry.put("there", Body.of(b"2"), Headers(), Expect(version))
+        dry.put("there", Body.of(b"2"), Headers(), precondition=Precondition(None))
+    pretended = dry.put("there", Body.of(b"2"), Headers(), precondition=Precondition(version))
     with pytest.raises(PreconditionFailed):
-        dry.put("there", Body.of(b"3"), Headers(), Expect(version))
-    dry.put("there", Body.of(b"3"), Headers(), Expect(pretended))
+        dry.put("there", Body.of(b"3"), Headers(), precondition=Precondition(version))
+    dry.put("there", Body.of(b"3"), Headers(), precondition=Precondition(pretended))
     blob = backend.get("there")
     assert blob is not None
     assert blob.data == b"1"

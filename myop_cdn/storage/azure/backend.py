@@ -40,7 +40,7 @@ class AzureBackend(ByObjects):
     """
 
     def __init__(self, url: str, location: Location, endpoint: str | None, jobs: int) -> None:
-        super().__init__(url, PAGE_SIZE, self._find)
+        super().__init__(url, f"/{location.bucket}/{location.root}", PAGE_SIZE, self._find)
         self._location = location
         self._account = cache(lambda: find_account(url, endpoint))
         self._sdk = SdkObjects(url, location, self._account, jobs)

@@ -8,7 +8,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from myop_cdn.storage.azure.errors import is_about_container, mapped
-from myop_cdn.storage.base import SHA256_METADATA, Blob, Headers, Listed, Page
+from myop_cdn.storage.base import SHA256_METADATA, Blob, Headers, ObjectInfo, Page
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from myop_cdn.errors import StorageError
     from myop_cdn.storage.azure.account import Account
-    from myop_cdn.storage.base import Body, Expect
+    from myop_cdn.storage.base import Body, Precondition
     from myop_cdn.storage.location import Location
 
 _SINGLE_PUT = 256 * 1024 * 1024  # above it the SDK uploads in blocks, which have no MD5
@@ -44,11 +44,11 @@ class SdkObjects:
                 self._opened = _open(self._account(), self._location.bucket, self._jobs)
             return self._opened
 
-    def list(self, cursor: str | None, page_size: int) -> Page:
+    def list(self, cursor: str | None, page_size: int, prefix: str = "") -> Page:
         """A page of List Blobs."""
         with mapped(self._url):
             pages = self.container.list_blobs(
-                name_starts_with=self._location.root or None,
+                name_starts_with=self._location.full(prefix) or None,
                 include=["metadata"],
                 results_per_page=page_size,
             ).by_page(cursor or None)
@@ -56,7 +56,7 @@ class SdkObjects:
             more = getattr(pages, "continuation_token", None)
             return Page([one for one in objects if one.key], more or None)
 
-    def head(self, key: str) -> Listed | None:
+    def head(self, key: str) -> ObjectInfo | None:
         """Get Blob Properties."""
         from azure.core.exceptions import ResourceNotFoundError
 
@@ -84,17 +84,24 @@ class SdkObjects:
             facts = self._facts(stream.properties)
             return Blob(data, facts.version, facts.headers or Headers(""))
 
-    def put(self, key: str, body: Body, headers: Headers, expect: Expect | None = None) -> str:
+    def put(
+        self,
+        key: str,
+        body: Body,
+        headers: Headers,
+        metadata: Mapping[str, str] | None = None,
+        precondition: Precondition | None = None,
+    ) -> str:
         """Put Blob in one request, its content checked by the service (MD5)."""
         from azure.core import MatchConditions
         from azure.storage.blob import ContentSettings
 
         condition: dict[str, Any] = {"overwrite": True}
-        if expect is not None and expect.version is None:
+        if precondition is not None and precondition.version is None:
             condition = {"overwrite": False}
-        elif expect is not None:
+        elif precondition is not None:
             condition |= {
-                "etag": f'"{expect.version}"',
+                "etag": f'"{precondition.version}"',
                 "match_condition": MatchConditions.IfNotModified,
             }
         settings = ContentSettings(
@@ -103,12 +110,12 @@ class SdkObjects:
             cache_control=headers.cache_control or None,
             content_md5=bytearray.fromhex(body.md5),
         )
-        with mapped(self._url, key, conditional=expect is not None):
+        with mapped(self._url, key, conditional=precondition is not None):
             answer = self.container.get_blob_client(self._location.full(key)).upload_blob(
                 body.data,
                 length=len(body.data),
                 content_settings=settings,
-                metadata={SHA256_METADATA: body.sha256},
+                metadata={**(metadata or {}), SHA256_METADATA: body.sha256},
                 **condition,
             )
         return str(answer["etag"]).strip('"')
@@ -131,15 +138,15 @@ class SdkObjects:
         if self._opened is not None:
             self._opened.close()
 
-    def _facts(self, blob: Any) -> Listed:
+    def _facts(self, blob: Any) -> ObjectInfo:
         settings = blob.content_settings
         metadata = {name.lower(): value for name, value in (blob.metadata or {}).items()}
-        return Listed(
+        return ObjectInfo(
             self._location.relative(blob.name),
             blob.size,
             blob.etag.strip('"'),
             md5=bytes(settings.content_md5).hex() if settings.content_md5 else None,
-            sha256=metadata.get(SHA256_METADATA),
+            metadata=dict(metadata),
             headers=Headers(
                 settings.content_type or "",
                 settings.cache_control or "",

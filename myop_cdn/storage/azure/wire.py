@@ -15,7 +15,7 @@ from myop_cdn.storage.base import (
     SHA256_METADATA,
     Blob,
     Headers,
-    Listed,
+    ObjectInfo,
     Page,
     hex_md5,
 )
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from myop_cdn.storage.azure.account import Account
     from myop_cdn.storage.azure.signing import Signer
-    from myop_cdn.storage.base import Body, Expect
+    from myop_cdn.storage.base import Body, Precondition
     from myop_cdn.storage.location import Location
     from myop_cdn.wire import Answer, Origin
 
@@ -52,12 +52,12 @@ class WireObjects:
         self._signer = signer
         self._pool = Pool(origin, context_of_requests, max_body_bytes=MAX_OBJECT_BYTES)
 
-    def list(self, cursor: str | None, page_size: int) -> Page:
+    def list(self, cursor: str | None, page_size: int, prefix: str = "") -> Page:
         """A page of List Blobs."""
         fields = {"restype": "container", "comp": "list", "include": "metadata"}
         fields["maxresults"] = str(page_size)
-        if self._location.root:
-            fields["prefix"] = self._location.root
+        if start := self._location.full(prefix):
+            fields["prefix"] = start
         if cursor:
             fields["marker"] = cursor
         with mapped(self._url):
@@ -74,7 +74,7 @@ class WireObjects:
             more = page.fields.get("NextMarker")
             return Page([one for one in objects if one.key], more or None)
 
-    def head(self, key: str) -> Listed | None:
+    def head(self, key: str) -> ObjectInfo | None:
         """Get Blob Properties."""
         with mapped(self._url, key):
             answer = self._ask("HEAD", self._path(key))
@@ -88,26 +88,34 @@ class WireObjects:
                 return None
             return Blob(answer.body, _version(answer), _headers(answer))
 
-    def put(self, key: str, body: Body, headers: Headers, expect: Expect | None = None) -> str:
+    def put(
+        self,
+        key: str,
+        body: Body,
+        headers: Headers,
+        metadata: Mapping[str, str] | None = None,
+        precondition: Precondition | None = None,
+    ) -> str:
         """Put Blob in one request, its content checked by the service (MD5)."""
         sent = {
             "x-ms-blob-type": "BlockBlob",
             "x-ms-blob-content-type": headers.content_type,
             "x-ms-blob-content-md5": body.content_md5,
+            **{_META + name: value for name, value in (metadata or {}).items()},
             _META + SHA256_METADATA: body.sha256,
         }
         if headers.cache_control:
             sent["x-ms-blob-cache-control"] = headers.cache_control
         if headers.content_encoding:
             sent["x-ms-blob-content-encoding"] = headers.content_encoding
-        if expect is not None and expect.version is None:
+        if precondition is not None and precondition.version is None:
             sent["If-None-Match"] = "*"
-        elif expect is not None:
-            sent["If-Match"] = f'"{expect.version}"'
+        elif precondition is not None:
+            sent["If-Match"] = f'"{precondition.version}"'
         with mapped(self._url, key):
             answer = self._ask("PUT", self._path(key), {}, sent, body.data)
             if answer.status != 201:
-                code, conditional = _code(answer), expect is not None
+                code, conditional = _code(answer), precondition is not None
                 raise refused(answer.status, code, self._where(key), conditional=conditional)
             return _version(answer)
 
@@ -151,17 +159,21 @@ class WireObjects:
             return True
         raise refused(answer.status, code, self._where(key))
 
-    def _listed(self, item: Mapping[str, str]) -> Listed:
+    def _listed(self, item: Mapping[str, str]) -> ObjectInfo:
         about = "Properties/"
         metadata = {
             name.lower(): value for name, value in item.items() if name.startswith("Metadata/")
         }
-        return Listed(
+        return ObjectInfo(
             self._location.relative(item["Name"]),
             int(item[about + "Content-Length"]),
             item[about + "Etag"].strip('"'),
             md5=hex_md5(item.get(about + "Content-MD5")),
-            sha256=metadata.get(f"metadata/{SHA256_METADATA}"),
+            metadata={
+                name.removeprefix("metadata/").lower(): value
+                for name, value in metadata.items()
+                if name.startswith("metadata/")
+            },
             headers=Headers(
                 item.get(about + "Content-Type", ""),
                 item.get(about + "Cache-Control", ""),
@@ -170,13 +182,17 @@ class WireObjects:
             modified=dates.read(item.get(about + "Last-Modified")),
         )
 
-    def _told(self, answer: Answer, key: str) -> Listed:
-        return Listed(
+    def _told(self, answer: Answer, key: str) -> ObjectInfo:
+        return ObjectInfo(
             key,
             int(answer.headers.get("content-length", "0")),
             _version(answer),
             md5=hex_md5(answer.headers.get("content-md5")),
-            sha256=answer.headers.get(_META + SHA256_METADATA),
+            metadata={
+                name.removeprefix(_META): value
+                for name, value in answer.headers.items()
+                if name.startswith(_META)
+            },
             headers=_headers(answer),
             modified=dates.read(answer.headers.get("last-modified")),
         )

@@ -36,7 +36,7 @@ class GcsBackend(ByObjects):
     """The objects of one bucket below a prefix. An object's version is its generation."""
 
     def __init__(self, location: Location, jobs: int) -> None:
-        super().__init__(location.url, PAGE_SIZE, self._find)
+        super().__init__(location.url, f"/{location.root}", PAGE_SIZE, self._find)
         self._location = location
         self._sdk = SdkObjects(location, jobs)
 

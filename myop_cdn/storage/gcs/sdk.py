@@ -7,7 +7,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from myop_cdn.storage.base import SHA256_METADATA, Blob, Headers, Listed, Page, hex_md5
+from myop_cdn.storage.base import SHA256_METADATA, Blob, Headers, ObjectInfo, Page, hex_md5
 from myop_cdn.storage.gcs.errors import is_about_bucket, mapped
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from google.cloud.storage import Bucket
 
     from myop_cdn.errors import StorageError
-    from myop_cdn.storage.base import Body, Expect
+    from myop_cdn.storage.base import Body, Precondition
     from myop_cdn.storage.location import Location
 
 _ITEM = "name,size,generation,md5Hash,contentType,cacheControl,contentEncoding,metadata,updated"
@@ -42,12 +42,12 @@ class SdkObjects:
                 self._opened = _open(self._location.bucket, self._jobs)
             return self._opened
 
-    def list(self, cursor: str | None, page_size: int) -> Page:
+    def list(self, cursor: str | None, page_size: int, prefix: str = "") -> Page:
         """A page of objects.list."""
         with mapped(self._url):
             found = self.bucket.client.list_blobs(
                 self.bucket,
-                prefix=self._location.root or None,
+                prefix=self._location.full(prefix) or None,
                 page_token=cursor,
                 page_size=page_size,
                 fields=_FIELDS,
@@ -58,7 +58,7 @@ class SdkObjects:
             objects = [self._facts(item) for item in page]
             return Page([one for one in objects if one.key], found.next_page_token)
 
-    def head(self, key: str) -> Listed | None:
+    def head(self, key: str) -> ObjectInfo | None:
         """objects.get, without the content."""
         with mapped(self._url, key):
             found = self.bucket.get_blob(self._location.full(key), timeout=SECONDS, retry=None)
@@ -81,14 +81,21 @@ class SdkObjects:
                 return None
             return Blob(data, str(blob.generation), _headers(blob))
 
-    def put(self, key: str, body: Body, headers: Headers, expect: Expect | None = None) -> str:
+    def put(
+        self,
+        key: str,
+        body: Body,
+        headers: Headers,
+        metadata: Mapping[str, str] | None = None,
+        precondition: Precondition | None = None,
+    ) -> str:
         """objects.insert in one request, its content checked by the service (MD5)."""
-        condition = None if expect is None else int(expect.version or 0)
+        condition = None if precondition is None else int(precondition.version or 0)
         with mapped(self._url, key):
             blob = self.bucket.blob(self._location.full(key))
             blob.cache_control = headers.cache_control or None
             blob.content_encoding = headers.content_encoding or None
-            blob.metadata = {SHA256_METADATA: body.sha256}
+            blob.metadata = {**(metadata or {}), SHA256_METADATA: body.sha256}
             blob.md5_hash = body.content_md5
             blob.upload_from_string(
                 body.data,
@@ -124,13 +131,13 @@ class SdkObjects:
         )
         return data
 
-    def _facts(self, blob: Any) -> Listed:
-        return Listed(
+    def _facts(self, blob: Any) -> ObjectInfo:
+        return ObjectInfo(
             self._location.relative(blob.name),
             blob.size,
             str(blob.generation),
             md5=hex_md5(blob.md5_hash),
-            sha256=(blob.metadata or {}).get(SHA256_METADATA),
+            metadata=dict(blob.metadata or {}),
             headers=_headers(blob),
             modified=blob.updated,
         )

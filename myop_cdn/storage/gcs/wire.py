@@ -16,7 +16,7 @@ from myop_cdn.storage.base import (
     SHA256_METADATA,
     Blob,
     Headers,
-    Listed,
+    ObjectInfo,
     Page,
     hex_md5,
 )
@@ -27,7 +27,7 @@ from myop_cdn.wire import AGENT, Pool
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from myop_cdn.storage.base import Body, Expect
+    from myop_cdn.storage.base import Body, Precondition
     from myop_cdn.storage.gcs.place import Place
     from myop_cdn.storage.location import Location
     from myop_cdn.wire import Answer
@@ -48,11 +48,11 @@ class WireObjects:
         self._pool = Pool(place.origin, context_of_requests, max_body_bytes=MAX_OBJECT_BYTES)
         self._objects = f"/storage/v1/b/{quote(location.bucket, safe='')}/o"
 
-    def list(self, cursor: str | None, page_size: int) -> Page:
+    def list(self, cursor: str | None, page_size: int, prefix: str = "") -> Page:
         """A page of objects.list."""
         fields = {"fields": _PAGE, "maxResults": str(page_size), "prettyPrint": "false"}
-        if self._location.root:
-            fields["prefix"] = self._location.root
+        if start := self._location.full(prefix):
+            fields["prefix"] = start
         if cursor:
             fields["pageToken"] = cursor
         with mapped(self._url):
@@ -63,7 +63,7 @@ class WireObjects:
             objects = [self._facts(item) for item in page.get("items") or ()]
             return Page([one for one in objects if one.key], page.get("nextPageToken"))
 
-    def head(self, key: str) -> Listed | None:
+    def head(self, key: str) -> ObjectInfo | None:
         """objects.get, without the content."""
         with mapped(self._url, key):
             answer = self._ask("GET", f"{self._target(key)}?fields={_ITEM}&prettyPrint=false")
@@ -98,21 +98,28 @@ class WireObjects:
                 return None
             return Blob(again.body, facts.version, facts.headers or Headers(""))
 
-    def put(self, key: str, body: Body, headers: Headers, expect: Expect | None = None) -> str:
+    def put(
+        self,
+        key: str,
+        body: Body,
+        headers: Headers,
+        metadata: Mapping[str, str] | None = None,
+        precondition: Precondition | None = None,
+    ) -> str:
         """objects.insert in one request, its content checked by the service (MD5)."""
         facts: dict[str, Any] = {
             "name": self._location.full(key),
             "contentType": headers.content_type,
             "md5Hash": body.content_md5,
-            "metadata": {SHA256_METADATA: body.sha256},
+            "metadata": {**(metadata or {}), SHA256_METADATA: body.sha256},
         }
         if headers.cache_control:
             facts["cacheControl"] = headers.cache_control
         if headers.content_encoding:
             facts["contentEncoding"] = headers.content_encoding
         target = f"/upload{self._objects}?uploadType=multipart&fields=generation"
-        if expect is not None:
-            target += f"&ifGenerationMatch={int(expect.version or 0)}"
+        if precondition is not None:
+            target += f"&ifGenerationMatch={int(precondition.version or 0)}"
         content_type, related = _related(facts, headers.content_type, body.data)
         with mapped(self._url, key):
             answer = self._ask("POST", target, {"Content-Type": content_type}, related)
@@ -159,15 +166,15 @@ class WireObjects:
             return True
         raise refused(answer.status, said, self._where(key))
 
-    def _facts(self, item: Mapping[str, Any]) -> Listed:
+    def _facts(self, item: Mapping[str, Any]) -> ObjectInfo:
         try:
             updated = item.get("updated")
-            return Listed(
+            return ObjectInfo(
                 self._location.relative(item["name"]),
                 int(item["size"]),
                 str(item["generation"]),
                 md5=hex_md5(item.get("md5Hash")),
-                sha256=(item.get("metadata") or {}).get(SHA256_METADATA),
+                metadata=dict(item.get("metadata") or {}),
                 headers=Headers(
                     item.get("contentType") or "",
                     item.get("cacheControl") or "",

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from myop_cdn.errors import AccessDenied, InputError, StorageError
-from myop_cdn.storage.base import SHA256_METADATA, Blob, Headers, Listed, Page
+from myop_cdn.storage.base import MAX_OBJECT_BYTES, SHA256_METADATA, Blob, Headers, ObjectInfo, Page
 from myop_cdn.storage.location import Location
 from myop_cdn.storage.s3.errors import client_error, code, mapped
 from myop_cdn.storage.s3.wire import open_client
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_s3 import S3Client
 
-    from myop_cdn.storage.base import Body, Expect, OpenOptions
+    from myop_cdn.storage.base import Body, OpenOptions, Precondition
 
 BUCKET_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}"
 PAGE_SIZE = 1000  # the most that S3 lists at once
@@ -44,6 +44,7 @@ class S3Backend:
 
     def __init__(self, location: Location, endpoint: str | None, jobs: int) -> None:
         self.url = location.url
+        self.origin_path = f"/{location.root}"
         self.location = location
         self.page_size = PAGE_SIZE
         # Look-alikes differ in which checksum header they want with DeleteObjects; some lack it.
@@ -53,14 +54,14 @@ class S3Backend:
         self._opened: S3Client | None = None
         self._lock = threading.Lock()
 
-    def list(self, cursor: str | None) -> Page:
+    def list(self, cursor: str | None, prefix: str = "", limit: int | None = None) -> Page:
         """A page of ListObjectsV2."""
         more: dict[str, Any] = {"ContinuationToken": cursor} if cursor else {}
         with mapped(self.url):
             answer = self._client.list_objects_v2(
                 Bucket=self.location.bucket,
-                Prefix=self.location.root,
-                MaxKeys=self.page_size,
+                Prefix=self.location.full(prefix),
+                MaxKeys=min(self.page_size, limit or self.page_size),
                 **more,
             )
         objects = []
@@ -71,7 +72,7 @@ class S3Backend:
                 continue
             md5 = etag if re.fullmatch("[0-9a-f]{32}", etag) else None
             objects.append(
-                Listed(
+                ObjectInfo(
                     key,
                     item["Size"],
                     etag,
@@ -82,7 +83,7 @@ class S3Backend:
             )
         return Page(objects, answer.get("NextContinuationToken"))
 
-    def head(self, key: str) -> Listed | None:
+    def head(self, key: str) -> ObjectInfo | None:
         """HeadObject; tells by the encryption whether the ETag is the content's MD5."""
         with mapped(self.url, key):
             try:
@@ -97,17 +98,17 @@ class S3Backend:
         encrypted = answer.get("ServerSideEncryption", "AES256") != "AES256"
         encrypted = encrypted or "SSECustomerAlgorithm" in answer
         is_md5 = re.fullmatch("[0-9a-f]{32}", etag) is not None and not encrypted
-        return Listed(
+        return ObjectInfo(
             key,
             answer["ContentLength"],
             etag,
             md5=etag if is_md5 else None,
-            sha256=_metadata(answer).get(SHA256_METADATA),
+            metadata=_metadata(answer),
             headers=_headers(answer),
             modified=answer.get("LastModified"),
         )
 
-    def get(self, key: str) -> Blob | None:
+    def get(self, key: str, limit: int = MAX_OBJECT_BYTES) -> Blob | None:
         """GetObject, whole."""
         with mapped(self.url, key):
             try:
@@ -120,25 +121,32 @@ class S3Backend:
                 raise
             return Blob(answer["Body"].read(), answer["ETag"].strip('"'), _headers(answer))
 
-    def put(self, key: str, body: Body, headers: Headers, expect: Expect | None = None) -> str:
+    def put(
+        self,
+        key: str,
+        body: Body,
+        headers: Headers,
+        metadata: Mapping[str, str] | None = None,
+        precondition: Precondition | None = None,
+    ) -> str:
         """PutObject, in one request, its content checked by the service (Content-MD5)."""
         more: dict[str, Any] = {}
         if headers.cache_control:
             more["CacheControl"] = headers.cache_control
         if headers.content_encoding:
             more["ContentEncoding"] = headers.content_encoding
-        if expect is not None and expect.version is None:
+        if precondition is not None and precondition.version is None:
             more["IfNoneMatch"] = "*"
-        elif expect is not None:
-            more["IfMatch"] = f'"{expect.version}"'
-        with mapped(self.url, key, conditional=expect is not None):
+        elif precondition is not None:
+            more["IfMatch"] = f'"{precondition.version}"'
+        with mapped(self.url, key, conditional=precondition is not None):
             answer = self._client.put_object(
                 Bucket=self.location.bucket,
                 Key=self.location.full(key),
                 Body=body.data,
                 ContentType=headers.content_type,
                 ContentMD5=body.content_md5,
-                Metadata={SHA256_METADATA: body.sha256},
+                Metadata={**(metadata or {}), SHA256_METADATA: body.sha256},
                 **more,
             )
         return answer["ETag"].strip('"')
