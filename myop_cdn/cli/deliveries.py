@@ -46,7 +46,7 @@ def deliveries() -> None:
 @click.pass_obj
 def list_(console: Console, state_dir: Path, limit: int, state: str | None, json: bool) -> None:
     """List the newest deliveries and what became of them."""
-    from myop_cdn.listener.records import listed
+    from myop_cdn.listener.queue.deliveries import listed
     from myop_cdn.listener.status import delivery_json
 
     with _reading(state_dir) as connection:
@@ -70,7 +70,7 @@ def list_(console: Console, state_dir: Path, limit: int, state: str | None, json
 @click.pass_obj
 def show(console: Console, delivery_id: str, state_dir: Path, raw: bool, json: bool) -> None:
     """Show one delivery with its body."""
-    from myop_cdn.listener.records import found
+    from myop_cdn.listener.queue.deliveries import found
     from myop_cdn.listener.status import delivery_json, iso
 
     with _reading(state_dir) as connection:
@@ -105,7 +105,7 @@ def show(console: Console, delivery_id: str, state_dir: Path, raw: bool, json: b
 @click.pass_obj
 def retry(console: Console, delivery_id: str, state_dir: Path) -> None:
     """Have a delivery done again; a listener that runs begins at once."""
-    from myop_cdn.listener.records import retry as again
+    from myop_cdn.listener.queue.deliveries import retry as again
 
     with _writing(state_dir) as connection:
         if not again(connection, delivery_id):
@@ -119,7 +119,7 @@ def retry(console: Console, delivery_id: str, state_dir: Path) -> None:
 @click.pass_obj
 def forget(console: Console, delivery_id: str, state_dir: Path) -> None:
     """Drop a delivery, done or not. Its hash stays, so that a replay is still known."""
-    from myop_cdn.listener.records import forget as drop
+    from myop_cdn.listener.queue.deliveries import forget as drop
 
     with _writing(state_dir) as connection:
         if not drop(connection, delivery_id):
@@ -138,7 +138,7 @@ def _unknown(delivery_id: str) -> InputError:
 @contextmanager
 def _reading(state_dir: Path) -> Iterator[sqlite3.Connection]:
     """One look into the journal."""
-    from myop_cdn.listener.journal import FILE, reading
+    from myop_cdn.listener.queue.journal import FILE, reading
 
     try:
         with reading(state_dir / FILE) as connection:
@@ -150,7 +150,7 @@ def _reading(state_dir: Path) -> Iterator[sqlite3.Connection]:
 @contextmanager
 def _writing(state_dir: Path) -> Iterator[sqlite3.Connection]:
     """A transaction on the journal, beside a listener that may be running."""
-    from myop_cdn.listener.journal import FILE, open_journal
+    from myop_cdn.listener.queue.journal import FILE, open_journal
 
     path = state_dir / FILE
     if not path.exists():

@@ -8,11 +8,12 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from myop_cdn.errors import ListenerError
-from myop_cdn.listener import metrics, runs, status
+from myop_cdn.listener import metrics, status
 from myop_cdn.listener.answer import Answer
 from myop_cdn.listener.body import LengthBody, body_reader
 from myop_cdn.listener.dialogue import ServerLimits
-from myop_cdn.listener.journal import reading
+from myop_cdn.listener.queue import runs
+from myop_cdn.listener.queue.journal import reading
 from myop_cdn.listener.server import Server
 
 if TYPE_CHECKING:

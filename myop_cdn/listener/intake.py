@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from myop_cdn.errors import ListenerError, PayloadError
 from myop_cdn.listener.answer import Answer
 from myop_cdn.listener.body import BodyReader, body_reader
-from myop_cdn.listener.records import KEPT, Record
+from myop_cdn.listener.queue.deliveries import KEPT, Record
 from myop_cdn.payload import parse
 from myop_cdn.signature import check_age, verify
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from myop_cdn.listener import Log
-    from myop_cdn.listener.committer import Committer
     from myop_cdn.listener.dialogue import Exchange
     from myop_cdn.listener.http import Request
+    from myop_cdn.listener.queue.committer import Committer
     from myop_cdn.listener.tally import Tally
     from myop_cdn.model import Delivery
 

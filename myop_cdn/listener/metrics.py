@@ -15,7 +15,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from myop_cdn.listener import runs
+from myop_cdn.listener.queue import runs
 from myop_cdn.listener.tally import BUCKETS
 
 if TYPE_CHECKING:

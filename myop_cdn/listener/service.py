@@ -11,11 +11,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from myop_cdn.errors import ExitCode, MyopCdnError
-from myop_cdn.listener import runs, sockets
-from myop_cdn.listener.committer import Committer
+from myop_cdn.listener import sockets
 from myop_cdn.listener.dialogue import ServerLimits
 from myop_cdn.listener.intake import Intake, Rules
-from myop_cdn.listener.journal import FILE
+from myop_cdn.listener.queue import runs
+from myop_cdn.listener.queue.committer import Committer
+from myop_cdn.listener.queue.journal import FILE
 from myop_cdn.listener.server import Server
 from myop_cdn.listener.tally import Tally
 from myop_cdn.listener.worker import Worker

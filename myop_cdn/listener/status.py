@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from myop_cdn.listener import records, runs
+from myop_cdn.listener.queue import deliveries, runs
 
 if TYPE_CHECKING:
     import sqlite3
@@ -23,7 +23,7 @@ def iso(moment: float | None) -> str | None:
 
 
 def delivery_json(row: dict[str, Any]) -> dict[str, Any]:
-    """One row of `records.listed` as a report shows it."""
+    """One row of `deliveries.listed` as a report shows it."""
     return {
         "id": row["id"],
         "received": iso(row["received"]),
@@ -78,7 +78,7 @@ def everything(connection: sqlite3.Connection, now: float) -> dict[str, Any]:
     """The summary, the last deliveries and runs, and what is live."""
     return {
         **summary(connection, now),
-        "deliveries": [delivery_json(row) for row in records.listed(connection, 50)],
+        "deliveries": [delivery_json(row) for row in deliveries.listed(connection, 50)],
         "runs": _runs(connection, 20),
         "live": _live(connection),
     }

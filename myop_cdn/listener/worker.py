@@ -10,9 +10,9 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from myop_cdn.errors import ListenerError, MyopCdnError, PayloadError
-from myop_cdn.listener import agenda, outcome, records, runs
-from myop_cdn.listener.agenda import Start, Wait
-from myop_cdn.listener.journal import reading
+from myop_cdn.listener.queue import agenda, deliveries, outcome, runs
+from myop_cdn.listener.queue.agenda import Start, Wait
+from myop_cdn.listener.queue.journal import reading
 from myop_cdn.model import Scope
 from myop_cdn.payload import parse
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from myop_cdn.listener import Log, Publisher
-    from myop_cdn.listener.committer import Committer
+    from myop_cdn.listener.queue.committer import Committer
     from myop_cdn.listener.tally import Tally
     from myop_cdn.report import PublishReport
 
@@ -149,7 +149,7 @@ class Worker:
         if time.monotonic() - self._pruned > _PRUNE_EVERY:
             self._pruned = time.monotonic()
             # In small commits, which others can share.
-            while self._committer.call(lambda c: records.prune(c, self._wall(), _AT_ONCE)):
+            while self._committer.call(lambda c: deliveries.prune(c, self._wall(), _AT_ONCE)):
                 if self._stopping.is_set():
                     return
 

@@ -13,8 +13,8 @@ import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from myop_cdn.listener.journal import FILE, reading
-from myop_cdn.listener.records import listed
+from myop_cdn.listener.queue.deliveries import listed
+from myop_cdn.listener.queue.journal import FILE, reading
 from myop_cdn.sandbox import REHEARSAL_KEY, Sandbox
 from tests.listener.rig import PATH, SECRET, request, signature, until, webhook
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from myop_cdn.listener.journal import FILE
+from myop_cdn.listener.queue.journal import FILE
 
 if TYPE_CHECKING:
     from pathlib import Path

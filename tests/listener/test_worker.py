@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from myop_cdn.errors import MyopCdnError, RefusedError
-from myop_cdn.listener import agenda, records, runs
-from myop_cdn.listener.journal import reading
+from myop_cdn.listener.queue import agenda, deliveries, runs
+from myop_cdn.listener.queue.journal import reading
 from myop_cdn.report import DeployReport, DestinationReport, FailedKey, PublishReport, Upload
 from tests.listener.rig import Rig, failing, good, raising, refs, until, webhook
 
@@ -31,7 +31,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def states(rig: Rig) -> dict[str, str]:
     with reading(rig.listener.journal) as connection:
-        return {row["id"]: row["state"] for row in records.listed(connection, 1000)}
+        return {row["id"]: row["state"] for row in deliveries.listed(connection, 1000)}
 
 
 def fact(rig: Rig, name: str) -> Any:
@@ -168,7 +168,7 @@ def test_the_last_error_and_the_next_attempt_are_on_record(
     assert outage["until"] > outage["at"]
     assert "the API is down" in fact(rig, "last_error")["error"]
     with reading(rig.listener.journal) as connection:
-        row = records.listed(connection, 1)[0]
+        row = deliveries.listed(connection, 1)[0]
     assert row["attempts"] == 1
     assert "the API is down" in row["error"]
 
@@ -342,7 +342,7 @@ def test_a_delivery_is_done_again_when_somebody_asks_for_it(rig: Rig) -> None:
     name = rig.post(webhook("a/prod")).json["delivery"]
     until(lambda: settled(rig))
     with open_for_writing(rig) as connection:
-        assert records.retry(connection, name)
+        assert deliveries.retry(connection, name)
     until(lambda: len(rig.publisher.scopes) == 2 and settled(rig))
     assert refs(rig.publisher.scopes[1]) == {"a/prod"}
 
@@ -354,7 +354,7 @@ def test_a_delivery_that_is_forgotten_is_not_worked_but_its_replay_is_known(rig:
     body = webhook("a/prod")
     name = rig.post(body).json["delivery"]
     with open_for_writing(rig) as connection:
-        assert records.forget(connection, name)
+        assert deliveries.forget(connection, name)
     rig.publisher.gate.set()
     until(lambda: settled(rig))
     assert rig.post(body).json["status"] == "duplicate"
@@ -395,7 +395,7 @@ class open_for_writing:  # noqa: N801 - reads as a function
     """Another process's connection to the journal, for one change."""
 
     def __init__(self, rig: Rig) -> None:
-        from myop_cdn.listener.journal import open_journal
+        from myop_cdn.listener.queue.journal import open_journal
 
         self._connection = open_journal(rig.listener.journal)
 

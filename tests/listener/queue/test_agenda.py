@@ -8,8 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from myop_cdn.listener import agenda
-from myop_cdn.listener.agenda import Agenda, FullDue, Outage, Retry, Start, Wait, Waiting, choose
+from myop_cdn.listener.queue import agenda
+from myop_cdn.listener.queue.agenda import (
+    Agenda,
+    FullDue,
+    Outage,
+    Retry,
+    Start,
+    Wait,
+    Waiting,
+    choose,
+)
 from myop_cdn.model import Release
 
 NOW = 1_000_000.0

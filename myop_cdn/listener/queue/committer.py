@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from myop_cdn.errors import ListenerError
-from myop_cdn.listener import journal, records, runs
+from myop_cdn.listener.queue import deliveries, journal, runs
 
 if TYPE_CHECKING:
     import os
@@ -38,7 +38,7 @@ class _Job:
 
     done: Done
     work: Callable[[sqlite3.Connection], Any] | None = None
-    record: records.Record | None = None
+    record: deliveries.Record | None = None
 
 
 class Committer:
@@ -82,9 +82,9 @@ class Committer:
             ) from None
         self._thread.start()
 
-    def store(self, record: records.Record, done: Callable[[str | None, Any], None]) -> None:
+    def store(self, record: deliveries.Record, done: Callable[[str | None, Any], None]) -> None:
         """Store a delivery. `done` is called on the committer's thread, after the commit: with
-        what `records.store` says of it, or with an error.
+        what `deliveries.store` says of it, or with an error.
         """
         self._hand_in(_Job(done, record=record))
 
@@ -227,5 +227,5 @@ class Committer:
 def _work(connection: sqlite3.Connection, batch: list[_Job]) -> list[Any]:
     """The result of each job. Deliveries go first, all of them together."""
     found = [job.record for job in batch if job.record is not None]
-    stored = iter(records.store(connection, found) if found else ())
+    stored = iter(deliveries.store(connection, found) if found else ())
     return [job.work(connection) if job.work is not None else next(stored) for job in batch]

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from myop_cdn.errors import ListenerError
-from myop_cdn.listener import journal, records, runs
-from myop_cdn.listener.committer import Committer
-from myop_cdn.listener.records import Record
+from myop_cdn.listener.queue import deliveries, journal, runs
+from myop_cdn.listener.queue.committer import Committer
+from myop_cdn.listener.queue.deliveries import Record
 from tests.listener.rig import Lines, until
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Store:
     def rows(self) -> list[str]:
         """The ids in the journal, oldest first, read by another connection."""
         with journal.reading(self.path) as connection:
-            return [row["id"] for row in reversed(records.listed(connection, 10_000))]
+            return [row["id"] for row in reversed(deliveries.listed(connection, 10_000))]
 
     def full_due(self) -> Any:
         """The full sync that is due."""
@@ -100,7 +100,7 @@ def test_bodies_are_kept_byte_for_byte(store: Store) -> None:
     body = bytes(range(256)) * 10
     store.store(record("a", body=body))
     with journal.reading(store.path) as connection:
-        found = records.found(connection, "a")
+        found = deliveries.found(connection, "a")
     assert found is not None
     assert found["body"] == body
     assert found["headers"] == {"user-agent": "Myop"}
@@ -114,7 +114,7 @@ def test_the_same_body_is_stored_once_and_named_by_its_first_id(store: Store) ->
 
 def test_the_same_body_twice_in_one_commit_is_stored_once(store: Store) -> None:
     twins = [record("a", sha256=b"1" * 32), record("b", sha256=b"1" * 32), record("c")]
-    earlier = store.committer.call(lambda connection: records.store(connection, twins))
+    earlier = store.committer.call(lambda connection: deliveries.store(connection, twins))
     assert earlier == [None, "a", None]
     assert store.rows() == ["a", "c"]
 
@@ -245,25 +245,25 @@ def test_a_folder_that_can_t_be_written_is_an_error_at_the_start(tmp_path: Path)
 
 def test_the_history_is_kept_within_its_limits_but_never_loses_open_work(store: Store) -> None:
     def fill(connection: sqlite3.Connection) -> None:
-        made = [record(f"r{n}", state="done") for n in range(records.KEPT_MOST + 50)]
-        records.store(connection, [record("open"), *made])
-        records.store(connection, [record("old", state="done", received=1.0)])
+        made = [record(f"r{n}", state="done") for n in range(deliveries.KEPT_MOST + 50)]
+        deliveries.store(connection, [record("open"), *made])
+        deliveries.store(connection, [record("old", state="done", received=1.0)])
 
     store.committer.call(fill)
-    store.committer.call(lambda connection: records.prune(connection, time.time()))
+    store.committer.call(lambda connection: deliveries.prune(connection, time.time()))
     kept = store.committer.call(
         lambda connection: connection.execute("SELECT count(*) FROM delivery").fetchone()[0]
     )
-    assert kept <= records.KEPT_MOST + 1
+    assert kept <= deliveries.KEPT_MOST + 1
     with journal.reading(store.path) as connection:
-        assert records.found(connection, "open") is not None
-        assert records.found(connection, "old") is None
+        assert deliveries.found(connection, "open") is not None
+        assert deliveries.found(connection, "old") is None
 
 
 def test_the_hash_of_a_body_without_a_timestamp_is_kept_for_ever(store: Store) -> None:
     day = 86400.0
     store.store(record("a", sha256=b"1" * 32, once=True, received=1.0, state="done"))
     store.store(record("b", sha256=b"2" * 32, once=False, received=1.0, state="done"))
-    store.committer.call(lambda connection: records.prune(connection, 1000 * day))
+    store.committer.call(lambda connection: deliveries.prune(connection, 1000 * day))
     assert store.store(record("c", sha256=b"1" * 32)) == "a"
     assert store.store(record("d", sha256=b"2" * 32)) is None

@@ -10,7 +10,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from myop_cdn.listener.agenda import MERGED, Agenda, FullDue, Outage, Retry, Waiting
+from myop_cdn.listener.queue.agenda import MERGED, Agenda, FullDue, Outage, Retry, Waiting
 from myop_cdn.model import Release
 
 if TYPE_CHECKING:

@@ -6,15 +6,15 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from myop_cdn.errors import ExitCode, MyopCdnError
-from myop_cdn.listener import agenda, runs
-from myop_cdn.listener.agenda import FullDue, Outage, Retry
+from myop_cdn.listener.queue import agenda, runs
+from myop_cdn.listener.queue.agenda import FullDue, Outage, Retry
 from myop_cdn.model import DocumentRef, Release, Scope
 
 if TYPE_CHECKING:
     import sqlite3
     from random import Random
 
-    from myop_cdn.listener.agenda import Start
+    from myop_cdn.listener.queue.agenda import Start
     from myop_cdn.report import DestinationReport, PublishReport
 
 

@@ -1,0 +1,1 @@
+"""What was accepted and what is to become of it, kept where no kill can take it."""
