@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from myop_cdn.cli.options import Option
-    from myop_cdn.listener.sockets import Address
+    from myop_cdn.listener.http.sockets import Address
 
 _UNITS = {"": 1, "b": 1, "kib": 1024, "k": 1024, "mib": 1024**2, "m": 1024**2}
 
@@ -44,7 +44,7 @@ class AddressType(click.ParamType):  # type: ignore[type-arg]  # generic since c
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The address; a usage error for anything else."""
-        from myop_cdn.listener.sockets import Address
+        from myop_cdn.listener.http.sockets import Address
 
         if isinstance(value, Address):
             return value
@@ -139,7 +139,7 @@ def open_sockets(settings: ListenSettings, *, tcp_too: bool) -> list[socket.sock
 
     tcp_too: whether host and port count beside a Unix socket. Raises ListenerError.
     """
-    from myop_cdn.listener import sockets
+    from myop_cdn.listener.http import sockets
 
     found = sockets.inherited(os.environ, os.getpid())
     if found:

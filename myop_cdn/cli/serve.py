@@ -46,9 +46,9 @@ def serve(ctx: click.Context, /, deploying: DeployOptions, **values: Any) -> Non
     from myop_cdn.cli.inputs import SECRET_VARIABLE, webhook_secrets
     from myop_cdn.cli.publisher import CommandPublisher
     from myop_cdn.listener.child import ChildPublisher
-    from myop_cdn.listener.lock import locked
     from myop_cdn.listener.queued_log import QueuedLog
     from myop_cdn.listener.service import Listener
+    from myop_cdn.listener.state_folder import locked
 
     console: Console = ctx.obj
     settings = pick(ServeSettings, values)
@@ -105,8 +105,8 @@ def _check(settings: ServeSettings, publisher: Any) -> None:
 
 def _start_admin(listener: Listener, listening: ListenSettings, log: Log, stack: ExitStack) -> None:
     # Imported only when asked for: its Prometheus library costs memory.
-    from myop_cdn.listener import sockets
-    from myop_cdn.listener.admin import Admin
+    from myop_cdn.listener.admin.handler import Admin
+    from myop_cdn.listener.http import sockets
 
     assert listening.admin is not None
     found = sockets.listen(listening.admin)
@@ -118,7 +118,7 @@ def _start_admin(listener: Listener, listening: ListenSettings, log: Log, stack:
 
 
 def _say_where(console: Console, found: list[socket.socket], scheme: str, path: str) -> None:
-    from myop_cdn.listener.sockets import described
+    from myop_cdn.listener.http.sockets import described
 
     for sock in found:
         console.info(f"listening on {described(sock, scheme, path)}")
@@ -127,7 +127,7 @@ def _say_where(console: Console, found: list[socket.socket], scheme: str, path: 
 def _remove_at_end(listening: ListenSettings, found: list[socket.socket], stack: ExitStack) -> None:
     import socket
 
-    from myop_cdn.listener.sockets import remove_unix
+    from myop_cdn.listener.http.sockets import remove_unix
 
     assert listening.unix is not None
     if any(sock.family == socket.AF_UNIX for sock in found):
@@ -135,8 +135,8 @@ def _remove_at_end(listening: ListenSettings, found: list[socket.socket], stack:
 
 
 def _settings(settings: ServeSettings, listening: ListenSettings) -> Settings:
-    from myop_cdn.listener.dialogue import ServerLimits
-    from myop_cdn.listener.intake import Rules
+    from myop_cdn.listener.delivery import Rules
+    from myop_cdn.listener.http.protocol import ServerLimits
     from myop_cdn.listener.service import Settings
 
     allow_descriptors(listening.max_connections)

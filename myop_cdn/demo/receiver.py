@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from myop_cdn.errors import MyopCdnError
 from myop_cdn.export.api import ApiExporter
-from myop_cdn.listener.intake import Rules
+from myop_cdn.listener.delivery import Rules
+from myop_cdn.listener.http.sockets import Address, described, listen
 from myop_cdn.listener.service import Listener, Settings
-from myop_cdn.listener.sockets import Address, described, listen
 from myop_cdn.publish import publish
 from myop_cdn.tree import Tree
 

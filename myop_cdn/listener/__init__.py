@@ -1,11 +1,12 @@
 """The listener: takes signed deliveries over HTTP, keeps them, and has them published.
 
-    server, dialogue, connection, pool   sockets and time
-    http, body, answer                   the wire, without I/O
-    intake                               what a delivery has to be
+    http/                                HTTP/1.1: sockets, time, and bytes
+    delivery                             what a delivery has to be
     journal, committer, records, runs    what must survive a kill
     agenda, worker                       what is published, and when
-    admin, metrics, status               what an operator sees
+    admin/, status                       what an operator sees
+    state_folder                         one process for each journal
+    service                              all of it put together
 
 It knows nothing of exports and destinations: it is given a `Publisher`.
 """

@@ -11,13 +11,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from myop_cdn.errors import ExitCode, MyopCdnError
-from myop_cdn.listener import sockets
-from myop_cdn.listener.dialogue import ServerLimits
-from myop_cdn.listener.intake import Intake, Rules
+from myop_cdn.listener.delivery import DeliveryHandler, Rules
+from myop_cdn.listener.http import sockets
+from myop_cdn.listener.http.protocol import ServerLimits
+from myop_cdn.listener.http.server import Server
 from myop_cdn.listener.queue import runs
 from myop_cdn.listener.queue.committer import Committer
 from myop_cdn.listener.queue.journal import FILE
-from myop_cdn.listener.server import Server
 from myop_cdn.listener.tally import Tally
 from myop_cdn.listener.worker import Worker
 
@@ -80,10 +80,10 @@ class Listener:
             settings.full_every.total_seconds(),
             wall=wall,
         )
-        self.intake = Intake(
+        self.deliveries = DeliveryHandler(
             settings.rules, read_secrets(), self.committer, self.worker.wake, log, self.tally, wall
         )
-        self.server = Server(listeners, self.intake, settings.limits, tls, wall=wall)
+        self.server = Server(listeners, self.deliveries, settings.limits, tls, wall=wall)
 
     def run(self) -> None:
         """Listen until `terminate` is called. Raises ListenerError when it can't begin."""
@@ -116,11 +116,11 @@ class Listener:
     def reload(self) -> None:
         """Read the secrets again; connections and deliveries under way go on."""
         try:
-            self.intake.secrets = self._read_secrets()
+            self.deliveries.secrets = self._read_secrets()
         except MyopCdnError as error:
             self._log.warning("the secrets were not read again", error=error.message)
         else:
-            self._log.info("read the secrets again", secrets=len(self.intake.secrets))
+            self._log.info("read the secrets again", secrets=len(self.deliveries.secrets))
 
     def handle_signals(self) -> None:
         """SIGTERM and SIGINT drain, a second one ends at once; SIGHUP reads the secrets again."""

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from myop_cdn.listener.http.sockets import Address, listen
 from myop_cdn.listener.service import Listener, Settings
-from myop_cdn.listener.sockets import Address, listen
 from myop_cdn.model import DocumentRef, Scope
 from myop_cdn.report import FailedDocument, PublishReport, SyncReport
 

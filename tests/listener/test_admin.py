@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from myop_cdn.listener.admin import Admin
-from myop_cdn.listener.sockets import Address, listen
+from myop_cdn.listener.admin.handler import Admin
+from myop_cdn.listener.http.sockets import Address, listen
 from tests.listener.rig import PATIENCE, Rig, failing, until, webhook
 
 if TYPE_CHECKING:

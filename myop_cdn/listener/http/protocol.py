@@ -10,15 +10,15 @@ import selectors
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from myop_cdn.listener.answer import CONTINUE, Answer
-from myop_cdn.listener.connection import Connection, Phase
-from myop_cdn.listener.http import HeadLimits, HeadParser, Request, WireError
+from myop_cdn.listener.http.connection import Connection, Phase
+from myop_cdn.listener.http.request import HeadLimits, HeadParser, HttpError, Request
+from myop_cdn.listener.http.response import CONTINUE, Response
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from myop_cdn.listener.body import BodyReader
-    from myop_cdn.listener.pool import Pool
+    from myop_cdn.listener.http.connection import Pool
+    from myop_cdn.listener.http.request import BodyReader
 
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 _MUCH = 64 * 1024  # bytes: who holds less is not worth a look at the others
@@ -37,20 +37,20 @@ class ServerLimits:
     head: HeadLimits = field(default_factory=HeadLimits)
 
 
-class Exchange:
+class Responder:
     """A request that is being worked on, and the way to answer it from any thread, once."""
 
     __slots__ = ("_connection", "_post", "_token", "peer")
 
     def __init__(
-        self, post: Callable[[Connection, int, Answer], None], connection: Connection
+        self, post: Callable[[Connection, int, Response], None], connection: Connection
     ) -> None:
         self._post = post
         self._connection = connection
         self._token = connection.token
         self.peer = connection.peer
 
-    def answer(self, answer: Answer) -> None:
+    def answer(self, answer: Response) -> None:
         """Hand the answer to the loop. A client that has left meanwhile gets none."""
         self._post(self._connection, self._token, answer)
 
@@ -58,20 +58,20 @@ class Exchange:
 class Handler(Protocol):
     """What a server is for. Called on the loop's thread: must not wait for anything."""
 
-    def head(self, request: Request, peer: str) -> Answer | BodyReader:
+    def head(self, request: Request, peer: str) -> Response | BodyReader:
         """The checks that need no body: a refusal, or how the body is to be read.
 
-        Raises WireError where the framing of the request is at fault.
+        Raises HttpError where the framing of the request is at fault.
         """
 
-    def body(self, exchange: Exchange, request: Request, body: bytes) -> Answer | None:
-        """The answer, or None when `exchange` is going to be answered later."""
+    def body(self, responder: Responder, request: Request, body: bytes) -> Response | None:
+        """The answer, or None when `responder` is going to be answered later."""
 
     def refused(self, peer: str, status: int, reason: str) -> None:
         """The server itself refused something; status 0: closed without an answer."""
 
 
-class Dialogue:
+class HttpProtocol:
     """What is said on the connections of a pool.
 
     clock: monotonic seconds. wall: seconds since the epoch, for the answers' date.
@@ -82,7 +82,7 @@ class Dialogue:
         pool: Pool,
         handler: Handler,
         limits: ServerLimits,
-        post: Callable[[Connection, int, Answer], None],
+        post: Callable[[Connection, int, Response], None],
         clock: Callable[[], float],
         wall: Callable[[], float],
     ) -> None:
@@ -109,7 +109,7 @@ class Dialogue:
         else:
             self._receive(connection)
 
-    def answer(self, connection: Connection, token: int, answer: Answer) -> None:
+    def answer(self, connection: Connection, token: int, answer: Response) -> None:
         """Send the answer to request `token`, then go on with what was pipelined after it."""
         awaited = connection.phase is Phase.WAITING and connection.token == token
         if awaited and connection in self._pool:
@@ -171,14 +171,14 @@ class Dialogue:
                 if not self._step(connection):
                     self._check_budget(connection)
                     return
-        except WireError as error:
+        except HttpError as error:
             self._handler.refused(connection.peer, error.status, error.reason)
             connection.unread = True
-            self._answer(connection, Answer.error(error.status, error.reason))
+            self._answer(connection, Response.error(error.status, error.reason))
         except Exception as error:  # a defect in the handler ends one connection, not the loop
             self._handler.refused(connection.peer, 500, f"unexpected {type(error).__name__}")
             connection.unread = True
-            self._answer(connection, Answer.error(500, "something is wrong here"))
+            self._answer(connection, Response.error(500, "something is wrong here"))
 
     def _step(self, connection: Connection) -> bool:
         """Take the next part of a request; False when it has not arrived yet."""
@@ -188,7 +188,7 @@ class Dialogue:
             if request is None:
                 return False
             decision = self._handler.head(request, connection.peer)
-            if isinstance(decision, Answer):
+            if isinstance(decision, Response):
                 connection.unread = _announces_body(request)
                 self._answer(connection, decision)
                 return True
@@ -200,8 +200,8 @@ class Dialogue:
             return False
         connection.phase = Phase.WAITING
         connection.token += 1
-        exchange = Exchange(self._post, connection)
-        answer = self._handler.body(exchange, request, body)
+        responder = Responder(self._post, connection)
+        answer = self._handler.body(responder, request, body)
         if answer is not None:
             self._answer(connection, answer)
         return True
@@ -212,7 +212,7 @@ class Dialogue:
         if not expected or not request.minor:
             return
         if len(expected) > 1 or expected[0].lower() != b"100-continue":
-            raise WireError(417, "no such expectation can be met")
+            raise HttpError(417, "no such expectation can be met")
         if not connection.buffer:
             connection.out = CONTINUE
             connection.flush()  # a client that can't take 25 bytes won't get an answer either
@@ -225,7 +225,7 @@ class Dialogue:
 
     # -- answering
 
-    def _answer(self, connection: Connection, answer: Answer) -> None:
+    def _answer(self, connection: Connection, answer: Response) -> None:
         request = connection.request
         connection.closing = (
             connection.unread
@@ -270,9 +270,9 @@ class Dialogue:
         self._pool.watch(connection, _READ)
 
     def _last_words(self, connection: Connection, status: int, reason: str) -> None:
-        """Answer if the client takes it at once, then close."""
+        """Response if the client takes it at once, then close."""
         self._handler.refused(connection.peer, status, reason)
-        answer = Answer.error(status, reason)
+        answer = Response.error(status, reason)
         connection.out = answer.encode(close=True, now=self._wall())
         connection.flush()
         self._pool.drop(connection)

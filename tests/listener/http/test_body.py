@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from myop_cdn.listener.body import BodyReader, ChunkedBody, body_reader
-from myop_cdn.listener.http import Request, WireError
+from myop_cdn.listener.http.request import BodyReader, ChunkedBody, HttpError, Request, body_reader
 
 MOST = 1000
 
@@ -17,7 +16,7 @@ def reader(*fields: tuple[str, bytes], minor: int = 1) -> BodyReader | None:
 
 
 def refusal(*fields: tuple[str, bytes], minor: int = 1) -> int:
-    with pytest.raises(WireError) as error:
+    with pytest.raises(HttpError) as error:
         reader(*fields, minor=minor)
     return error.value.status
 
@@ -29,7 +28,7 @@ def chunked(data: bytes) -> bytes | None:
 def refused_with(body: BodyReader, data: bytes) -> int | None:
     try:
         body.take(bytearray(data))
-    except WireError as error:
+    except HttpError as error:
         return error.status
     return None
 
@@ -122,13 +121,13 @@ def test_what_follows_the_last_chunk_stays_in_the_buffer() -> None:
     ],
 )
 def test_malformed_chunks_are_400(data: bytes) -> None:
-    with pytest.raises(WireError) as error:
+    with pytest.raises(HttpError) as error:
         chunked(data)
     assert error.value.status == 400
 
 
 def test_chunks_over_the_limit_are_413_before_they_arrive() -> None:
-    with pytest.raises(WireError) as error:
+    with pytest.raises(HttpError) as error:
         chunked(b"3e8\r\n" + b"x" * 1000 + b"\r\n1\r\n")
     assert error.value.status == 413
 

@@ -16,15 +16,14 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from myop_cdn.listener.connection import Connection, Phase
-from myop_cdn.listener.dialogue import Dialogue, Handler, ServerLimits
-from myop_cdn.listener.pool import Pool
+from myop_cdn.listener.http.connection import Connection, Phase, Pool
+from myop_cdn.listener.http.protocol import Handler, HttpProtocol, ServerLimits
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Sequence
 
-    from myop_cdn.listener.answer import Answer
+    from myop_cdn.listener.http.response import Response
 
 _READ = selectors.EVENT_READ
 _TICK = 0.25  # seconds between two looks at the deadlines
@@ -54,12 +53,12 @@ class Server:
         self._clock = clock
         self._selector = selectors.DefaultSelector()
         self._pool = Pool(self._selector, self._limits.connections, self._limits.buffered)
-        self._dialogue = Dialogue(self._pool, handler, self._limits, self.post, clock, wall)
-        self._posted: deque[tuple[Connection, int, Answer]] = deque()
+        self._protocol = HttpProtocol(self._pool, handler, self._limits, self.post, clock, wall)
+        self._posted: deque[tuple[Connection, int, Response]] = deque()
         self._wake_lock = threading.Lock()
         self._awake = False
-        self._bell, self._ear = socket.socketpair()
-        for end in (self._bell, self._ear):
+        self._wakeup_writer, self._wakeup_reader = socket.socketpair()
+        for end in (self._wakeup_writer, self._wakeup_reader):
             end.setblocking(False)
         self._accepting = False
         self._drain_seconds: float | None = None
@@ -70,15 +69,15 @@ class Server:
     @property
     def wake_fd(self) -> int:
         """A descriptor that wakes the loop when a byte is written to it (for signals)."""
-        return self._bell.fileno()
+        return self._wakeup_writer.fileno()
 
     @property
     def connections(self) -> int:
         """How many are open."""
         return len(self._pool)
 
-    def post(self, connection: Connection, token: int, answer: Answer) -> None:
-        """Answer request `token` of `connection` at the next turn of the loop."""
+    def post(self, connection: Connection, token: int, answer: Response) -> None:
+        """Response request `token` of `connection` at the next turn of the loop."""
         self._posted.append((connection, token, answer))
         self.wake()
 
@@ -89,7 +88,7 @@ class Server:
                 return
             self._awake = True
         with contextlib.suppress(OSError):
-            self._bell.send(b"\0")
+            self._wakeup_writer.send(b"\0")
 
     def drain(self, seconds: float) -> None:
         """Stop accepting, answer what has arrived, then let `run` return; within `seconds`.
@@ -98,7 +97,7 @@ class Server:
         """
         self._drain_seconds = seconds
         with contextlib.suppress(OSError):
-            self._bell.send(b"\0")
+            self._wakeup_writer.send(b"\0")
 
     def stop(self) -> None:
         """Let `run` return now."""
@@ -107,7 +106,7 @@ class Server:
 
     def run(self) -> None:
         """Serve until drained or stopped; closes every socket it was given."""
-        self._selector.register(self._ear, _READ)
+        self._selector.register(self._wakeup_reader, _READ)
         for listener in self._listeners:
             listener.setblocking(False)
         self._accept_again()
@@ -117,7 +116,7 @@ class Server:
                 for key, events in self._selector.select(_TICK):
                     self._event(key, events)
                 while self._posted:
-                    self._dialogue.answer(*self._posted.popleft())
+                    self._protocol.answer(*self._posted.popleft())
                 self.beat = now = self._clock()
                 if self._drain_seconds is not None and not self._draining:
                     self._begin_drain(now, self._drain_seconds)
@@ -131,10 +130,10 @@ class Server:
         connection = key.data
         if connection is not None:
             if connection in self._pool:  # else an earlier event of this turn closed it
-                self._dialogue.ready(connection, events)
-        elif key.fileobj is self._ear:
+                self._protocol.ready(connection, events)
+        elif key.fileobj is self._wakeup_reader:
             with contextlib.suppress(OSError):
-                while self._ear.recv(4096):
+                while self._wakeup_reader.recv(4096):
                     pass
             # After the bytes, before the answers: a ring in between is not needed, one after
             # this is a new byte.
@@ -147,7 +146,7 @@ class Server:
     def _tick(self, now: float) -> None:
         for connection in self._pool:
             if connection.deadline <= now:
-                self._dialogue.expire(connection)
+                self._protocol.expire(connection)
         if self._accepting or self._draining:
             return
         if not self._pool.is_crowded or self._shed("too many connections"):
@@ -161,7 +160,7 @@ class Server:
         for listener in self._listeners:
             listener.close()
         self._draining = True
-        self._dialogue.last_deadline = now + seconds
+        self._protocol.last_deadline = now + seconds
         for connection in self._pool:
             # What was sent before the end is here within moments; what was not is not owed.
             patience = {Phase.WAITING: seconds, Phase.IDLE: 0.5}.get(connection.phase, 2.0)
@@ -170,7 +169,7 @@ class Server:
     def _close_all(self) -> None:
         for connection in self._pool:
             self._pool.drop(connection)
-        for sock in (*self._listeners, self._bell, self._ear):
+        for sock in (*self._listeners, self._wakeup_writer, self._wakeup_reader):
             sock.close()
         self._selector.close()
 
@@ -215,7 +214,7 @@ class Server:
         now = self._clock()
         connection = Connection(sock, _peer(address), now, now + self._limits.request)
         self._pool.add(connection, _READ)
-        self._dialogue.ready(connection, _READ)  # the request is often there already
+        self._protocol.ready(connection, _READ)  # the request is often there already
         if self._pool.is_crowded and not self._shed("too many connections"):
             self._pause_accepting()  # none of them stalls: the backlog waits
         return True

@@ -8,22 +8,22 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from myop_cdn.errors import ListenerError
-from myop_cdn.listener import metrics, status
-from myop_cdn.listener.answer import Answer
-from myop_cdn.listener.body import LengthBody, body_reader
-from myop_cdn.listener.dialogue import ServerLimits
+from myop_cdn.listener import status
+from myop_cdn.listener.admin import metrics
+from myop_cdn.listener.http.protocol import ServerLimits
+from myop_cdn.listener.http.request import LengthBody, body_reader
+from myop_cdn.listener.http.response import Response
+from myop_cdn.listener.http.server import Server
 from myop_cdn.listener.queue import runs
 from myop_cdn.listener.queue.journal import reading
-from myop_cdn.listener.server import Server
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
     from myop_cdn.listener import Log
-    from myop_cdn.listener.body import BodyReader
-    from myop_cdn.listener.dialogue import Exchange
-    from myop_cdn.listener.http import Request
+    from myop_cdn.listener.http.protocol import Responder
+    from myop_cdn.listener.http.request import BodyReader, Request
     from myop_cdn.listener.service import Listener
 
 _STUCK = 10.0  # seconds without a turn of the loop, or of an idle worker
@@ -60,15 +60,15 @@ class Admin:
         self._server.stop()
         self._thread.join(2)
 
-    def head(self, request: Request, peer: str) -> Answer | BodyReader:  # noqa: ARG002 - Handler
+    def head(self, request: Request, peer: str) -> Response | BodyReader:  # noqa: ARG002 - Handler
         """Path, method, framing."""
         if request.path not in ("/healthz", "/readyz", "/metrics", "/status"):
-            return Answer.error(404, "there is nothing here")
+            return Response.error(404, "there is nothing here")
         if request.method not in ("GET", "HEAD"):
-            return Answer.error(405, "only GET", ("Allow", "GET, HEAD"))
+            return Response.error(405, "only GET", ("Allow", "GET, HEAD"))
         return body_reader(request, 0) or LengthBody(0)
 
-    def body(self, exchange: Exchange, request: Request, body: bytes) -> Answer | None:  # noqa: ARG002 - Handler
+    def body(self, responder: Responder, request: Request, body: bytes) -> Response | None:  # noqa: ARG002 - Handler
         """The answer."""
         try:
             if request.path == "/healthz":
@@ -79,7 +79,7 @@ class Admin:
                 return self._metrics()
             return self._status()
         except (ListenerError, sqlite3.Error) as error:
-            return Answer.of(503, {"status": "failed", "error": str(error)})
+            return Response.of(503, {"status": "failed", "error": str(error)})
 
     def refused(self, peer: str, status: int, reason: str) -> None:
         """The server refused something."""
@@ -97,11 +97,11 @@ class Admin:
             problems.append("the worker is stuck")
         return problems
 
-    def _health(self) -> Answer:
+    def _health(self) -> Response:
         problems = self._problems()
         return _verdict(problems, {})
 
-    def _ready(self) -> Answer:
+    def _ready(self) -> Response:
         problems = self._problems()
         now = self._wall()
         age = None
@@ -118,7 +118,7 @@ class Admin:
             problems.append("the listener is ending")
         return _verdict(problems, {"lastSuccessSeconds": None if age is None else round(age, 1)})
 
-    def _metrics(self) -> Answer:
+    def _metrics(self) -> Response:
         listener = self._listener
         gauges = {
             "connections": float(listener.server.connections),
@@ -131,9 +131,9 @@ class Admin:
                 page = metrics.render(listener.tally, connection, now, gauges)
         except ListenerError:
             page = metrics.render(listener.tally, None, now, gauges)
-        return Answer(200, page, metrics.CONTENT_TYPE)
+        return Response(200, page, metrics.CONTENT_TYPE)
 
-    def _status(self) -> Answer:
+    def _status(self) -> Response:
         now = self._wall()
         job, since = self._listener.worker.now.job, self._listener.worker.now.since
         running: dict[str, Any] | None = None
@@ -146,7 +146,7 @@ class Admin:
             }
         with reading(self._listener.journal) as connection:
             found = status.everything(connection, now)
-        return Answer.of(
+        return Response.of(
             200,
             {
                 "now": status.iso(now),
@@ -159,6 +159,6 @@ class Admin:
         )
 
 
-def _verdict(problems: list[str], more: dict[str, Any]) -> Answer:
+def _verdict(problems: list[str], more: dict[str, Any]) -> Response:
     state = {"status": "failed" if problems else "ok", "problems": problems, **more}
-    return Answer.of(503 if problems else 200, state)
+    return Response.of(503 if problems else 200, state)

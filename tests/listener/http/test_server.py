@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from myop_cdn.listener.dialogue import ServerLimits
+from myop_cdn.listener.http.protocol import ServerLimits
 from tests.listener import certificate
 from tests.listener.rig import PATIENCE, Rig, Wire, request, until, webhook
 

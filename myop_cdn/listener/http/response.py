@@ -14,7 +14,7 @@ _JSON = json.JSONEncoder(separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """One answer. headers: besides those that every answer has."""
 
     status: int
@@ -23,13 +23,13 @@ class Answer:
     headers: tuple[tuple[str, str], ...] = ()
 
     @classmethod
-    def of(cls, status: int, value: dict[str, Any], *headers: tuple[str, str]) -> Answer:
+    def of(cls, status: int, value: dict[str, Any], *headers: tuple[str, str]) -> Response:
         """An answer whose body is `value` as JSON."""
         body = _JSON(value).encode() + b"\n"
         return cls(status, body, headers=headers)
 
     @classmethod
-    def error(cls, status: int, reason: str, *headers: tuple[str, str]) -> Answer:
+    def error(cls, status: int, reason: str, *headers: tuple[str, str]) -> Response:
         """A refusal, with its reason in words."""
         return cls.of(status, {"status": "rejected", "error": reason}, *headers)
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from myop_cdn.listener.http import HeadLimits, HeadParser, Request, WireError
+from myop_cdn.listener.http.request import HeadLimits, HeadParser, HttpError, Request
 
 GOOD = b"POST /webhooks/myop?x=1 HTTP/1.1\r\nHost: here:3000\r\nX-A:  b c \r\nX-A: d\r\n\r\n"
 
@@ -18,7 +18,7 @@ def take(data: bytes, limits: HeadLimits | None = None) -> Request | None:
 
 
 def status(data: bytes) -> int:
-    with pytest.raises(WireError) as error:
+    with pytest.raises(HttpError) as error:
         take(data)
     return error.value.status
 
@@ -186,6 +186,6 @@ def _verdict(pieces: list[bytes]) -> object:
             buffer += piece
             if found := parser.take(buffer):
                 return found
-    except WireError as error:
+    except HttpError as error:
         return error.status
     return None

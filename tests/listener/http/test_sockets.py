@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from myop_cdn.errors import ListenerError
-from myop_cdn.listener import sockets
-from myop_cdn.listener.lock import locked
-from myop_cdn.listener.sockets import Address
+from myop_cdn.listener.http import sockets
+from myop_cdn.listener.http.sockets import Address
+from myop_cdn.listener.state_folder import locked
 
 if TYPE_CHECKING:
     from pathlib import Path

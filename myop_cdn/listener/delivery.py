@@ -14,8 +14,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from myop_cdn.errors import ListenerError, PayloadError
-from myop_cdn.listener.answer import Answer
-from myop_cdn.listener.body import BodyReader, body_reader
+from myop_cdn.listener.http.request import BodyReader, body_reader
+from myop_cdn.listener.http.response import Response
 from myop_cdn.listener.queue.deliveries import KEPT, Record
 from myop_cdn.payload import parse
 from myop_cdn.signature import check_age, verify
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from myop_cdn.listener import Log
-    from myop_cdn.listener.dialogue import Exchange
-    from myop_cdn.listener.http import Request
+    from myop_cdn.listener.http.protocol import Responder
+    from myop_cdn.listener.http.request import Request
     from myop_cdn.listener.queue.committer import Committer
     from myop_cdn.listener.tally import Tally
     from myop_cdn.model import Delivery
@@ -47,7 +47,7 @@ class Rules:
     max_age: timedelta = timedelta(minutes=5)
 
 
-class Intake:
+class DeliveryHandler:
     """The server's handler for deliveries.
 
     secrets: replaced as a whole when they are read again. wake: called when there is work.
@@ -74,7 +74,7 @@ class Intake:
         self._new_id = new_id
         self._refusals: dict[tuple[int, str], tuple[int, float]] = {}
 
-    def head(self, request: Request, peer: str) -> Answer | BodyReader:
+    def head(self, request: Request, peer: str) -> Response | BodyReader:
         """The checks that need no body."""
         if request.path != self._rules.path:
             return self._refuse(peer, 404, "there is nothing here")
@@ -91,28 +91,28 @@ class Intake:
             return self._refuse(peer, 401, _reason(verify(b"", header, self.secrets).reason))
         return reader
 
-    def body(self, exchange: Exchange, request: Request, body: bytes) -> Answer | None:
+    def body(self, responder: Responder, request: Request, body: bytes) -> Response | None:
         """Verify, understand, and hand over to the journal; the answer comes after its commit."""
         verdict = verify(body, request.values(SIGNATURE)[0], self.secrets)
         if verdict.index is None:
-            return self._refuse(exchange.peer, 401, verdict.reason)
+            return self._refuse(responder.peer, 401, verdict.reason)
         try:
             delivery = parse(body)
         except PayloadError as error:
             self._tally.refused(400, "the signed body is no payload")
-            self._log.warning("refused a signed body", peer=exchange.peer, error=error.message)
-            return Answer.error(400, error.message)
+            self._log.warning("refused a signed body", peer=responder.peer, error=error.message)
+            return Response.error(400, error.message)
         now = self._wall()
         max_age = self._rules.max_age
         if delivery.timestamp is not None and max_age:
             problem = check_age(delivery.timestamp, max_age, datetime.fromtimestamp(now, UTC))
             if problem is not None:
                 self._tally.refused(401, "the signed timestamp is out of range")
-                self._log.warning("refused a signed body", peer=exchange.peer, error=problem)
-                return Answer.error(401, problem)
-        record = self._record(exchange.peer, request, body, delivery, verdict.index, now)
+                self._log.warning("refused a signed body", peer=responder.peer, error=problem)
+                return Response.error(401, problem)
+        record = self._record(responder.peer, request, body, delivery, verdict.index, now)
         self._committer.store(
-            record, lambda earlier, error: self._stored(exchange, record, earlier, error)
+            record, lambda earlier, error: self._stored(responder, record, earlier, error)
         )
         return None
 
@@ -130,9 +130,9 @@ class Intake:
             self._refusals[status, reason] = (seen + 1, since)
             self._log.debug("refused", peer=peer, status=status, reason=reason)
 
-    def _refuse(self, peer: str, status: int, reason: str, *headers: tuple[str, str]) -> Answer:
+    def _refuse(self, peer: str, status: int, reason: str, *headers: tuple[str, str]) -> Response:
         self.refused(peer, status, reason)
-        return Answer.error(status, reason, *headers)
+        return Response.error(status, reason, *headers)
 
     def _record(
         self, peer: str, request: Request, body: bytes, delivery: Delivery, secret: int, now: float
@@ -158,17 +158,17 @@ class Intake:
         )
 
     def _stored(
-        self, exchange: Exchange, record: Record, earlier: str | None, error: ListenerError | None
+        self, responder: Responder, record: Record, earlier: str | None, error: ListenerError | None
     ) -> None:
         """On the committer's thread, after the commit."""
         if error is not None:
             self._tally.refused(503, "the delivery could not be stored")
-            exchange.answer(Answer.error(503, "the delivery could not be stored"))
+            responder.answer(Response.error(503, "the delivery could not be stored"))
             return
         fate = "duplicate" if earlier else "ignored" if record.state == "ignored" else "accepted"
         value: dict[str, Any] = {"status": fate, "delivery": earlier or record.id}
         self._tally.accepted(fate, record.secret)
-        exchange.answer(Answer.of(200, value))
+        responder.answer(Response.of(200, value))
         if fate == "accepted":
             self._wake()
         self._log.info(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from myop_cdn.listener.intake import Rules
+from myop_cdn.listener.delivery import Rules
 from tests.listener.rig import PATH, PATIENCE, Rig, request, signature, until, webhook
 
 if TYPE_CHECKING:
@@ -278,7 +278,7 @@ def test_errors_are_short_json(rig: Rig) -> None:
 
 
 def test_too_many_large_requests_at_once_are_shed(make_rig: Callable[..., Rig]) -> None:
-    from myop_cdn.listener.dialogue import ServerLimits
+    from myop_cdn.listener.http.protocol import ServerLimits
 
     rig = make_rig(limits=replace(ServerLimits(), buffered=300_000)).start()
     part = request(b"x" * 1_000_000)[:130_000]
@@ -294,13 +294,13 @@ def test_too_many_large_requests_at_once_are_shed(make_rig: Callable[..., Rig]) 
 def test_a_defect_in_a_check_ends_one_connection_and_not_the_listener(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from myop_cdn.listener import intake
+    from myop_cdn.listener import delivery
 
     def broken(*_: object) -> None:
         raise ZeroDivisionError("details")
 
     with monkeypatch.context() as patched:
-        patched.setattr(intake, "verify", broken)
+        patched.setattr(delivery, "verify", broken)
         reply = rig.post(webhook("a/prod"))
     assert reply.status == 500
     assert b"details" not in reply.body
