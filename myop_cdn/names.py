@@ -9,6 +9,10 @@ from __future__ import annotations
 
 import re
 
+from myop_cdn.text import shown
+
+__all__ = ["RESERVED", "problem", "segment_problem", "shown"]
+
 _PLAIN = re.compile("[A-Za-z0-9_-][A-Za-z0-9_.-]*")  # nearly every name: nothing to look for
 RESERVED = ".myop-cdn"
 MAX_NAME_BYTES = 200  # leaves room for ".json" and a temporary suffix in 255-byte file names
@@ -52,9 +56,3 @@ def segment_problem(name: object) -> str | None:
     if size > MAX_NAME_BYTES:
         return f"is {size} bytes long; {MAX_NAME_BYTES} is the most"
     return None
-
-
-def shown(name: str, limit: int = 80) -> str:
-    """`name` fit for a message on one line: escaped where it must be, cut where it is long."""
-    text = ascii(name)[1:-1] if not name.isprintable() else name
-    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.progress import TimeElapsedColumn as Elapsed
 
+from myop_cdn.text import line
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -33,7 +35,7 @@ class Bar:
 
     def note(self, message: str) -> None:
         """Print a line above the bar."""
-        self._progress.console.print(message, markup=False, highlight=False)
+        self._progress.console.print(line(message), markup=False, highlight=False)
 
 
 @contextmanager

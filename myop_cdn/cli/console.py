@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from myop_cdn.errors import MyopCdnError
+from myop_cdn.text import json_text, line, without_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from myop_cdn.progress import Progress
 
 Level = Literal["debug", "info", "warning", "error"]
+_MAX_DATA = 1 << 20  # characters of a line on stdout, where a document's body may stand
 _COLOURS: dict[Level, str | None] = {
     "debug": "bright_black",
     "info": None,
@@ -44,7 +46,10 @@ class Console:
         self._lock = threading.Lock()
 
     def data(self, text: str) -> None:
-        """One line of data, on stdout. Raises MyopCdnError when it takes none."""
+        """Lines of data, on stdout. Raises MyopCdnError when it takes none."""
+        self._write("\n".join(line(one, _MAX_DATA) for one in text.split("\n")))
+
+    def _write(self, text: str) -> None:
         if sys.stdout is not None and sys.stdout.isatty():
             click.echo(text)
         else:
@@ -72,7 +77,7 @@ class Console:
 
         self.reported = True
         text = json.dumps(value, indent=2, ensure_ascii=False)
-        self.data(text if _spelt(text) == text else json.dumps(value, indent=2))
+        self._write(json_text(text if _spelt(text) == text else json.dumps(value, indent=2)))
 
     def report_end(self, known: dict[str, Any], error: MyopCdnError) -> None:
         """The JSON object of a run that failed: what is known of it, and the error."""
@@ -98,7 +103,7 @@ class Console:
             return
         self._say("error", error.message, {})
         if error.hint:
-            click.echo(f"hint: {error.hint}", err=True)
+            click.echo(f"hint: {line(error.hint)}", err=True)
 
     def _say(self, level: Level, message: str, fields: dict[str, object]) -> None:
         if level == "debug" and self.verbosity < 1:
@@ -112,6 +117,7 @@ class Console:
             text = f"{level}: {message}" if level in ("warning", "error") else message
             if fields:
                 text += "  " + " ".join(f"{name}={value}" for name, value in fields.items())
+            text = line(text)
             plain = bool(os.environ.get("NO_COLOR"))  # no-color.org: "not an empty string"
             click.echo(text if plain else click.style(text, fg=_COLOURS[level]), err=True)
 
@@ -141,8 +147,8 @@ def _json_line(level: Level, message: str, fields: dict[str, object]) -> str:
     from datetime import UTC, datetime
 
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    line = {"time": now, "level": level, "message": message, **fields}
-    return json.dumps(line, ensure_ascii=False, default=str)
+    value = {"time": now, "level": level, "message": without_credentials(message), **fields}
+    return json_text(json.dumps(value, ensure_ascii=False, default=str))
 
 
 class Notes:

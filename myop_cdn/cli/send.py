@@ -9,6 +9,7 @@ import click
 
 from myop_cdn.cli.options import JSON, SECRET_FILE
 from myop_cdn.errors import ExitCode, InputError, MyopCdnError
+from myop_cdn.text import shown_url
 
 if TYPE_CHECKING:
     from myop_cdn.cli.console import Console
@@ -57,7 +58,7 @@ def send(
 
     console: Console = ctx.obj
     wrong = Faults(**faults)
-    known: dict[str, Any] = {"command": "send", "url": url}
+    known: dict[str, Any] = {"command": "send", "url": shown_url(url)}
     try:
         secret = webhook_secrets(secret_file)[0]
         if payload is not None:

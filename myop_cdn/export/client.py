@@ -20,6 +20,7 @@ from myop_cdn.errors import (
     Unreachable,
 )
 from myop_cdn.export.line import Limits, TooLong, Trouble, open_line
+from myop_cdn.text import shown_url
 from myop_cdn.wire import AGENT
 
 if TYPE_CHECKING:
@@ -197,7 +198,7 @@ def check_url(url: str) -> Url:
         parts, base = None, None
     if parts is None or base is None or base.scheme not in ("http", "https") or not base.hostname:
         raise InputError(
-            f"{names.shown(url)!r} is no URL of an API",
+            f"{shown_url(url)!r} is not the URL of an API",
             "MYOP_API_URL or --api-url: https://cloud.myop.dev, for one",
         )
     if parts.username or parts.password or parts.query or parts.fragment:

@@ -13,9 +13,9 @@ import re
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from myop_cdn import names
 from myop_cdn.errors import InputError
 from myop_cdn.storage.base import OpenOptions
+from myop_cdn.text import shown_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +43,7 @@ def open_backend(url: str, options: OpenOptions | None = None) -> Backend:
     scheme, separator, _ = url.partition("://")
     if not separator or re.fullmatch(r"[a-z][a-z0-9+.-]*", scheme) is None:
         raise InputError(
-            f"{names.shown(url)!r} is no destination",
+            f"{shown_url(url)!r} is not a destination",
             "write s3://bucket/prefix or file:///folder, for instance",
         )
     opener = _own(scheme) or _plugged_in(scheme)

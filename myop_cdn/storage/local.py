@@ -28,6 +28,7 @@ from myop_cdn.errors import (
 )
 from myop_cdn.storage.base import MAX_OBJECT_BYTES, SHA256_METADATA, Blob, Headers, ObjectInfo, Page
 from myop_cdn.storage.filelock import locked
+from myop_cdn.text import shown_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -247,13 +248,13 @@ def open_local(url: str, options: OpenOptions) -> LocalBackend:  # noqa: ARG001 
     host, slash, path = url.removeprefix("file://").partition("/")
     if host not in ("", "localhost") or not slash:
         raise InputError(
-            f"{names.shown(url)} names no folder of this machine",
+            f"{shown_url(url)} names no folder of this machine",
             "write file:///folder with three slashes and the full path",
         )
     if "\0" in unquote(path):
-        raise InputError(f"{names.shown(url)} holds a NUL")
+        raise InputError(f"{shown_url(url)} holds a NUL")
     folder = _folder(path)
     normal = Path(os.path.normpath(folder))
     if normal == Path(normal.anchor):
-        raise InputError(f"{names.shown(url)} is the root of the file system", "name a folder")
+        raise InputError(f"{shown_url(url)} is the root of the file system", "name a folder")
     return LocalBackend(normal)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from myop_cdn import names
 from myop_cdn.errors import InputError
+from myop_cdn.text import shown_url
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +32,8 @@ class Location:
                 "credentials come from the environment",
             )
         if re.fullmatch(bucket_pattern, bucket) is None:
-            what = f"{names.shown(bucket)!r} is no bucket name" if bucket else "no bucket is named"
-            raise InputError(f"{names.shown(url)}: {what}", f"write {scheme}://bucket[/prefix]")
+            what = "that is not a bucket name" if bucket else "no bucket is named"
+            raise InputError(f"{shown_url(url)}: {what}", f"write {scheme}://bucket[/prefix]")
         return cls(scheme, bucket, check_prefix(prefix, url))
 
     @property
@@ -59,5 +60,5 @@ def check_prefix(prefix: str, url: str) -> str:
     prefix = prefix.strip("/")
     for segment in prefix.split("/") if prefix else ():
         if trouble := names.segment_problem(segment):
-            raise InputError(f"{names.shown(url)}: a part of the prefix {trouble}")
+            raise InputError(f"{shown_url(url)}: a part of the prefix {trouble}")
     return prefix

@@ -124,7 +124,7 @@ def test_one_listener_for_each_state_folder(stand: Stand, emptied: bool) -> None
         ([], {"MYOP_API_KEY": "k"}, 2, "no signing secret"),
         ([], {"MYOP_API_KEY": "k", "MYOP_WEBHOOK_SECRET": "  "}, 2, "blank"),
         ([], {"MYOP_WEBHOOK_SECRET": "s"}, 2, "no API key"),
-        (["--deploy", "s3:/typo"], {}, 2, "is no destination"),
+        (["--deploy", "s3:/typo"], {}, 2, "is not a destination"),
         (["--output", "/dev/null"], {}, 2, "is no folder"),
         (["--output", "/nowhere/a", "--deploy", "file:///nowhere/a/b"], {}, 2, "file:///nowhere/a"),
         (["--path", "x"], {}, 2, "--path"),

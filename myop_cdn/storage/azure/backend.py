@@ -21,6 +21,7 @@ from myop_cdn.storage.azure.sdk import SdkObjects
 from myop_cdn.storage.azure.wire import find_wire
 from myop_cdn.storage.location import Location, check_prefix
 from myop_cdn.storage.objects import ByObjects
+from myop_cdn.text import shown_url
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -111,12 +112,12 @@ def open_https(url: str, options: OpenOptions) -> AzureBackend:
         )
     if re.fullmatch(r"[a-z0-9]{3,24}\.blob\.core\.[a-z.]+", host) is None:
         raise InputError(
-            f"{names.shown(url)} is no destination",
+            f"{shown_url(url)} is not a destination",
             "of https:// URLs only https://ACCOUNT.blob.core.windows.net/container[/prefix] is",
         )
     container, _, prefix = rest.partition("/")
     if re.fullmatch(CONTAINER_PATTERN, container) is None:
-        raise InputError(f"{names.shown(url)}: {names.shown(container)!r} is no container's name")
+        raise InputError(f"{shown_url(url)}: {names.shown(container)!r} is no container's name")
     location = Location("https", container, check_prefix(prefix, url))
     endpoint = f"https://{host}"
     shown = f"{endpoint}/{container}" + (f"/{quote(location.prefix)}" if location.prefix else "")
