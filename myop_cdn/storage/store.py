@@ -7,13 +7,25 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from myop_cdn.errors import StorageError, StorageUnavailable, StorageUnreachable
-from myop_cdn.storage.base import Cors
+from myop_cdn.errors import (
+    PreconditionFailed,
+    StorageError,
+    StorageUnavailable,
+    StorageUnreachable,
+)
+from myop_cdn.storage.base import (
+    MAX_OBJECT_BYTES,
+    SHA256_METADATA,
+    Body,
+    ConditionalDelete,
+    Copying,
+    Cors,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from myop_cdn.storage.base import Backend, Blob, Body, Headers, ObjectInfo, Page, Precondition
+    from myop_cdn.storage.base import Backend, Blob, Headers, ObjectInfo, Page, Precondition
 
 T = TypeVar("T")
 
@@ -57,24 +69,26 @@ class Store:
         self._sleep = sleep
         self._chance = chance
 
-    def list(self) -> list[ObjectInfo]:
-        """Every object below the prefix. Raises StorageError."""
+    def list(self, prefix: str = "", limit: int | None = None) -> list[ObjectInfo]:
+        """Every object whose key begins with `prefix`, in ascending order; of these the first
+        `limit`, where that is given. Raises StorageError.
+        """
         objects: list[ObjectInfo] = []
         cursor: str | None = None
         while True:
-            page = self._page(cursor)
+            page = self._page(cursor, prefix, limit)
             objects.extend(page.objects)
             cursor = page.cursor
-            if cursor is None:
-                return objects
+            if cursor is None or (limit is not None and len(objects) >= limit):
+                return objects[:limit]
 
     def head(self, key: str) -> ObjectInfo | None:
         """See `Backend.head`."""
         return self._again(lambda: self.backend.head(key))
 
-    def get(self, key: str) -> Blob | None:
+    def get(self, key: str, limit: int = MAX_OBJECT_BYTES) -> Blob | None:
         """See `Backend.get`."""
-        return self._again(lambda: self.backend.get(key))
+        return self._again(lambda: self.backend.get(key, limit))
 
     def put(
         self,
@@ -91,6 +105,40 @@ class Store:
         """See `Backend.delete`."""
         return self._again(lambda: self.backend.delete(keys))
 
+    def copy(
+        self,
+        source: Store,
+        source_key: str,
+        source_version: str,
+        key: str,
+        precondition: Precondition | None = None,
+    ) -> str:
+        """See `Copying.copy`. Where the service can't, the object is read and written."""
+        backend = self.backend
+        if isinstance(backend, Copying) and backend.can_copy_from(source.backend):
+            return self._again(
+                lambda: backend.copy(source.backend, source_key, source_version, key, precondition)
+            )
+        info, blob = source.head(source_key), source.get(source_key)
+        if blob is None or info is None or not info.version == blob.version == source_version:
+            raise PreconditionFailed(f"{source.url}: {source_key} was changed by somebody else")
+        metadata = {k: v for k, v in (info.metadata or {}).items() if k != SHA256_METADATA}
+        return self.put(key, Body.of(blob.data), blob.headers, metadata, precondition)
+
+    def delete_version(self, key: str, version: str) -> None:
+        """See `ConditionalDelete`. Where the service has no such thing, the object is looked at
+        just before.
+        """
+        backend = self.backend
+        if isinstance(backend, ConditionalDelete):
+            return self._again(lambda: backend.delete_version(key, version))
+        info = self.head(key)
+        if info is not None and info.version != version:
+            raise PreconditionFailed(f"{self.url}: {key} was changed by somebody else")
+        for error in self.delete([key]).values():
+            raise error
+        return None
+
     def allow_origins(self, origins: Sequence[str]) -> bool:
         """See `Backend.allow_origins`."""
         backend = self.backend
@@ -102,8 +150,8 @@ class Store:
         """See `Backend.close`."""
         self.backend.close()
 
-    def _page(self, cursor: str | None) -> Page:
-        return self._again(lambda: self.backend.list(cursor))
+    def _page(self, cursor: str | None, prefix: str, limit: int | None) -> Page:
+        return self._again(lambda: self.backend.list(cursor, prefix, limit))
 
     def _again(self, request: Callable[[], T]) -> T:
         tries = 0
