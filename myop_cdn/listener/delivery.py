@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from myop_cdn.listener import Log
     from myop_cdn.listener.http.protocol import Responder
     from myop_cdn.listener.http.request import Request
+    from myop_cdn.listener.metrics import Metrics
     from myop_cdn.listener.queue.committer import Committer
-    from myop_cdn.listener.tally import Tally
     from myop_cdn.model import Delivery
 
 SIGNATURE = "x-myop-signature"
@@ -60,7 +60,7 @@ class DeliveryHandler:
         committer: Committer,
         wake: Callable[[], None],
         log: Log,
-        tally: Tally,
+        metrics: Metrics,
         wall: Callable[[], float] = time.time,
         new_id: Callable[[], str] = lambda: os.urandom(8).hex(),
     ) -> None:
@@ -69,7 +69,7 @@ class DeliveryHandler:
         self._committer = committer
         self._wake = wake
         self._log = log
-        self._tally = tally
+        self._metrics = metrics
         self._wall = wall
         self._new_id = new_id
         self._refusals: dict[tuple[int, str], tuple[int, float]] = {}
@@ -99,7 +99,7 @@ class DeliveryHandler:
         try:
             delivery = parse(body)
         except PayloadError as error:
-            self._tally.refused(400, "the signed body is no payload")
+            self._metrics.refused(400, "the signed body is no payload")
             self._log.warning("refused a signed body", peer=responder.peer, error=error.message)
             return Response.error(400, error.message)
         now = self._wall()
@@ -107,7 +107,7 @@ class DeliveryHandler:
         if delivery.timestamp is not None and max_age:
             problem = check_age(delivery.timestamp, max_age, datetime.fromtimestamp(now, UTC))
             if problem is not None:
-                self._tally.refused(401, "the signed timestamp is out of range")
+                self._metrics.refused(401, "the signed timestamp is out of range")
                 self._log.warning("refused a signed body", peer=responder.peer, error=problem)
                 return Response.error(401, problem)
         record = self._record(responder.peer, request, body, delivery, verdict.index, now)
@@ -118,7 +118,7 @@ class DeliveryHandler:
 
     def refused(self, peer: str, status: int, reason: str) -> None:
         """A request was refused; the log is told of the first of a kind in each minute."""
-        self._tally.refused(status, reason)
+        self._metrics.refused(status, reason)
         seen, since = self._refusals.get((status, reason), (0, 0.0))
         now = time.monotonic()
         if status in _WORTH_A_LINE and (not seen or now - since > _MINUTE):
@@ -162,12 +162,12 @@ class DeliveryHandler:
     ) -> None:
         """On the committer's thread, after the commit."""
         if error is not None:
-            self._tally.refused(503, "the delivery could not be stored")
+            self._metrics.refused(503, "the delivery could not be stored")
             responder.answer(Response.error(503, "the delivery could not be stored"))
             return
         fate = "duplicate" if earlier else "ignored" if record.state == "ignored" else "accepted"
         value: dict[str, Any] = {"status": fate, "delivery": earlier or record.id}
-        self._tally.accepted(fate, record.secret)
+        self._metrics.accepted(fate, record.secret)
         responder.answer(Response.of(200, value))
         if fate == "accepted":
             self._wake()

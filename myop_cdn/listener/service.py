@@ -15,10 +15,10 @@ from myop_cdn.listener.delivery import DeliveryHandler, Rules
 from myop_cdn.listener.http import sockets
 from myop_cdn.listener.http.protocol import ServerLimits
 from myop_cdn.listener.http.server import Server
+from myop_cdn.listener.metrics import Metrics
 from myop_cdn.listener.queue import runs
 from myop_cdn.listener.queue.committer import Committer
 from myop_cdn.listener.queue.journal import FILE
-from myop_cdn.listener.tally import Tally
 from myop_cdn.listener.worker import Worker
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Listener:
         self._drained_at = 0.0
         self._begun = False
         self.ready = threading.Event()  # set when connections are taken
-        self.tally = Tally()
+        self.metrics = Metrics()
         self.journal = settings.state_dir / FILE
         self.committer = Committer(self.journal, log, wall)
         self.worker = Worker(
@@ -76,12 +76,18 @@ class Listener:
             self.committer,
             publisher,
             log,
-            self.tally,
+            self.metrics,
             settings.full_every.total_seconds(),
             wall=wall,
         )
         self.deliveries = DeliveryHandler(
-            settings.rules, read_secrets(), self.committer, self.worker.wake, log, self.tally, wall
+            settings.rules,
+            read_secrets(),
+            self.committer,
+            self.worker.wake,
+            log,
+            self.metrics,
+            wall,
         )
         self.server = Server(listeners, self.deliveries, settings.limits, tls, wall=wall)
 

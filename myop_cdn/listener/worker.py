@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from myop_cdn.listener import Log, Publisher
+    from myop_cdn.listener.metrics import Metrics
     from myop_cdn.listener.queue.committer import Committer
-    from myop_cdn.listener.tally import Tally
     from myop_cdn.report import PublishReport
 
 _PRUNE_EVERY = 600.0  # seconds
@@ -69,7 +69,7 @@ class Worker:
         committer: Committer,
         publisher: Publisher,
         log: Log,
-        tally: Tally,
+        metrics: Metrics,
         full_every: float,
         random: Random | None = None,
         wall: Callable[[], float] = time.time,
@@ -78,7 +78,7 @@ class Worker:
         self._committer = committer
         self._publisher = publisher
         self._log = log
-        self._tally = tally
+        self._metrics = metrics
         self._full_every = full_every
         self._random = random or Random()  # noqa: S311 - jitter, not secrets
         self._wall = wall
@@ -217,7 +217,7 @@ class Worker:
         )
         earlier = [] if ended.whole else self._retrying()
         seconds = now - started
-        self._tally.ran(job.scope.kind, ended.state, seconds, ended.uploaded)
+        self._metrics.ran(job.scope.kind, ended.state, seconds, ended.uploaded)
         deliveries = list(job.deliveries)
         if ended.state == "done":
             deliveries = self._settle_many(run, deliveries)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from myop_cdn.errors import ListenerError
 from myop_cdn.listener import status
-from myop_cdn.listener.admin import metrics
+from myop_cdn.listener.admin import prometheus
 from myop_cdn.listener.http.protocol import ServerLimits
 from myop_cdn.listener.http.request import LengthBody, body_reader
 from myop_cdn.listener.http.response import Response
@@ -128,10 +128,10 @@ class Admin:
         now = self._wall()
         try:
             with reading(listener.journal) as connection:
-                page = metrics.render(listener.tally, connection, now, gauges)
+                page = prometheus.render(listener.metrics, connection, now, gauges)
         except ListenerError:
-            page = metrics.render(listener.tally, None, now, gauges)
-        return Response(200, page, metrics.CONTENT_TYPE)
+            page = prometheus.render(listener.metrics, None, now, gauges)
+        return Response(200, page, prometheus.CONTENT_TYPE)
 
     def _status(self) -> Response:
         now = self._wall()

@@ -105,6 +105,21 @@ class Committer:
             raise error
         return result  # type: ignore[no-any-return]  # it went through a list
 
+    def request_full_sync(self, reason: str, throttle: float) -> None:
+        """Make a full sync due, unless one was requested so within `throttle` seconds.
+
+        Returns at once; a journal that can't be written is no error here.
+        """
+
+        def work(connection: sqlite3.Connection) -> None:
+            now = self._wall()
+            last = runs.fact(connection, "full_requested")
+            if last is None or not 0 <= now - last < throttle:
+                runs.set_fact(connection, "full_requested", now)
+                runs.make_full_due(connection, reason, now)
+
+        self._hand_in(_Job(lambda *_: None, work=work))
+
     def _hand_in(self, job: _Job) -> None:
         with self._ready:
             self._jobs.append(job)

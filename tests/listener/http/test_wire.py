@@ -253,7 +253,7 @@ def test_several_secrets_are_taken_and_the_log_tells_which_one_matched(
     rig.secrets = lambda: (b"new", b"old")
     rig.start()
     assert rig.post(webhook("a/prod"), secret=b"old").status == 200
-    assert rig.listener.tally.secrets[1] == 1
+    assert rig.listener.metrics.secrets[1] == 1
     until(lambda: any(fields.get("secret") == 1 for _, _, fields in rig.log.lines))
 
 

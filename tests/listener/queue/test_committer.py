@@ -267,3 +267,13 @@ def test_the_hash_of_a_body_without_a_timestamp_is_kept_for_ever(store: Store) -
     store.committer.call(lambda connection: deliveries.prune(connection, 1000 * day))
     assert store.store(record("c", sha256=b"1" * 32)) == "a"
     assert store.store(record("d", sha256=b"2" * 32)) is None
+
+
+def test_requests_for_a_full_sync_are_throttled(store: Store) -> None:
+    store.committer.request_full_sync("a delivery was refused", 3600.0)
+    assert store.full_due()["reason"] == "a delivery was refused"
+    store.committer.call(lambda connection: runs.set_fact(connection, "full_due", None))
+    store.committer.request_full_sync("a delivery was refused", 3600.0)
+    assert store.full_due() is None
+    store.committer.request_full_sync("a delivery was refused", 0.0)
+    assert store.full_due() is not None

@@ -11,7 +11,7 @@ BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 
 
 @dataclass(slots=True)
-class Tally:
+class Metrics:
     """Written by the loop, the committer and the worker; read by whoever asks.
 
     received: by fate (accepted, duplicate, ignored, unstored). rejected: by (status, reason).

@@ -1,4 +1,4 @@
-"""`/metrics`: the tally and the journal in Prometheus' text format.
+"""`/metrics`: the counts and the journal in Prometheus' text format.
 
 The only file that imports prometheus-client, and only a listener with `--admin` imports it.
 """
@@ -15,8 +15,8 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from myop_cdn.listener.metrics import BUCKETS
 from myop_cdn.listener.queue import runs
-from myop_cdn.listener.tally import BUCKETS
 
 if TYPE_CHECKING:
     import sqlite3
@@ -24,31 +24,31 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric
 
-    from myop_cdn.listener.tally import Tally
+    from myop_cdn.listener.metrics import Metrics
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def render(
-    tally: Tally, connection: sqlite3.Connection | None, now: float, gauges: dict[str, float]
+    metrics: Metrics, connection: sqlite3.Connection | None, now: float, gauges: dict[str, float]
 ) -> bytes:
     """The whole page. connection: the journal, None where it can't be read. gauges: further
     values by name, without the prefix.
     """
     registry = CollectorRegistry()
-    registry.register(_Page(tally, connection, now, gauges))
+    registry.register(_Page(metrics, connection, now, gauges))
     return generate_latest(registry)
 
 
 class _Page(Collector):
     def __init__(
         self,
-        tally: Tally,
+        metrics: Metrics,
         connection: sqlite3.Connection | None,
         now: float,
         gauges: dict[str, float],
     ) -> None:
-        self._tally = tally
+        self._metrics = metrics
         self._connection = connection
         self._now = now
         self._gauges = gauges
@@ -64,43 +64,43 @@ class _Page(Collector):
             yield GaugeMetricFamily(f"myop_cdn_{name}", _HELP[name], value)
 
     def _counters(self) -> Iterable[Metric]:
-        tally = self._tally
+        metrics = self._metrics
         received = CounterMetricFamily(
             "myop_cdn_received",
             "Signed deliveries answered 200, by what became of them",
             None,
             ["fate"],
         )
-        for fate, count in tally.received.copy().items():
+        for fate, count in metrics.received.copy().items():
             received.add_metric([fate], count)
         yield received
         rejected = CounterMetricFamily(
             "myop_cdn_rejected", "Requests refused (status 0: closed)", None, ["status", "reason"]
         )
-        for (status, reason), count in tally.rejected.copy().items():
+        for (status, reason), count in metrics.rejected.copy().items():
             rejected.add_metric([str(status), reason], count)
         yield rejected
         secrets = CounterMetricFamily(
             "myop_cdn_secret_matched", "Signatures by the index of their secret", None, ["index"]
         )
-        for index, count in tally.secrets.copy().items():
+        for index, count in metrics.secrets.copy().items():
             secrets.add_metric([str(index)], count)
         yield secrets
         ended = CounterMetricFamily("myop_cdn_runs", "Runs that ended", None, ["scope", "state"])
-        for (scope, state), count in tally.runs.copy().items():
+        for (scope, state), count in metrics.runs.copy().items():
             ended.add_metric([scope, state], count)
         yield ended
-        yield CounterMetricFamily("myop_cdn_uploaded_objects", "Objects uploaded", tally.uploaded)
+        yield CounterMetricFamily("myop_cdn_uploaded_objects", "Objects uploaded", metrics.uploaded)
 
     def _durations(self) -> Metric:
         buckets: list[tuple[str, float]] = []
         total = 0
-        found = self._tally.buckets.copy()
+        found = self._metrics.buckets.copy()
         for bound in (*BUCKETS, float("inf")):
             total += found[bound]
             buckets.append(("+Inf" if bound == float("inf") else str(bound), total))
         return HistogramMetricFamily(
-            "myop_cdn_run_seconds", "How long runs took", buckets, self._tally.seconds
+            "myop_cdn_run_seconds", "How long runs took", buckets, self._metrics.seconds
         )
 
 
