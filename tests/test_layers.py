@@ -22,6 +22,8 @@ FLOORS = {
     "errors": 0,
     "text": 0,
     "wire": 1,
+    "filelock": 1,
+    "files": 2,
     "names": 1,
     "jsontext": 1,
     "progress": 1,

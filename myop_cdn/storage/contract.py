@@ -78,12 +78,12 @@ def raises(*kinds: type[MyopCdnError]) -> Iterator[None]:
     assert raised.message
 
 
-def listing(backend: Backend) -> dict[str, ObjectInfo]:
+def listing(backend: Backend, prefix: str = "", limit: int | None = None) -> dict[str, ObjectInfo]:
     """Every object of all pages."""
     found: dict[str, ObjectInfo] = {}
     cursor: str | None = None
     while True:
-        page = backend.list(cursor)
+        page = backend.list(cursor, prefix, limit)
         for one in page.objects:
             assert one.key not in found, f"{one.key} is listed twice"
             found[one.key] = one

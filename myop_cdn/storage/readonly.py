@@ -49,7 +49,7 @@ class ReadOnly:
         key: str,
         body: Body,
         headers: Headers,
-        metadata: Mapping[str, str] | None = None,
+        metadata: Mapping[str, str] | None = None,  # noqa: ARG002 - nothing is kept
         precondition: Precondition | None = None,
     ) -> str:
         """Write nothing. The version is one that no service gives; conditions hold against it."""
@@ -76,6 +76,10 @@ class ReadOnly:
     def allow_origins(self, origins: Sequence[str]) -> bool:
         """Allow nothing; whether the other one would have to. Yes where it can't say."""
         return self._lacks(origins) if self._lacks else True
+
+    def lacks_origins(self, origins: Sequence[str]) -> bool:
+        """As `allow_origins`."""
+        return self.allow_origins(origins)
 
     def close(self) -> None:
         """As the other one."""

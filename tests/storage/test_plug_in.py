@@ -26,14 +26,15 @@ class Below(Shelf):
     def __init__(self, prefix):
         self.inner = Shelf()
         self.root = f"{prefix}/" if prefix else ""
-    def list(self, cursor):
-        found = [one for one in self.inner.list(cursor).objects if one.key.startswith(self.root)]
-        return Page([replace(one, key=one.key.removeprefix(self.root)) for one in found])
+    def list(self, cursor, prefix="", limit=None):
+        page = self.inner.list(cursor, self.root + prefix, limit)
+        found = [replace(one, key=one.key.removeprefix(self.root)) for one in page.objects]
+        return Page(found, page.cursor)
     def head(self, key):
         found = self.inner.head(self.root + key)
         return found and replace(found, key=key)
-    def get(self, key):
-        return self.inner.get(self.root + key)
+    def get(self, key, *rest):
+        return self.inner.get(self.root + key, *rest)
     def put(self, key, *rest, **more):
         return self.inner.put(self.root + key, *rest, **more)
     def delete(self, keys):

@@ -19,6 +19,9 @@ from myop_cdn.storage.memory import MemoryBackend
 from myop_cdn.storage.readonly import ReadOnly
 from myop_cdn.storage.store import RetryPolicy, Store
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 
 class Flaky(MemoryBackend):
     """Memory that fails a number of times before it works."""

@@ -119,7 +119,10 @@ class S3Backend:
                 if code(error) in _MISSING:
                     return None
                 raise
-            return Blob(answer["Body"].read(), answer["ETag"].strip('"'), _headers(answer))
+            data = answer["Body"].read()
+            if len(data) > limit:
+                raise StorageError(f"{self.url}: {key} has more than {limit} bytes")
+            return Blob(data, answer["ETag"].strip('"'), _headers(answer))
 
     def put(
         self,
