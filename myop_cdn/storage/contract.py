@@ -6,8 +6,9 @@
             return MyRig(my_server)
 
 A `Rig` opens backends on one place that was empty before the test. What a service has no notion
-of (a folder that is always made, say) the rig says by None, and that one check is passed over.
-Nothing here imports pytest.
+of (a folder that is always made, say) the rig says by None: that one test is then skipped, which
+pytest reports, and so is each test of an ability (`Copying`, …) that the backend lacks. pytest is
+imported for nothing else.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from __future__ import annotations
 import gzip
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from myop_cdn.errors import (
     AccessDenied,
@@ -25,13 +27,28 @@ from myop_cdn.errors import (
     PreconditionFailed,
     StorageError,
 )
-from myop_cdn.storage.base import Backend, Body, Headers, ObjectInfo, Precondition
+from myop_cdn.storage.base import (
+    SHA256_METADATA,
+    Backend,
+    Body,
+    ConditionalDelete,
+    Copying,
+    Headers,
+    ObjectInfo,
+    Precondition,
+)
 from myop_cdn.storage.readonly import ReadOnly
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
+KEY = "components/a/qa.json"
 HEADERS = Headers("application/json; charset=utf-8", "public, max-age=300")
+METADATA = {
+    "moment": "2026-11-24T08:00:00Z",
+    "variant": "a b  c; d=e, \"f\" 'g' %20 +?&#\\/~",
+    "x1": "v" * 800,
+}
 ODD_KEYS = (
     "components/plain/qa.json",
     "components/with blank/ä ö ü.json",
@@ -92,11 +109,51 @@ def listing(backend: Backend, prefix: str = "", limit: int | None = None) -> dic
             return found
 
 
+def version_of(backend: Backend, key: str) -> str:
+    """The version of an object that is there."""
+    head = backend.head(key)
+    assert head is not None, key
+    return head.version
+
+
+def content_of(backend: Backend, key: str = KEY) -> bytes:
+    """The bytes of an object that is there."""
+    blob = backend.get(key)
+    assert blob is not None, key
+    return blob.data
+
+
+def winners(writes: Sequence[Callable[[], object]]) -> list[int]:
+    """Which of these writes, all at once, got through. The others must fail by their condition."""
+
+    def attempt(write: Callable[[], object]) -> bool:
+        try:
+            write()
+        except PreconditionFailed:
+            return False
+        return True
+
+    with ThreadPoolExecutor(len(writes)) as pool:
+        return [number for number, won in enumerate(pool.map(attempt, writes)) if won]
+
+
+def skip(reason: str) -> NoReturn:
+    """End the test as one that was not run. The report tells why."""
+    import pytest
+
+    pytest.skip(reason)
+
+
 class BackendContract:
     """What is expected of every backend, one behaviour a method."""
 
     honours_conditions = True
     """False for a service that ignores conditional writes."""
+
+    def need_conditions(self) -> None:
+        """Skip the test where the service ignores conditions."""
+        if not self.honours_conditions:
+            skip("the service ignores conditional writes")
 
     def test_an_empty_place_lists_nothing(self, rig: Rig) -> None:
         assert listing(rig.open("site")) == {}
@@ -130,7 +187,7 @@ class BackendContract:
     def test_a_listing_goes_over_all_pages(self, rig: Rig) -> None:
         backend = rig.small_pages()
         if backend is None:
-            return
+            skip("the rig has no listing of small pages")
         keys = [f"components/c{number:02}/qa.json" for number in range(35)]
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(lambda key: backend.put(key, Body.of(b"{}"), HEADERS), keys))
@@ -176,7 +233,7 @@ class BackendContract:
     def test_headers_come_back_as_they_went(self, rig: Rig) -> None:
         backend = rig.open("site")
         if not backend.keeps_headers:
-            return
+            skip("the service keeps no headers")
         packed = Headers("application/json; charset=utf-8", "no-store", "gzip")
         for headers in (HEADERS, packed, Headers("text/plain")):
             backend.put("components/a/qa.json", Body.of(gzip.compress(b"{}")), headers)
@@ -189,7 +246,7 @@ class BackendContract:
     def test_an_encoded_object_is_handed_out_as_stored(self, rig: Rig) -> None:
         backend = rig.open("site")
         if not backend.keeps_headers:
-            return
+            skip("the service keeps no headers")
         body = Body.of(gzip.compress(b'{"a": 1}', mtime=0))
         backend.put("components/a/qa.json", body, Headers(content_encoding="gzip"))
         blob = backend.get("components/a/qa.json")
@@ -214,38 +271,199 @@ class BackendContract:
 
     def test_create_only_if_absent(self, rig: Rig) -> None:
         backend = rig.open("site")
-        backend.put("ledger.json", Body.of(b"one"), HEADERS, precondition=Precondition(None))
-        if not self.honours_conditions:
-            return
+        backend.put(KEY, Body.of(b"one"), HEADERS, precondition=Precondition(None))
+        self.need_conditions()
         with raises(PreconditionFailed):
-            backend.put("ledger.json", Body.of(b"two"), HEADERS, precondition=Precondition(None))
-        blob = backend.get("ledger.json")
-        assert blob is not None
-        assert blob.data == b"one"
+            backend.put(KEY, Body.of(b"two"), HEADERS, precondition=Precondition(None))
+        assert content_of(backend) == b"one"
 
     def test_replace_only_if_unchanged(self, rig: Rig) -> None:
         backend = rig.open("site")
-        first = backend.put("ledger.json", Body.of(b"one"), HEADERS)
-        second = backend.put(
-            "ledger.json", Body.of(b"two"), HEADERS, precondition=Precondition(first)
-        )
-        if not self.honours_conditions:
-            return
+        first = backend.put(KEY, Body.of(b"one"), HEADERS)
+        second = backend.put(KEY, Body.of(b"two"), HEADERS, precondition=Precondition(first))
+        self.need_conditions()
         with raises(PreconditionFailed):
-            backend.put("ledger.json", Body.of(b"three"), HEADERS, precondition=Precondition(first))
-        blob = backend.get("ledger.json")
-        assert blob is not None
-        assert (blob.data, blob.version) == (b"two", second)
+            backend.put(KEY, Body.of(b"three"), HEADERS, precondition=Precondition(first))
+        assert content_of(backend) == b"two"
+        assert version_of(backend, KEY) == second
 
     def test_replacing_what_is_gone_fails(self, rig: Rig) -> None:
+        self.need_conditions()
         backend = rig.open("site")
-        version = backend.put("ledger.json", Body.of(b"one"), HEADERS)
-        backend.delete(["ledger.json"])
-        if not self.honours_conditions:
-            return
+        version = backend.put(KEY, Body.of(b"one"), HEADERS)
+        backend.delete([KEY])
         with raises(PreconditionFailed):
-            backend.put("ledger.json", Body.of(b"two"), HEADERS, precondition=Precondition(version))
-        assert backend.get("ledger.json") is None
+            backend.put(KEY, Body.of(b"two"), HEADERS, precondition=Precondition(version))
+        assert backend.get(KEY) is None
+
+    def test_of_many_that_create_at_once_one_wins(self, rig: Rig) -> None:
+        self.need_conditions()
+        backend = rig.open("site")
+        bodies = [Body.of(f"{number}".encode() * 5000) for number in range(8)]
+        absent = Precondition(None)
+        for key in ("log/1.json", "log/2.json", "log/3.json"):
+            puts = [partial(backend.put, key, body, HEADERS, {}, absent) for body in bodies]
+            (winner,) = winners(puts)
+            assert content_of(backend, key) == bodies[winner].data
+
+    def test_of_many_that_replace_at_once_one_wins(self, rig: Rig) -> None:
+        self.need_conditions()
+        backend = rig.open("site")
+        bodies = [Body.of(f"{number}".encode() * 5000) for number in range(8)]
+        version = backend.put(KEY, Body.of(b"old"), HEADERS)
+        for _ in range(3):
+            there = Precondition(version)
+            puts = [partial(backend.put, KEY, body, HEADERS, {}, there) for body in bodies]
+            (winner,) = winners(puts)
+            assert content_of(backend) == bodies[winner].data
+            version = backend.put(KEY, Body.of(f"old {version}".encode()), HEADERS)
+
+    def test_metadata_are_told_by_head(self, rig: Rig) -> None:
+        backend = rig.open("site")
+        body = Body.of(b"{}")
+        backend.put(KEY, body, HEADERS, METADATA)
+        head = backend.head(KEY)
+        assert head is not None
+        assert head.metadata == {**METADATA, SHA256_METADATA: body.sha256}
+        assert head.sha256 == body.sha256
+        assert listing(backend)[KEY].metadata in (None, head.metadata)
+
+    def test_metadata_are_those_of_the_last_write(self, rig: Rig) -> None:
+        backend = rig.open("site")
+        body = Body.of(b"{}")
+        for metadata in (METADATA, {"moment": "now"}, {}):
+            backend.put(KEY, body, HEADERS, metadata)
+            head = backend.head(KEY)
+            assert head is not None
+            assert head.metadata == {**metadata, SHA256_METADATA: body.sha256}
+
+    def test_a_moment_has_a_time_zone(self, rig: Rig) -> None:
+        backend = rig.open("site")
+        backend.put(KEY, Body.of(b"{}"), HEADERS)
+        for facts in (backend.head(KEY), listing(backend)[KEY]):
+            assert facts is not None
+            assert facts.modified is None or facts.modified.tzinfo is not None
+
+    def test_more_than_the_limit_is_not_read(self, rig: Rig) -> None:
+        backend = rig.open("site")
+        backend.put(KEY, Body.of(b"x" * 100_000), HEADERS)
+        blob = backend.get(KEY, 100_000)
+        assert blob is not None
+        assert len(blob.data) == 100_000
+        with raises(StorageError):
+            backend.get(KEY, 99_999)
+        assert backend.get("components/b/qa.json", 10) is None
+
+    def test_a_listing_is_in_order_of_the_keys(self, rig: Rig) -> None:
+        backend = rig.open("site")
+        names = ("b/a", "b-", "b.", "b0", "B", "a", "ab", "b/b/c", "b/b-", "ä", "é", "日本", "~")
+        keys = [f"{name}.json" for name in names]
+        for key in keys:
+            backend.put(key, Body.of(key.encode()), HEADERS)
+        expected = sorted(keys, key=str.encode)
+        assert list(listing(backend)) == expected
+        assert list(listing(backend, limit=3)) == expected
+
+    def test_a_listing_has_the_keys_of_its_prefix_alone(self, rig: Rig) -> None:
+        backend = rig.open("site")
+        keys = ("log/1.json", "log/2.json", "log-old/1.json", "lo", "components/log/1.json")
+        for key in keys:
+            backend.put(key, Body.of(b"{}"), HEADERS)
+        assert list(listing(backend, "log/")) == ["log/1.json", "log/2.json"]
+        assert list(listing(backend, "log/2")) == ["log/2.json"]
+        assert list(listing(backend, "log")) == ["log-old/1.json", "log/1.json", "log/2.json"]
+        assert listing(backend, "nothing/") == {}
+        assert listing(backend, "log/1.json/") == {}
+
+    def test_the_newest_comes_first_where_names_sort_so(self, rig: Rig) -> None:
+        backend = rig.open("site")
+        for number in (3, 1, 5, 2, 4):
+            backend.put(f"log/{9999 - number}.json", Body.of(b"{}"), HEADERS)
+        backend.put("components/a/qa.json", Body.of(b"{}"), HEADERS)
+        page = backend.list(None, "log/", 1)
+        assert [one.key for one in page.objects] == ["log/9994.json"]
+        assert page.cursor is not None
+        page = backend.list(page.cursor, "log/", 2)
+        assert [one.key for one in page.objects] == ["log/9995.json", "log/9996.json"]
+
+    def test_a_copy_has_content_headers_and_metadata(self, rig: Rig) -> None:
+        source, target = rig.open("site/ü 1"), rig.open("other")
+        copying = self.copying(target, source)
+        for number, key in enumerate(ODD_KEYS):
+            body = Body.of(f"{number}".encode())
+            version = source.put(key, body, HEADERS, METADATA)
+            copied = copying.copy(source, key, version, f"history/{number}")
+            head = target.head(f"history/{number}")
+            assert head is not None, key
+            assert (head.version, head.sha256) == (copied, body.sha256)
+            assert head.metadata == {**METADATA, SHA256_METADATA: body.sha256}
+            if target.keeps_headers:
+                assert head.headers == HEADERS
+            assert content_of(target, f"history/{number}") == body.data
+            assert version_of(source, key) == version
+
+    def test_a_copy_replaces_what_is_there(self, rig: Rig) -> None:
+        backend = rig.open("site")
+        copying = self.copying(backend, backend)
+        version = backend.put("history/1", Body.of(b"old"), Headers("text/plain"))
+        backend.put(KEY, Body.of(b"new"), HEADERS, METADATA)
+        copying.copy(backend, "history/1", version, KEY)
+        assert content_of(backend) == b"old"
+        head = backend.head(KEY)
+        assert head is not None
+        assert head.metadata == {SHA256_METADATA: Body.of(b"old").sha256}
+
+    def test_a_source_that_changed_is_not_copied(self, rig: Rig) -> None:
+        self.need_conditions()
+        backend = rig.open("site")
+        copying = self.copying(backend, backend)
+        version = backend.put("source", Body.of(b"old"), HEADERS)
+        backend.put("source", Body.of(b"new"), HEADERS)
+        with raises(PreconditionFailed):
+            copying.copy(backend, "source", version, KEY)
+        backend.delete(["source"])
+        with raises(PreconditionFailed):
+            copying.copy(backend, "source", version, KEY)
+        assert backend.get(KEY) is None
+
+    def test_a_copy_onto_something_else_than_expected_fails(self, rig: Rig) -> None:
+        self.need_conditions()
+        backend = rig.open("site")
+        copying = self.copying(backend, backend)
+        version = backend.put("source", Body.of(b"new"), HEADERS)
+        first = copying.copy(backend, "source", version, KEY, Precondition(None))
+        with raises(PreconditionFailed):
+            copying.copy(backend, "source", version, KEY, Precondition(None))
+        second = backend.put(KEY, Body.of(b"theirs"), HEADERS)
+        with raises(PreconditionFailed):
+            copying.copy(backend, "source", version, KEY, Precondition(first))
+        assert content_of(backend) == b"theirs"
+        copying.copy(backend, "source", version, KEY, Precondition(second))
+        assert content_of(backend) == b"new"
+        backend.delete([KEY])
+        with raises(PreconditionFailed):
+            copying.copy(backend, "source", version, KEY, Precondition(second))
+
+    def test_only_the_version_that_was_seen_is_deleted(self, rig: Rig) -> None:
+        self.need_conditions()
+        backend = rig.open("site")
+        if not isinstance(backend, ConditionalDelete):
+            skip("the backend has no conditional delete")
+        first = backend.put(KEY, Body.of(b"one"), HEADERS, METADATA)
+        second = backend.put(KEY, Body.of(b"two"), HEADERS, METADATA)
+        with raises(PreconditionFailed):
+            backend.delete_version(KEY, first)
+        assert content_of(backend) == b"two"
+        backend.delete_version(KEY, second)
+        assert backend.get(KEY) is None
+        backend.delete_version(KEY, second)
+
+    def copying(self, target: Backend, source: Backend) -> Copying:
+        """`target`, where it can copy from `source`; skips the test elsewhere."""
+        if not isinstance(target, Copying):
+            skip("the backend has no copies at the service")
+        assert target.can_copy_from(source)
+        return target
 
     def test_many_writers_at_once(self, rig: Rig) -> None:
         backend = rig.open("site")
@@ -260,7 +478,7 @@ class BackendContract:
     def test_a_missing_bucket_is_told(self, rig: Rig) -> None:
         backend = rig.missing()
         if backend is None:
-            return
+            skip("the rig has no place that is missing")
         with raises(ContainerMissing):
             backend.list(None)
         with raises(ContainerMissing):
@@ -269,7 +487,7 @@ class BackendContract:
     def test_a_write_that_is_not_allowed_is_told(self, rig: Rig) -> None:
         place = rig.denied()
         if place is None:
-            return
+            skip("the rig has no place where writing is denied")
         with place as backend, raises(AccessDenied, CredentialsError):
             backend.put("components/a/qa.json", Body.of(b"{}"), HEADERS)
         assert listing(rig.open()) == {}
@@ -280,7 +498,7 @@ class BackendContract:
         backend.put("components/a/qa.json", old, HEADERS)
         place = rig.broken()
         if place is None:
-            return
+            skip("the rig can't break an upload")
         with place as breaking, raises(StorageError):
             breaking.put("components/a/qa.json", Body.of(b"new" * 100_000), HEADERS)
         blob = backend.get("components/a/qa.json")

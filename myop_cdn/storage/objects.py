@@ -10,12 +10,12 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Protocol
 
+from myop_cdn.errors import StorageError
 from myop_cdn.storage.base import MAX_OBJECT_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from myop_cdn.errors import StorageError
     from myop_cdn.storage.base import Blob, Body, Headers, ObjectInfo, Page, Precondition
 
 
@@ -77,9 +77,12 @@ class ByObjects:
         """See `Backend.head`."""
         return self._objects.head(key)
 
-    def get(self, key: str, limit: int = MAX_OBJECT_BYTES) -> Blob | None:  # noqa: ARG002
+    def get(self, key: str, limit: int = MAX_OBJECT_BYTES) -> Blob | None:
         """See `Backend.get`."""
-        return self._objects.get(key)
+        found = self._objects.get(key)
+        if found and len(found.data) > limit:
+            raise StorageError(f"{self.url}: {key} has more than {limit} bytes")
+        return found
 
     def put(
         self,
