@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "deliveries": ("myop_cdn.cli.deliveries:deliveries", "Look into a listener's journal."),
     "send": ("myop_cdn.cli.send:send", "Send a signed test delivery to a receiver."),
     "sandbox": ("myop_cdn.cli.sandbox:sandbox", "Serve Myop's API from a folder, for rehearsals."),
+    "init": ("myop_cdn.cli.init:init", "Write the files for a CI system or a server."),
     "demo": ("myop_cdn.cli.demo:demo", "Show the whole loop on this machine."),
 }
 SERVERS = ("serve", "sandbox")  # they have signal handlers of their own

@@ -1,0 +1,79 @@
+"""`myop-cdn init`: a recipe's files, written or printed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from myop_cdn.errors import InputError, MyopCdnError
+from myop_cdn.recipes import DESTINATION, RECIPES, own_package, render
+
+if TYPE_CHECKING:
+    from myop_cdn.cli.console import Console
+
+
+@click.command()
+@click.argument("name", type=click.Choice(list(RECIPES)))
+@click.argument("folder", default=".", metavar="[DIR|-]")
+@click.option(
+    "--destination",
+    metavar="URL",
+    default=DESTINATION,
+    show_default=True,
+    help="Where to publish.",
+)
+@click.option(
+    "--package",
+    metavar="PACKAGE",
+    help="What pip is to install: a name with a version, a git URL or the path of a wheel.  "
+    "[default: where this program came from]",
+)
+@click.option("--force", is_flag=True, help="Overwrite files that are there already.")
+@click.pass_obj
+def init(
+    console: Console, name: str, folder: str, destination: str, package: str | None, force: bool
+) -> None:
+    """Write the files that publish each release from a CI system or a server.
+
+    They are complete and commented, go into DIR (default: here), and are meant to be committed.
+    '-' prints them. A file that is there already is left alone, and so are the others then.
+    """
+    recipe = RECIPES[name]
+    chosen, origin = (package, None) if package is not None else own_package()
+    texts = [(file, render(file, destination, chosen)) for file in recipe.files]
+    if folder == "-":
+        for file, text in texts:
+            if len(texts) > 1:
+                console.data(f"# ---- {file.target}")
+            console.data(text.rstrip("\n"))
+        return
+    targets = [(Path(folder) / file.target, file.executable, text) for file, text in texts]
+    in_the_way = [path for path, _, text in targets if path.exists() and not _holds(path, text)]
+    if in_the_way and not force:
+        raise InputError(
+            f"{in_the_way[0]} is there already; nothing was written",
+            f"--force overwrites it; 'myop-cdn init {name} -' prints the recipe",
+        )
+    for path, executable, text in targets:
+        _write(path, text, executable=executable)
+        console.info(f"wrote {path}")
+    if origin is not None:
+        console.info("next: build the wheel that it installs, and commit it too:")
+        console.info(f"  pip wheel --no-deps --wheel-dir {folder} {origin}")
+    console.info(f"next: {recipe.next_step}")
+
+
+def _holds(path: Path, text: str) -> bool:
+    return path.is_file() and path.read_bytes() == text.encode()
+
+
+def _write(path: Path, text: str, *, executable: bool) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text.encode())
+        if executable:
+            path.chmod(0o755)
+    except OSError as error:
+        raise MyopCdnError(f"can't write {path}: {error.strerror}") from None

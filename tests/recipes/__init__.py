@@ -1,0 +1,1 @@
+"""Recipes: written, checked by their systems' own tools, and run."""
