@@ -45,9 +45,8 @@ def init(
     texts = [(file, render(file, destination, chosen)) for file in recipe.files]
     if folder == "-":
         for file, text in texts:
-            if len(texts) > 1:
-                console.data(f"# ---- {file.target}")
-            console.data(text.rstrip("\n"))
+            heading = f"# ---- {file.target}\n" if len(texts) > 1 else ""
+            console.raw(f"{heading}{text}".encode())
         return
     targets = [(Path(folder) / file.target, file.executable, text) for file, text in texts]
     in_the_way = [path for path, _, text in targets if path.exists() and not _holds(path, text)]
