@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from myop_cdn import jsontext, names
 from myop_cdn.errors import CutShort, DocumentError
+from myop_cdn.model import Variant
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from myop_cdn.model import DocumentRef
 
 
@@ -21,17 +24,18 @@ if TYPE_CHECKING:
 class Document:
     """A document that was checked.
 
-    body: the bytes of its file, as the official tool writes them. variant_ids: the variants
-    it holds, in the server's order.
+    body: the bytes of its file, as the official tool writes them. variants: those it holds, in
+    the server's order. asked_at: see `ExportedDocument`.
     """
 
     ref: DocumentRef
     name: str
-    variant_ids: tuple[str, ...]
+    variants: tuple[Variant, ...]
     body: bytes
+    asked_at: datetime | None = None
 
     @classmethod
-    def parse(cls, ref: DocumentRef, data: bytes) -> Document:
+    def parse(cls, ref: DocumentRef, data: bytes, asked_at: datetime | None = None) -> Document:
         """The document in `data`, which must be of the component that `ref` names.
 
         Raises DocumentError, naming component and environment, for anything else; it is a
@@ -48,6 +52,9 @@ class Document:
         variants = item.get("consume_variant")
         if not isinstance(variants, list) or not all(isinstance(one, dict) for one in variants):
             raise _unusable(ref, 'holds no list "consume_variant": it is no component document')
+        if not variants:
+            # Myop answers 404 where there is no variant: this would take a good one away.
+            raise _unusable(ref, 'holds no variant: its "consume_variant" is empty')
         name = item.get("name")
         try:
             body = jsontext.dumps(value)
@@ -56,8 +63,9 @@ class Document:
         return cls(
             ref,
             name if isinstance(name, str) else ref.component_id,
-            tuple(one["id"] for one in variants if isinstance(one.get("id"), str)),
+            tuple(_variant(one) for one in variants if isinstance(one.get("id"), str)),
             body,
+            asked_at,
         )
 
 
@@ -77,6 +85,11 @@ def _object(ref: DocumentRef, data: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise _unusable(ref, "is JSON, but no component document")
     return value
+
+
+def _variant(item: dict[str, Any]) -> Variant:
+    name = item.get("name")
+    return Variant(item["id"], name if isinstance(name, str) else "")
 
 
 def _unusable(ref: DocumentRef, what: str, hint: str = "") -> DocumentError:

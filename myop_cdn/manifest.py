@@ -15,7 +15,7 @@ from myop_cdn.errors import InputError
 from myop_cdn.model import PREVIEW, DocumentRef
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Callable, Iterable
     from datetime import datetime
 
 
@@ -96,20 +96,25 @@ class Manifest:
             if environment != PREVIEW
         ]
 
+    def all_refs(self) -> list[DocumentRef]:
+        """The documents it lists and the previews it implies."""
+        return self.refs() + self.previews()
+
     def previews(self) -> list[DocumentRef]:
         """The preview document of every component."""
         return [DocumentRef(entry.id, PREVIEW) for entry in self.entries]
 
-    def only(self, environments: Collection[str]) -> Manifest:
-        """What is left of it when only these environments are kept.
+    def narrowed(self, keep: Callable[[DocumentRef], bool]) -> Manifest:
+        """What is left of it with only the documents that `keep` says.
 
-        `preview` is one of the names: it keeps every component. A component of which nothing
-        is kept is left out.
+        A component of which nothing is kept, not even its preview, is left out.
         """
         kept = []
         for entry in self.entries:
-            mine = tuple(one for one in entry.environments or () if one in environments)
-            if mine or PREVIEW in environments:
+            mine = tuple(
+                one for one in entry.environments or () if keep(DocumentRef(entry.id, one))
+            )
+            if mine or keep(DocumentRef(entry.id, PREVIEW)):
                 kept.append(entry.with_environments(mine))
         return replace(self, entries=tuple(kept))
 

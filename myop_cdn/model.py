@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from myop_cdn import names
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
 
 MANIFEST = "manifest.json"
@@ -116,17 +118,32 @@ class Scope:
         """One scope that does the work of all, given oldest first.
 
         A full one supersedes the others; of several releases of one component and
-        environment the newest counts.
+        environment the newest counts: the one that was announced last, where both say when.
         """
         newest: dict[DocumentRef, Release] = {}
         for scope in scopes:
             for release in scope.releases:
-                newest.pop(release.ref, None)
-                newest[release.ref] = release
+                other = newest.pop(release.ref, None)
+                newest[release.ref] = release if other is None else _later(other, release)
         releases = tuple(newest.values())
         if any(scope.kind == "full" for scope in scopes):
             return cls("full", releases)
         return cls("incremental", releases) if releases else cls("none")
+
+    def without_announcements(self) -> Scope:
+        """The same without the moments of the announcements: for a payload that nobody signed,
+        whose timestamp could be anybody's.
+        """
+        return replace(
+            self, releases=tuple(replace(one, announced_at=None) for one in self.releases)
+        )
+
+
+def _later(first: Release, second: Release) -> Release:
+    """Which of two releases of one document counts; `second` came later."""
+    if first.announced_at is None or second.announced_at is None:
+        return second
+    return first if first.announced_at > second.announced_at else second
 
 
 Form = Literal["webhook", "github", "gitlab", "data", "array"]
@@ -150,7 +167,7 @@ class Delivery:
 @dataclass(frozen=True, slots=True)
 class DeleteLimit:
     """How many objects one run may remove: a count, a percentage, or (neither given) the
-    default of 25 % but never under 20.
+    default of 25 %, or all documents of one component, whichever is more.
     """
 
     count: int | None = None
@@ -161,17 +178,26 @@ class DeleteLimit:
         """Whether nobody chose it."""
         return self.count is None and self.percent is None
 
-    def allows(self, removed: int, total: int) -> bool:
-        """Whether `removed` of `total` objects may go."""
+    def allows(self, removed: int, total: int, *, largest_component: int) -> bool:
+        """Whether `removed` of `total` documents may go.
+
+        largest_component: how many of the `total` belong to the component that has the most of
+        them; see `largest_component`.
+        """
         if self.count is not None:
             return removed <= self.count
         if self.percent is not None:
             return removed * 100 <= self.percent * total
-        return removed <= max(20, total * 25 // 100)
+        return removed <= max(largest_component, total * 25 // 100)
 
     def __str__(self) -> str:
         if self.count is not None:
             return str(self.count)
         if self.percent is not None:
             return f"{self.percent:g} %"
-        return "25 %, at least 20"
+        return "25 %, or one component's documents"
+
+
+def largest_component(refs: Iterable[DocumentRef]) -> int:
+    """How many of these documents belong to the component that has the most of them."""
+    return max(Counter(ref.component_id for ref in refs).values(), default=0)

@@ -8,11 +8,15 @@ GitHub page (`client_payload`), GitHub's event files, GitLab's `$TRIGGER_PAYLOAD
 from __future__ import annotations
 
 import json
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from myop_cdn import names
 from myop_cdn.errors import PayloadError
 from myop_cdn.model import Delivery, Release, Scope
+from myop_cdn.signature import parse_timestamp
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 EVENT = "components.deployed"
 MAX_BYTES = 16 * 1024 * 1024  # fifty thousand releases; a real batch of 385 took 90 KB
@@ -33,8 +37,10 @@ def parse(data: bytes) -> Delivery:
     """The delivery in `data`, whichever form it is in.
 
     A form whose releases are absent or empty asks for a full sync; a webhook of another event
-    asks for nothing. Raises PayloadError, naming the place, for everything else: empty input,
-    a bare `[]` and an object of no known form are what a failed pipe delivers.
+    asks for nothing. Each release of a webhook was announced at the webhook's `timestamp`; see
+    `Scope.without_announcements` for one that nobody signed. Raises PayloadError, naming the
+    place, for everything else: empty input, a bare `[]` and an object of no known form are what
+    a failed pipe delivers.
     """
     value = _decode(data)
     if isinstance(value, list):
@@ -137,18 +143,20 @@ def _webhook(value: dict[str, Any]) -> Delivery:
     if not isinstance(event, str):
         raise PayloadError(f"event is {_kind(event)}, not a name")
     form = "gitlab" if _has_gitlab_keys(value) else "webhook"
+    timestamp = _text(value, "timestamp")
     if event != EVENT:
         scope = Scope("none")
     else:
         data = value.get("data", {})
         if not isinstance(data, dict):
             raise PayloadError(f"data is {_kind(data)}, not an object")
-        scope = _scope(data, "data.")
+        announced_at = parse_timestamp(timestamp) if timestamp else None
+        scope = _scope(data, "data.", announced_at)
     return Delivery(
         form,  # type: ignore[arg-type]  # mypy widens the literals of a conditional
         scope,
         event,
-        _text(value, "timestamp"),
+        timestamp,
         _text(value, "organizationId"),
     )
 
@@ -180,14 +188,14 @@ def _text(value: dict[str, Any], key: str) -> str | None:
     return text
 
 
-def _scope(data: dict[str, Any], place: str) -> Scope:
+def _scope(data: dict[str, Any], place: str, announced_at: datetime | None = None) -> Scope:
     full = data.get("fullSync", False)
     if not isinstance(full, bool):
         raise PayloadError(f"{place}fullSync is {_kind(full)}, not true or false")
     items = data.get("releases", [])
     if not isinstance(items, list):
         raise PayloadError(f"{place}releases is {_kind(items)}, not an array")
-    releases = _releases(items, f"{place}releases")
+    releases = _releases(items, f"{place}releases", announced_at)
     return Scope("full" if full or not releases else "incremental", releases)
 
 
@@ -197,12 +205,16 @@ def _bare(items: list[Any]) -> tuple[Release, ...]:
     return _releases(items, "")
 
 
-def _releases(items: list[Any], place: str) -> tuple[Release, ...]:
-    releases = [_release(item, f"{place}[{position}]") for position, item in enumerate(items)]
+def _releases(
+    items: list[Any], place: str, announced_at: datetime | None = None
+) -> tuple[Release, ...]:
+    releases = [
+        _release(item, f"{place}[{position}]", announced_at) for position, item in enumerate(items)
+    ]
     return Scope.merge([Scope("incremental", tuple(releases))]).releases
 
 
-def _release(item: Any, place: str) -> Release:
+def _release(item: Any, place: str, announced_at: datetime | None) -> Release:
     if not isinstance(item, dict):
         raise PayloadError(f"{place} is {_kind(item)}, not an object")
     values: dict[str, str] = {}
@@ -219,6 +231,7 @@ def _release(item: Any, place: str) -> Release:
         values["environment"],
         values.get("variant_id"),
         values.get("environment_id"),
+        announced_at,
     )
 
 

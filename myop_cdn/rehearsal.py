@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from myop_cdn.errors import TreeError
-from myop_cdn.tree import Tree
+from myop_cdn.tree import MAX_FILE_BYTES, Tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,23 +37,23 @@ class Rehearsal(Tree):
         kept = {ref for ref in super().refs() if ref.path not in self._removed}
         return sorted(kept.union(self._scratch.refs()))
 
-    def read(self, path: str) -> bytes:
+    def read(self, path: str, max_bytes: int = MAX_FILE_BYTES) -> bytes:
         """The bytes that would be at `path`."""
         if (self._scratch.root / path).exists():
             return self._scratch.read(path)
         if path in self._removed:
             raise TreeError(f"{self.root / path}: would be removed")
-        return super().read(path)
+        return super().read(path, max_bytes)
 
-    def read_if_there(self, path: str) -> bytes | None:
+    def read_if_there(self, path: str, max_bytes: int = MAX_FILE_BYTES) -> bytes | None:
         """The bytes that would be at `path`, or None."""
         if (self._scratch.root / path).exists():
             return self._scratch.read(path)
-        return None if path in self._removed else super().read_if_there(path)
+        return None if path in self._removed else super().read_if_there(path, max_bytes)
 
-    def write(self, path: str, body: bytes) -> None:
+    def write(self, path: str, body: bytes, *, durable: bool = False) -> None:  # noqa: ARG002
         """Keep `body` in the scratch folder."""
-        self._scratch.write(path, body)
+        self._scratch.write(path, body, durable=False)
 
     def remove(self, path: str) -> None:
         """Hide the file at `path`."""

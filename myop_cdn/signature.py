@@ -125,21 +125,42 @@ def check_age(timestamp: str | None, max_age: timedelta, now: datetime) -> str |
     timestamp: ISO 8601 with a zone, as Myop writes it ("2026-03-24T13:37:00.000Z"). It may lie
     up to `max_age` in the past and in the future, as clocks differ. now: with a zone.
     """
-    from datetime import datetime as parser
-
     if timestamp is None:
         return "the body holds no timestamp"
     if not re.fullmatch(_TIMESTAMP, timestamp, re.ASCII):
         return "the timestamp is not in ISO 8601 with a time zone"
-    try:
-        age = now - parser.fromisoformat(timestamp.upper())
-    except (ValueError, OverflowError):
-        return "the timestamp is no date that exists"
+    moment = _moment(timestamp)
+    if moment is None:
+        return "the timestamp is not a date that exists"
+    age = now - moment
     if age > max_age:
         return f"the delivery is {_words(age)} old; {_words(max_age)} is the most"
     if -age > max_age:
         return f"the timestamp lies {_words(-age)} in the future; is this machine's clock right?"
     return None
+
+
+def parse_timestamp(text: str) -> datetime | None:
+    """The moment that a payload's `timestamp` names, in UTC; None where it names none.
+
+    text: ISO 8601 with a zone, as Myop writes it ("2026-03-24T13:37:00.000Z").
+    """
+    from datetime import UTC
+
+    moment = _moment(text) if re.fullmatch(_TIMESTAMP, text, re.ASCII) else None
+    try:
+        return moment.astimezone(UTC) if moment else None
+    except OverflowError:  # at the calendar's ends
+        return None
+
+
+def _moment(text: str) -> datetime | None:
+    from datetime import datetime as parser
+
+    try:
+        return parser.fromisoformat(text.upper())
+    except ValueError:
+        return None
 
 
 def _words(span: timedelta) -> str:

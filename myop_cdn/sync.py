@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections import Counter
 from contextlib import closing
@@ -9,28 +10,42 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
-from myop_cdn import names
+from myop_cdn import exportnote, names
 from myop_cdn.cases import check_cases
 from myop_cdn.document import describe
-from myop_cdn.errors import DocumentError, ExportError, RefusedError, TreeError, Unreachable
+from myop_cdn.errors import (
+    DocumentError,
+    ExportError,
+    InputError,
+    RefusedError,
+    TreeError,
+    Unreachable,
+)
 from myop_cdn.export.gate import Gate
-from myop_cdn.model import MANIFEST, PREVIEW, DeleteLimit, DocumentRef
+from myop_cdn.model import (
+    MANIFEST,
+    PREVIEW,
+    DeleteLimit,
+    DocumentRef,
+    ExportedDocument,
+    Scope,
+    largest_component,
+)
 from myop_cdn.progress import Silent
 from myop_cdn.report import FailedDocument, SyncReport
 from myop_cdn.workers import each
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
+    from myop_cdn.document import Document
     from myop_cdn.errors import MyopCdnError
     from myop_cdn.export import Export, Exporter
     from myop_cdn.manifest import Manifest
-    from myop_cdn.model import Scope
     from myop_cdn.progress import Progress
     from myop_cdn.tree import Tree
     from myop_cdn.workers import Done
 
-ASK_AGAIN_SECONDS = 5.0
 ASK_AGAIN_PAUSE = 0.5
 
 Fate = Literal["added", "updated", "unchanged"]
@@ -41,13 +56,19 @@ class SyncOptions:
     """How to sync.
 
     jobs: documents asked for at once. environments: only these (`preview` is one of the
-    names); empty for all. max_delete: what a full sync may remove. sleep: waits for so many
-    seconds, clock: counts them.
+    names); empty for all. max_delete: what a full sync may remove. with_previews: whether an
+    incremental sync exports the preview of each released component too. ask_again_seconds: how
+    long documents that do not hold what was announced are asked for again. unknown_is_error:
+    whether a full sync fails where one of the environments is not to be found; else it warns.
+    sleep: waits for so many seconds, clock: counts them.
     """
 
     jobs: int = 16
     environments: frozenset[str] = frozenset()
     max_delete: DeleteLimit = field(default_factory=DeleteLimit)
+    with_previews: bool = True
+    ask_again_seconds: float = 5.0
+    unknown_is_error: bool = True
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
 
@@ -66,19 +87,20 @@ def sync(
     """Export what `scope` asks for into `tree`.
 
     Documents that fail are in the report and don't hold up the others. Raises RefusedError
-    (nothing was changed), InputError (names that the file system can't tell apart),
-    ExportError (no index, a rejected key, an API that answers nothing), TreeError.
+    (nothing was changed), InputError (names that the file system can't tell apart, an
+    environment that nothing has), ExportError (no index, a rejected key, an API that answers nothing), TreeError.
     """
     options, progress = options or SyncOptions(), progress or Silent()
     if scope.kind == "none":
         return left_alone(tree)
     started = options.clock()
     with tree.writing(), exporter.open(scope) as export:
-        run = _Run(export, tree, options, progress)
+        run = _Run(export, tree, options, progress, scope)
         if scope.kind == "full":
-            _full(run, scope)
+            _full(run)
         else:
             _incremental(run, scope)
+        run.note_exported()
         return run.report(scope.kind, options.clock() - started)
 
 
@@ -87,34 +109,44 @@ def left_alone(tree: Tree) -> SyncReport:
     return SyncReport("none", "api", str(tree.root))
 
 
-def _full(run: _Run, scope: Scope) -> None:
+def _full(run: _Run) -> None:
     index = run.export.index()
-    if run.options.environments:
-        _warn_unknown(run, index)
-        index = index.only(run.options.environments)
-    wanted = index.refs()
-    if run.options.wants(PREVIEW):
-        wanted += index.previews()
     existing = run.tree.refs()
-    check_cases(run.tree, [*existing, *wanted])
-    gone = sorted(set(existing).difference(wanted))
-    _check_removal(run.options.max_delete, len(gone), len(existing), len(wanted))
     old = _old_manifest(run)
+    unknown: str | None = None
+    if run.options.environments:
+        unknown = unknown_environments(index, run.options.environments)
+        # What is not exported stays as it is, in the folder and in the manifest.
+        others = {ref for ref in existing if not run.options.wants(ref.environment)}
+        kept = others.intersection(old.all_refs()) if old else set()
+        names_kept = {entry.id: entry.name for entry in old.entries} if old else {}
+        index = index.narrowed(
+            lambda ref: run.options.wants(ref.environment) or ref in kept
+        ).with_documents((ref, names_kept[ref.component_id]) for ref in sorted(kept))
+    wanted = [ref for ref in index.all_refs() if run.options.wants(ref.environment)]
+    check_cases(run.tree, [*existing, *wanted])
+    _check_removal(run, wanted, existing, old)
+    if unknown and run.options.unknown_is_error:
+        raise InputError(unknown, "names are written as in Myop: is one of them misspelt?")
+    if unknown:
+        run.warnings.append(unknown)
     if old and old.organization and index.organization not in (None, old.organization):
         run.warnings.append(
             f"the index is of organization {names.shown(index.organization or '')}, the tree was "
             f"of {names.shown(old.organization)}: is it the right API key?"
         )
     run.fetch(wanted)
-    run.ask_again(scope)
+    run.ask_again()
     if run.failed:
         run.warnings.append(
             "documents failed: nothing was removed, and the manifest is the old one"
         )
         return
-    run.remove(gone)
+    # The manifest before what it no longer names: it never names what is not there.
     new = index.stamped(datetime.now(UTC))
     run.put_manifest(old if old is not None and new.says_the_same(old) else new)
+    gone = set(existing).difference(wanted)
+    run.remove(sorted(ref for ref in gone if run.options.wants(ref.environment)))
 
 
 def _old_manifest(run: _Run) -> Manifest | None:
@@ -137,34 +169,59 @@ def _incremental(run: _Run, scope: Scope) -> None:
     for release in scope.releases:
         if run.options.wants(release.environment):
             wanted[release.ref] = None
-            if run.options.wants(PREVIEW):
+            if run.options.with_previews and run.options.wants(PREVIEW):
                 wanted[DocumentRef(release.component_id, PREVIEW)] = None
     check_cases(run.tree, [*run.tree.refs(), *wanted])
     run.fetch(list(wanted))
-    run.ask_again(scope)
+    run.ask_again()
     if manifest is not None:
         fetched = [(ref, run.fetched[ref].name) for ref in wanted if ref in run.fetched]
         run.put_manifest(manifest.with_documents(fetched))
 
 
-def _warn_unknown(run: _Run, index: Manifest) -> None:
+def check_environments(exporter: Exporter, environments: Collection[str]) -> str | None:
+    """What is wrong with these names of environments, in words, or None; asks for Myop's index.
+
+    Raises ExportError.
+    """
+    if not environments:
+        return None
+    with exporter.open(Scope("full")) as export:
+        return unknown_environments(export.index(), environments)
+
+
+def unknown_environments(index: Manifest, environments: Collection[str]) -> str | None:
+    """What is wrong with names of environments that no component has, in words, or None."""
     known = {environment for entry in index.entries for environment in entry.environments or ()}
-    for name in sorted(run.options.environments - known - {PREVIEW}):
-        listed = ", ".join(names.shown(one) for one in sorted(known)) or "none"
-        run.warnings.append(
-            f"no component has an environment {names.shown(name)}; there are: {listed}"
-        )
+    unknown = sorted(set(environments) - known - {PREVIEW})
+    if not unknown:
+        return None
+    shown = ", ".join(map(names.shown, unknown))
+    listed = ", ".join(map(names.shown, sorted(known))) or "none"
+    return f"no component has an environment {shown}; there are: {listed}"
 
 
-def _check_removal(limit: DeleteLimit, gone: int, total: int, wanted: int) -> None:
-    if wanted == 0 and gone and limit.is_default:
+def _check_removal(
+    run: _Run,
+    wanted: Sequence[DocumentRef],
+    existing: Sequence[DocumentRef],
+    old: Manifest | None,
+) -> None:
+    """Raise RefusedError where more would go than may. What the manifest of a folder names
+    counts as there: a workspace may have been restored with the manifest alone.
+    """
+    limit = run.options.max_delete
+    listed = {*existing, *(old.refs() if old else ())}
+    there = [ref for ref in listed if run.options.wants(ref.environment)]
+    gone = len(set(there).difference(wanted))
+    if not wanted and gone and limit.is_default:
         raise RefusedError(
-            f"Myop's index names nothing to export, but the folder holds {total} documents",
+            f"Myop's index names nothing to export, but the folder holds {len(there)} documents",
             "is it the right API key and --environment? --max-delete 100% removes them all",
         )
-    if not limit.allows(gone, total):
+    if not limit.allows(gone, len(there), largest_component=largest_component(there)):
         raise RefusedError(
-            f"{gone} of {total} documents would be removed; the limit is {limit}",
+            f"{gone} of {len(there)} documents would be removed; the limit is {limit}",
             "is it the right API key and --environment? If so, raise --max-delete",
         )
 
@@ -174,28 +231,21 @@ def _ends_a_run(error: MyopCdnError | None) -> bool:
     return error is not None and not isinstance(error, DocumentError | Unreachable)
 
 
-@dataclass(frozen=True, slots=True)
-class _Fetched:
-    """What is remembered of a document: not its body, which is on disk."""
-
-    name: str
-    variant_ids: tuple[str, ...]
-
-
 class _Run:
     """One run's work and what came of it."""
 
     def __init__(
-        self, export: Export, tree: Tree, options: SyncOptions, progress: Progress
+        self, export: Export, tree: Tree, options: SyncOptions, progress: Progress, scope: Scope
     ) -> None:
         self.export = export
         self.tree = tree
         self.options = options
         self.warnings: list[str] = []
         self.failed: dict[DocumentRef, ExportError] = {}
-        self.fetched: dict[DocumentRef, _Fetched] = {}
+        self.fetched: dict[DocumentRef, ExportedDocument] = {}
         self._fates: dict[str, Fate] = {}
         self._removed: list[str] = []
+        self._releases = {release.ref: release for release in scope.releases}
         self._progress = progress
 
     def fetch(self, refs: Sequence[DocumentRef]) -> None:
@@ -203,7 +253,7 @@ class _Run:
         self._progress.start("fetching", len(refs))
         writes = Gate()
 
-        def one(ref: DocumentRef) -> tuple[Fate, _Fetched]:
+        def one(ref: DocumentRef) -> tuple[Fate, ExportedDocument]:
             return self._one(ref, writes)
 
         try:
@@ -219,29 +269,25 @@ class _Run:
                 if all(isinstance(one, Unreachable) for one in self.failed.values()):
                     raise error
 
-    def ask_again(self, scope: Scope) -> None:
-        """Ask for up to five seconds for those documents that hold another variant than was
-        announced; then keep what there is, with a warning.
+    def ask_again(self) -> None:
+        """Ask again, for as long as the options say, for those documents that hold another
+        variant than was announced; then keep what there is, with a warning.
         """
-        announced = {
-            release.ref: release.variant_id
-            for release in scope.releases
-            if release.variant_id is not None and release.ref in self.fetched
-        }
-        deadline = self.options.clock() + ASK_AGAIN_SECONDS
-        told = False
-        while stale := [ref for ref in announced if not self._holds(ref, announced[ref])]:
+        deadline = self.options.clock() + self.options.ask_again_seconds
+        said = False
+        while behind := [ref for ref, one in self.fetched.items() if not one.holds_announced]:
             if not self.export.asks_again or self.options.clock() >= deadline:
                 break
-            if not told:
-                self._progress.note(f"asking again for what was announced: {len(stale)}")
-                told = True
+            if not said:
+                self._progress.note(f"asking again for what was announced: {len(behind)}")
+                said = True
             self.options.sleep(ASK_AGAIN_PAUSE)
-            self.fetch(stale)
-        for ref in sorted(stale):
+            self.fetch(behind)
+        for ref in sorted(behind):
+            announced = self._releases[ref].variant_id or ""
             self.warnings.append(
-                f"{describe(ref)}: announced was variant {names.shown(announced[ref])}, the "
-                "document holds another; a later release may have overtaken it"
+                f"{describe(ref)}: announced was variant {names.shown(announced)}, the document "
+                "holds another; a later release may have overtaken it"
             )
 
     def remove(self, refs: Iterable[DocumentRef]) -> None:
@@ -253,6 +299,14 @@ class _Run:
     def put_manifest(self, manifest: Manifest) -> None:
         """Write the manifest, unless it is there as it is."""
         self._fates[MANIFEST] = self._put(MANIFEST, manifest.dump())
+
+    def note_exported(self) -> None:
+        """Keep in the folder what a later deploy needs to know of the documents."""
+        before = exportnote.read(self.tree)
+        keep = {ref.path for ref in self.tree.refs()} if self._removed else None
+        after = before.updated(self.fetched.values(), keep)
+        if after != before:
+            exportnote.write(self.tree, after)
 
     def report(self, scope: Literal["full", "incremental", "none"], seconds: float) -> SyncReport:
         """What this run did."""
@@ -274,13 +328,27 @@ class _Run:
                 for ref, error in sorted(self.failed.items())
             ),
             seconds=seconds,
+            documents=tuple(self.fetched[ref] for ref in sorted(self.fetched)),
         )
 
-    def _one(self, ref: DocumentRef, writes: Gate) -> tuple[Fate, _Fetched]:
+    def _one(self, ref: DocumentRef, writes: Gate) -> tuple[Fate, ExportedDocument]:
         document = self.export.document(ref)
         with writes:
             fate = self._put(ref.path, document.body)
-        return fate, _Fetched(document.name, document.variant_ids)
+        return fate, self._exported(document)
+
+    def _exported(self, document: Document) -> ExportedDocument:
+        release = self._releases.get(document.ref)
+        announced = release.variant_id if release else None
+        return ExportedDocument(
+            document.ref,
+            hashlib.sha256(document.body).hexdigest(),
+            document.asked_at,
+            document.name,
+            document.variants,
+            release,
+            announced is None or any(one.id == announced for one in document.variants),
+        )
 
     def _put(self, path: str, body: bytes) -> Fate:
         old = self.tree.read_if_there(path)
@@ -289,7 +357,7 @@ class _Run:
         self.tree.write(path, body)
         return "added" if old is None else "updated"
 
-    def _take(self, done: Done[DocumentRef, tuple[Fate, _Fetched]]) -> None:
+    def _take(self, done: Done[DocumentRef, tuple[Fate, ExportedDocument]]) -> None:
         ref, error = done.item, done.error
         if isinstance(error, DocumentError | Unreachable):
             if ref not in self.fetched:  # else what the first answer held is kept
@@ -302,6 +370,3 @@ class _Run:
         # A document that was asked for again is new, or changed, if it was so the first time.
         if self._fates.get(ref.path, "unchanged") == "unchanged":
             self._fates[ref.path] = fate
-
-    def _holds(self, ref: DocumentRef, variant_id: str) -> bool:
-        return variant_id in self.fetched[ref].variant_ids

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import itertools
 import os
+import stat
 import sys
 import time
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from myop_cdn import names
@@ -24,9 +24,12 @@ from myop_cdn.model import COMPONENTS, MANIFEST, DocumentRef
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 TEMPORARY = ".myop-cdn.tmp"
 LOCK_WAIT_SECONDS = 600.0
+MAX_FILE_BYTES = 256 * 1024 * 1024  # four times what is taken from Myop's API
+_FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)
 _serial = itertools.count()
 
 
@@ -58,29 +61,29 @@ class Tree:
         with mapped(self.root):
             for folder, _, files in os.walk(self.root):
                 base = os.path.relpath(folder, self.root).replace(os.sep, "/")
+                if base == names.RESERVED:
+                    continue
                 for file in files:
                     path = file if base == "." else f"{base}/{file}"
                     if path != MANIFEST and DocumentRef.of(path) is None:
                         found.append(path)
         return sorted(path for path in found if not path.endswith(TEMPORARY))
 
-    def read(self, path: str) -> bytes:
-        """The bytes of the file at `path` (forward slashes). Raises TreeError."""
-        file = f"{self.root}/{path}"
-        with mapped(file):
-            return _bytes(file)
+    def read(self, path: str, max_bytes: int = MAX_FILE_BYTES) -> bytes:
+        """The bytes of the file at `path` (forward slashes).
 
-    def read_if_there(self, path: str) -> bytes | None:
-        """The bytes of the file at `path`, or None where there is no such file."""
-        file = f"{self.root}/{path}"
-        with mapped(file):
+        Raises RefusedError where it, or a folder below the root, is a symbolic link; TreeError,
+        also for what is not a plain file, or larger than `max_bytes`.
+        """
+        with mapped(f"{self.root}/{path}"):
+            return _read(self.root, path, max_bytes)
+
+    def read_if_there(self, path: str, max_bytes: int = MAX_FILE_BYTES) -> bytes | None:
+        """The bytes of the file at `path`, or None where there is no such file. See `read`."""
+        with mapped(f"{self.root}/{path}"):
             try:
-                return _bytes(file)
-            except FileNotFoundError:
-                return None
-            except OSError:
-                if Path(file).exists():
-                    raise
+                return _read(self.root, path, max_bytes)
+            except (FileNotFoundError, NotADirectoryError):
                 return None
 
     def manifest(self) -> Manifest | None:
@@ -99,20 +102,21 @@ class Tree:
                 "run a full sync into an empty folder",
             ) from None
 
-    def write(self, path: str, body: bytes) -> None:
+    def write(self, path: str, body: bytes, *, durable: bool = True) -> None:
         """Put `body` at `path`: the old file or the new one is there, never a part of one.
 
-        Raises RefusedError where the component's folder is a symbolic link, TreeError.
+        durable: whether its bytes are on disk before its name is. Raises RefusedError where a
+        folder below the root is a symbolic link, TreeError.
         """
         target = f"{self.root}/{path}"
         folder = os.path.dirname(target)
         with mapped(target):
             if not os.path.isdir(folder):  # cheaper than an exception for each file in it
                 os.makedirs(folder, exist_ok=True)
-            if "/" in path:
+            for _ in range(path.count("/")):
                 _no_link(folder)
-                _no_link(os.path.dirname(folder))
-            write_whole(target, body)
+                folder = os.path.dirname(folder)
+            write_whole(target, body, durable=durable)
 
     def remove(self, path: str) -> None:
         """Take the file at `path` away, and its folder where that leaves it empty."""
@@ -163,6 +167,9 @@ class Tree:
 
     def _clear_temporaries(self) -> None:
         folders = [self.root]
+        own = self.root / names.RESERVED
+        if own.is_dir() and not own.is_symlink():
+            folders.append(own)
         top = self.root / COMPONENTS
         if top.is_dir() and not top.is_symlink():
             folders += [
@@ -174,8 +181,8 @@ class Tree:
                     os.unlink(file.path)
 
 
-def write_whole(target: Path | str, body: bytes) -> None:
-    """Write `body` beside `target`, sync it, and rename it into place. Raises OSError.
+def write_whole(target: Path | str, body: bytes, *, durable: bool = True) -> None:
+    """Write `body` beside `target`, sync it (durable), and rename it into place. Raises OSError.
 
     The rename is not synced: after a power cut the old file may be back, whole.
     """
@@ -183,8 +190,9 @@ def write_whole(target: Path | str, body: bytes) -> None:
     try:
         with open(temporary, "xb") as file:
             file.write(body)
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(temporary, target)
     except BaseException:
         with suppress(FileNotFoundError):
@@ -192,9 +200,54 @@ def write_whole(target: Path | str, body: bytes) -> None:
         raise
 
 
-def _bytes(file: str) -> bytes:
-    with open(file, "rb", buffering=0) as opened:  # one read of all needs no buffer
-        return opened.read()
+def _read(root: Path, path: str, max_bytes: int) -> bytes:
+    """The bytes of a plain file, without following a link below the root.
+
+    Raises OSError, RefusedError, TreeError.
+    """
+    try:
+        handle = _open(root, path)
+    except OSError as error:
+        for part in (path, *_parents(path)):
+            _no_link(root / part)
+        raise OSError(error.errno, error.strerror, f"{root}/{path}") from None
+    try:
+        facts = os.fstat(handle)
+        if not stat.S_ISREG(facts.st_mode):
+            raise TreeError(f"{root / path} is not a plain file")
+        if facts.st_size > max_bytes:
+            raise TreeError(f"{root / path} has more than {max_bytes // 2**20} MiB")
+        # One read of all needs no buffer.
+        with open(handle, "rb", buffering=0, closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(handle)
+
+
+def _open(root: Path, path: str) -> int:
+    if os.open not in os.supports_dir_fd:  # Windows, whose links only an administrator makes
+        for part in (path, *_parents(path)):
+            _no_link(root / part)
+        return os.open(root / path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    handle = os.open(root, _FOLDER)
+    for folder in path.split("/")[:-1]:
+        try:
+            below = os.open(folder, _FOLDER | os.O_NOFOLLOW, dir_fd=handle)
+        finally:
+            os.close(handle)
+        handle = below
+    try:
+        # Without waiting: a pipe or a device in a document's place would hold the run up.
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+        return os.open(path.rpartition("/")[2], flags, dir_fd=handle)
+    finally:
+        os.close(handle)
+
+
+def _parents(path: str) -> Iterator[str]:
+    while "/" in path:
+        path = path.rpartition("/")[0]
+        yield path
 
 
 def _no_link(folder: Path | str) -> None:

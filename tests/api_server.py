@@ -51,6 +51,7 @@ class ApiServer:
         self.asked: list[str] = []
         self.targets: list[str] = []
         self.tokens: set[str | None] = set()
+        self.cache_control: set[str | None] = set()
         self.connections = 0
         self._lock = threading.Lock()
         self._server = _Server(self)
@@ -131,6 +132,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         api = self.server.api  # type: ignore[attr-defined]
+        api.cache_control.add(self.headers.get("Cache-Control"))
         reply = api.reply(self.path, self.headers.get("Authorization"))
         if reply is NOTHING:
             self._cut()

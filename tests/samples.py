@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from myop_cdn import exportnote
 from myop_cdn.model import DocumentRef
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 KEY = "myop_sk_" + "0123456789abcdef" * 4
@@ -60,30 +61,30 @@ def full_tree(components: Mapping[str, Sequence[str]], variant: str = "v-1") -> 
     return {"manifest.json": index(components), **documents(components, variant)}
 
 
-def write(root: Path, files: Mapping[str, bytes]) -> Path:
+def write(root: Path, contents: Mapping[str, bytes]) -> Path:
     """Put the files where their paths say."""
-    for path, body in files.items():
+    for path, body in contents.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_bytes(body)
     return root
 
 
+def files(root: Path) -> Iterator[tuple[str, Path]]:
+    """Every file below a folder, hidden ones too, but for the note that each sync writes anew."""
+    for file in root.rglob("*"):
+        path = file.relative_to(root).as_posix()
+        if file.is_file() and path != exportnote.PATH:
+            yield path, file
+
+
 def read(root: Path) -> dict[str, bytes]:
-    """Path and bytes of every file below a folder, hidden ones too."""
-    return {
-        file.relative_to(root).as_posix(): file.read_bytes()
-        for file in root.rglob("*")
-        if file.is_file()
-    }
+    """Path and bytes of every file below a folder."""
+    return {path: file.read_bytes() for path, file in files(root)}
 
 
 def identities(root: Path) -> dict[str, tuple[int, int]]:
     """Inode and modification time of every file: another one where it was written again."""
-    return {
-        file.relative_to(root).as_posix(): (file.stat().st_ino, file.stat().st_mtime_ns)
-        for file in root.rglob("*")
-        if file.is_file()
-    }
+    return {path: (file.stat().st_ino, file.stat().st_mtime_ns) for path, file in files(root)}
 
 
 def release(component_id: str, environment: str, variant: str = "v-1") -> dict[str, str]:

@@ -75,7 +75,7 @@ def test_a_release_changes_the_named_environments_alone(myop: Myop) -> None:
     assert changed == {one.ref.path for one in releases}
     for release in releases:
         document = Document.parse(release.ref, (myop.folder / release.ref.path).read_bytes())
-        assert document.variant_ids == (release.variant_id,)
+        assert [one.id for one in document.variants] == [release.variant_id]
 
 
 def test_a_temporary_folder_is_fresh_each_time() -> None:

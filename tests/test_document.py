@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from myop_cdn.document import Document, describe
 from myop_cdn.errors import CutShort, DocumentError
-from myop_cdn.model import DocumentRef
+from myop_cdn.model import DocumentRef, Variant
 from tests.samples import document, official
 
 REF = DocumentRef("card", "qa")
@@ -21,13 +21,13 @@ def test_a_document_keeps_the_servers_key_order_and_unknown_members() -> None:
     body = document("card", "qa", zebra={"b": 1, "a": [2]}, unknown=None)
     found = Document.parse(REF, json.dumps(json.loads(body)).encode())
     assert found.body == body
-    assert (found.name, found.variant_ids) == ("The card", ("v-1",))
+    assert (found.name, found.variants) == ("The card", (Variant("v-1", "Main"),))
 
 
 def test_a_document_without_a_name_is_called_by_its_id() -> None:
-    body = official({"item": {"id": "card", "consume_variant": []}})
+    body = official({"item": {"id": "card", "consume_variant": [{}]}})
     assert Document.parse(REF, body).name == "card"
-    assert Document.parse(REF, body).variant_ids == ()
+    assert Document.parse(REF, body).variants == ()
 
 
 @pytest.mark.parametrize(

@@ -77,12 +77,14 @@ def test_a_manifest_without_environments_is_read_but_not_complete() -> None:
 
 def test_a_narrowed_manifest_lists_what_was_kept() -> None:
     manifest = parsed({"a": ["qa", "demo"], "b": ["demo"], "c": []})
-    assert manifest.only({"qa"}).dump() == index({"a": ["qa"]})
-    assert manifest.only({"preview"}).dump() == index({"a": [], "b": [], "c": []})
-    assert manifest.only({"preview", "demo"}).dump() == index(
+    assert manifest.narrowed(lambda ref: ref.environment in {"qa"}).dump() == index({"a": ["qa"]})
+    assert manifest.narrowed(lambda ref: ref.environment in {"preview"}).dump() == index(
+        {"a": [], "b": [], "c": []}
+    )
+    assert manifest.narrowed(lambda ref: ref.environment in {"preview", "demo"}).dump() == index(
         {"a": ["demo"], "b": ["demo"], "c": []}
     )
-    assert manifest.only({"none"}).entries == ()
+    assert manifest.narrowed(lambda ref: ref.environment in {"none"}).entries == ()
 
 
 def test_documents_complete_entries_in_place_and_new_components_come_last() -> None:

@@ -24,10 +24,13 @@ def test_a_full_scope_supersedes_and_keeps_what_was_announced() -> None:
 @pytest.mark.parametrize(
     ("limit", "removed", "total", "allowed"),
     [
-        (DeleteLimit(), 20, 20, True),
-        (DeleteLimit(), 21, 80, False),
         (DeleteLimit(), 25, 100, True),
         (DeleteLimit(), 26, 100, False),
+        (DeleteLimit(), 5, 20, True),
+        (DeleteLimit(), 6, 20, False),
+        (DeleteLimit(), 3, 6, True),  # all of the component that has three
+        (DeleteLimit(), 4, 6, False),
+        (DeleteLimit(), 4, 4, False),
         (DeleteLimit(count=0), 0, 9, True),
         (DeleteLimit(count=0), 1, 9, False),
         (DeleteLimit(count=3), 3, 3, True),
@@ -40,9 +43,9 @@ def test_a_full_scope_supersedes_and_keeps_what_was_announced() -> None:
 def test_the_limit_of_what_may_go(
     limit: DeleteLimit, removed: int, total: int, allowed: bool
 ) -> None:
-    assert limit.allows(removed, total) is allowed
+    assert limit.allows(removed, total, largest_component=3) is allowed
 
 
 def test_a_limit_is_told_as_it_was_given() -> None:
     shown = [str(DeleteLimit(count=3)), str(DeleteLimit(percent=12.5)), str(DeleteLimit())]
-    assert shown == ["3", "12.5 %", "25 %, at least 20"]
+    assert shown == ["3", "12.5 %", "25 %, or one component's documents"]

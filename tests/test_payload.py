@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -18,7 +19,9 @@ from tests.samples import ORGANIZATION, release, webhook
 
 CARD = release("card", "qa")
 FULL = Scope("full")
+MOMENT = datetime(2026, 3, 24, 13, 37, tzinfo=UTC)
 ONE = Scope("incremental", (Release("card", "qa", "v-1", "env-qa"),))
+ANNOUNCED = Scope("incremental", (Release("card", "qa", "v-1", "env-qa", MOMENT),))
 GITLAB = {"id": 17, "ref": "main", "variables": {"A": "b"}}
 
 
@@ -28,7 +31,7 @@ def parsed(value: Any) -> Any:
 
 def test_the_webhooks_body() -> None:
     delivery = payload.parse(webhook(CARD))
-    assert (delivery.form, delivery.scope) == ("webhook", ONE)
+    assert (delivery.form, delivery.scope) == ("webhook", ANNOUNCED)
     assert delivery.event == "components.deployed"
     assert delivery.timestamp == "2026-03-24T13:37:00.000Z"
     assert delivery.organization_id == ORGANIZATION
@@ -48,7 +51,31 @@ def test_the_webhooks_body() -> None:
 )
 def test_the_other_forms_are_told_apart_by_themselves(value: Any, form: str) -> None:
     delivery = parsed(value)
-    assert (delivery.form, delivery.scope) == (form, ONE)
+    assert (delivery.form, delivery.scope.without_announcements()) == (form, ONE)
+
+
+@pytest.mark.parametrize(
+    ("timestamp", "moment"),
+    [
+        ("2026-03-24T13:37:00.250Z", MOMENT + timedelta(milliseconds=250)),
+        ("2026-03-24T14:37:00+01:00", MOMENT),
+        ("2026-03-24T13:37:00", None),  # of which time zone?
+        ("2026-02-30T13:37:00Z", None),
+        ("9999-12-31T23:59:59-23:59", None),
+        ("yesterday", None),
+        ("", None),
+    ],
+)
+def test_a_release_was_announced_at_the_webhooks_timestamp(
+    timestamp: str, moment: datetime | None
+) -> None:
+    (one,) = payload.parse(webhook(CARD, timestamp=timestamp)).scope.releases
+    assert one.announced_at == moment
+
+
+def test_forms_without_a_timestamp_announce_at_no_moment() -> None:
+    for value in ({"client_payload": {"releases": [CARD]}}, {"releases": [CARD]}, [CARD]):
+        assert parsed(value).scope == ONE
 
 
 @pytest.mark.parametrize(
@@ -95,7 +122,7 @@ def test_a_variant_need_not_be_named() -> None:
 
 
 def test_a_byte_order_mark_is_passed_over() -> None:
-    assert payload.parse(b"\xef\xbb\xbf" + webhook(CARD)).scope == ONE
+    assert payload.parse(b"\xef\xbb\xbf" + webhook(CARD)).scope == ANNOUNCED
 
 
 @pytest.mark.parametrize(("body", "place"), MALFORMED)

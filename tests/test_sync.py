@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import threading
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from myop_cdn import cases
+from myop_cdn import cases, exportnote
 from myop_cdn.errors import (
     InputError,
     KeyRejected,
@@ -17,10 +20,17 @@ from myop_cdn.errors import (
     Unreachable,
 )
 from myop_cdn.export.api import ApiExporter
-from myop_cdn.model import DeleteLimit, Release, Scope
+from myop_cdn.model import (
+    DeleteLimit,
+    DocumentRef,
+    ExportedDocument,
+    Release,
+    Scope,
+    Variant,
+)
 from myop_cdn.rehearsal import rehearsal
 from myop_cdn.sandbox import Sandbox
-from myop_cdn.sync import SyncOptions, left_alone, sync
+from myop_cdn.sync import SyncOptions, check_environments, left_alone, sync
 from myop_cdn.tree import Tree
 from tests.api_server import ApiServer, Reply
 from tests.samples import (
@@ -142,7 +152,7 @@ def test_what_is_gone_from_the_index_is_removed_and_what_is_foreign_stays(
     }
     old = documents({"old": ["qa"], "card": ["staging"]})
     write(tree.root, {**old, **foreign})
-    report = run(server.url, tree)
+    report = run(server.url, tree, max_delete=DeleteLimit(3))
     assert report.removed == (
         "components/card/staging.json",
         "components/old/preview.json",
@@ -411,17 +421,87 @@ def test_a_full_sync_is_held_against_what_was_announced_with_it(
 # Environments
 
 
-def test_a_full_sync_of_some_environments_leaves_exactly_these(
+def test_a_full_sync_of_some_environments_exports_exactly_these(
     server: ApiServer, tree: Tree
 ) -> None:
-    write(tree.root, full_tree(FEW))
-    report = run(server.url, tree, environments=frozenset({"prod"}))
+    run(server.url, tree, environments=frozenset({"prod"}))
     assert read(tree.root) == {
         "manifest.json": index({"card": ["prod"]}),
         "components/card/prod.json": document("card", "prod"),
     }
-    assert len(report.removed) == 4
     assert server.asked == ["manifest.json", "components/card/prod.json"]
+
+
+def test_a_full_sync_of_some_environments_leaves_the_others_alone(
+    server: ApiServer, tree: Tree
+) -> None:
+    """In the folder and in the manifest, also where they are gone from Myop."""
+    there = {"banner": ["qa", "prod"], "card": ["qa", "prod"], "old": ["qa", "staging"]}
+    write(tree.root, full_tree(there, "v-0"))
+    before = read(tree.root)
+    report = run(server.url, tree, environments=frozenset({"prod"}), max_delete=DeleteLimit(1))
+    assert report.removed == ("components/banner/prod.json",)
+    after = read(tree.root)
+    assert after == {
+        **{path: body for path, body in before.items() if path not in report.removed},
+        "components/card/prod.json": document("card", "prod"),
+        "manifest.json": index(
+            {"banner": ["qa"], "card": ["qa", "prod"], "old": ["qa", "staging"]}
+        ),
+    }
+    assert not run(server.url, tree, environments=frozenset({"prod"})).changed
+
+
+def test_what_may_go_is_counted_among_the_exported_environments_alone(
+    server: ApiServer, tree: Tree
+) -> None:
+    many = {f"old-{n:02}": ["qa", "prod"] for n in range(3)}
+    write(tree.root, full_tree({**FEW, **many}))
+    with pytest.raises(RefusedError, match=r"3 of 4 documents"):
+        run(server.url, tree, environments=frozenset({"prod"}))
+    assert run(
+        server.url, tree, environments=frozenset({"prod"}), max_delete=DeleteLimit(3)
+    ).removed == tuple(f"components/old-{n:02}/prod.json" for n in range(3))
+
+
+def test_the_manifest_no_longer_names_what_is_about_to_be_removed(
+    server: ApiServer, tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that is killed at its first removal leaves a manifest that is true."""
+    write(tree.root, full_tree({**FEW, "old": ["qa"]}))
+
+    def killed(self: Tree, path: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Tree, "remove", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(server.url, tree)
+    assert tree.read("manifest.json") == index(FEW)
+
+
+def test_a_folder_of_which_the_manifest_alone_is_left_guards_against_a_short_index(
+    server: ApiServer, tree: Tree
+) -> None:
+    write(tree.root, {"manifest.json": index({f"one-{n:02}": ["qa"] for n in range(30)})})
+    server.files = full_tree({"one-00": ["qa"]})
+    before = read(tree.root)
+    with pytest.raises(RefusedError, match=r"29 of 30 documents would be removed"):
+        run(server.url, tree)
+    assert read(tree.root) == before
+
+
+def test_a_document_without_a_variant_never_replaces_one_that_has(
+    server: ApiServer, tree: Tree
+) -> None:
+    write(tree.root, full_tree(FEW))
+    empty = json.loads(document("card", "qa"))
+    empty["item"]["consume_variant"] = []
+    server.files["components/card/qa.json"] = json.dumps(empty).encode()
+    for scope in (FULL, released(("card", "qa"))):
+        report = run(server.url, tree, scope)
+        assert report.exit_code == 4
+        assert "holds no variant" in report.failed[0].error
+        assert read(tree.root) == full_tree(FEW)
 
 
 def test_preview_is_one_of_the_environments(server: ApiServer, tree: Tree) -> None:
@@ -433,9 +513,30 @@ def test_preview_is_one_of_the_environments(server: ApiServer, tree: Tree) -> No
     }
 
 
-def test_an_environment_that_nothing_has_is_a_warning(server: ApiServer, tree: Tree) -> None:
-    report = run(server.url, tree, environments=frozenset({"prod", "production", "preview"}))
-    assert report.warnings == ("no component has an environment production; there are: prod, qa",)
+NONE_HAS = "no component has an environment production; there are: prod, qa"
+
+
+def test_an_environment_that_nothing_has_is_an_error_before_anything_is_written(
+    server: ApiServer, tree: Tree
+) -> None:
+    wanted = frozenset({"prod", "production", "preview"})
+    with pytest.raises(InputError, match=NONE_HAS) as caught:
+        run(server.url, tree, environments=wanted)
+    assert caught.value.exit_code == 2
+    assert not tree.exists()
+    assert server.asked == ["manifest.json"]
+
+
+def test_a_listener_is_warned_of_an_environment_that_nothing_has(
+    server: ApiServer, tree: Tree
+) -> None:
+    wanted = frozenset({"prod", "production"})
+    report = run(server.url, tree, environments=wanted, unknown_is_error=False)
+    assert report.warnings == (NONE_HAS,)
+    assert report.added == ("components/card/prod.json", "manifest.json")
+    exporter = ApiExporter(server.url, KEY, "MYOP_API_KEY", 8, lambda seconds: True)
+    assert check_environments(exporter, wanted) == NONE_HAS
+    assert check_environments(exporter, {"qa", "preview"}) is None
 
 
 def test_releases_of_other_environments_are_passed_over_and_counted(
@@ -445,6 +546,97 @@ def test_releases_of_other_environments_are_passed_over_and_counted(
     report = run(server.url, tree, scope, environments=frozenset({"prod"}))
     assert read(tree.root) == {"components/card/prod.json": document("card", "prod")}
     assert report.warnings == ("releases of other environments were passed over: qa (2)",)
+
+
+# What is known of the documents
+
+
+def test_every_document_that_was_answered_is_reported_changed_or_not(
+    server: ApiServer, tree: Tree
+) -> None:
+    moment = datetime(2026, 3, 24, 13, 37, tzinfo=UTC)
+    old = document("card", "prod", "v-0")
+    write(tree.root, {"components/card/qa.json": server.files["components/card/qa.json"]})
+    server.script["components/card/prod.json"] = [
+        Reply(old, headers={"Date": "Tue, 24 Mar 2026 13:40:00 GMT", "Age": "60"})
+    ]
+    first, second = (
+        Release("card", environment, "v-1", None, moment) for environment in ("qa", "prod")
+    )
+    scope = Scope("incremental", (first, second))
+    report = run(server.url, tree, scope, ask_again_seconds=0.0)
+    preview, prod, qa = report.documents
+    assert prod == ExportedDocument(
+        DocumentRef("card", "prod"),
+        hashlib.sha256(old).hexdigest(),
+        moment + timedelta(minutes=2),
+        "The card",
+        (Variant("v-0", "Main"),),
+        second,
+        holds_announced=False,
+    )
+    assert (preview.ref.environment, preview.release, preview.asked_at) == ("preview", None, None)
+    assert (qa.ref.environment, qa.release, qa.holds_announced) == ("qa", first, True)
+    assert report.behind == (prod,)
+    assert report.unchanged == 1
+
+
+def test_what_does_not_hold_the_announced_is_not_waited_for_where_nobody_wants_to(
+    server: ApiServer, tree: Tree
+) -> None:
+    report = run(server.url, tree, released(("card", "qa"), variant="v-9"), ask_again_seconds=0.0)
+    assert server.count()["components/card/qa.json"] == 1
+    assert [one.ref.path for one in report.behind] == ["components/card/qa.json"]
+    assert len(report.warnings) == 1
+
+
+def test_previews_are_left_out_where_nobody_wants_them(server: ApiServer, tree: Tree) -> None:
+    run(server.url, tree, released(("card", "qa")), with_previews=False)
+    assert server.asked == ["components/card/qa.json"]
+
+
+def test_the_note_in_the_folder_knows_what_was_exported(server: ApiServer, tree: Tree) -> None:
+    server.script["components/card/qa.json"] = [
+        Reply(document("card", "qa"), headers={"Date": "Tue, 24 Mar 2026 13:40:00 GMT"})
+    ]
+    moment = datetime(2026, 3, 24, 13, 37, tzinfo=UTC)
+    report = run(
+        server.url, tree, Scope("incremental", (Release("card", "qa", "v-1", None, moment),))
+    )
+    (_, qa) = report.documents
+    noted = exportnote.read(tree).of("components/card/qa.json", qa.sha256)
+    assert noted == exportnote.NotedDocument(
+        qa.sha256, datetime(2026, 3, 24, 13, 40, tzinfo=UTC), "The card", qa.variants, "v-1", moment
+    )
+
+
+def test_the_note_forgets_what_was_removed_and_keeps_the_rest(
+    server: ApiServer, tree: Tree
+) -> None:
+    run(server.url, tree)
+    noted = exportnote.read(tree).documents
+    assert sorted(noted) == sorted(path for path in server.files if path != "manifest.json")
+    server.files = full_tree({"card": ["qa", "prod"]})
+    run(server.url, tree)
+    assert sorted(exportnote.read(tree).documents) == sorted(documents({"card": ["qa", "prod"]}))
+
+
+def test_the_note_is_written_once_and_only_where_it_changed(
+    server: ApiServer, tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+    write = Tree.write
+
+    def counting(self: Tree, path: str, body: bytes, *, durable: bool = True) -> None:
+        written.append(path)
+        write(self, path, body, durable=durable)
+
+    monkeypatch.setattr(Tree, "write", counting)
+    run(server.url, tree)
+    assert written.count(exportnote.PATH) == 1
+    written.clear()
+    run(server.url, tree)
+    assert written == []
 
 
 # Dry runs, links, names, writers
@@ -457,10 +649,10 @@ def test_a_dry_run_reports_the_same_and_changes_nothing(
     root = write(tmp_path / "out", full_tree({"card": ["staging"], "old": ["qa"]}))
     before, times = identities(root), {path: path.stat().st_mtime_ns for path in root.rglob("*")}
     with rehearsal(root) as tree:
-        dry = run(server.url, tree, scope)
+        dry = run(server.url, tree, scope, max_delete=DeleteLimit(3))
     assert identities(root) == before
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == times
-    assert dry == run(server.url, Tree(root), scope)
+    assert dry == run(server.url, Tree(root), scope, max_delete=DeleteLimit(3))
     assert dry.changed
 
 

@@ -69,7 +69,8 @@ MAX_DELETE_OPTION = click.option(
     type=MAX_DELETE,
     default=None,
     metavar="N|N%",
-    help="How many objects one run may remove; more is refused.  [default: 25%, at least 20]",
+    help="How many documents one run may remove; more is refused.  "
+    "[default: 25%, or one component's documents]",
 )
 DRY_RUN = click.option("--dry-run", is_flag=True, help="Show what would be done; change nothing.")
 JSON = click.option(

@@ -59,6 +59,8 @@ def _from_payload(settings: SourceSettings, console: Console) -> Scope:
         )
     if delivery.scope.kind == "none":
         console.info(f"the event {delivery.event!r} asks for nothing: left alone")
+    if settings.signature is None:
+        return delivery.scope.without_announcements()
     return delivery.scope
 
 

@@ -147,7 +147,7 @@ class Destination:
         means = self._means(manifest)
         decide(self.store, wanted, seen, self.fingerprint, means.body, self.options.jobs)
         plan = make_plan(wanted, seen, self.fingerprint, delete=delete)
-        check_limit(plan, len(seen), self.options)
+        check_limit(plan, seen, self.options)
         self.failed = []
         if manifest.problem:
             self.failed.append(FailedKey(MANIFEST, manifest.problem))

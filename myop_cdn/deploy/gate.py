@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from myop_cdn.errors import RefusedError
-from myop_cdn.model import MANIFEST
+from myop_cdn.model import MANIFEST, DocumentRef, largest_component
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from myop_cdn.deploy.options import DeployOptions
     from myop_cdn.deploy.plan import Plan
     from myop_cdn.deploy.source import Source
@@ -43,10 +45,15 @@ def _incomplete(source: Source) -> str | None:
     return None
 
 
-def check_limit(plan: Plan, total: int, options: DeployOptions) -> None:
-    """Raise RefusedError where more of the `total` objects of the layout would go than may."""
-    count = len(plan.deletes)
-    if not options.max_delete.allows(count, total):
+def check_limit(plan: Plan, there: Collection[str], options: DeployOptions) -> None:
+    """Raise RefusedError where more of the objects of the layout would go than may. there: the
+    keys of all of them.
+    """
+    count, total = len(plan.deletes), len(there)
+    if not count:
+        return
+    largest = largest_component(ref for ref in map(DocumentRef.of, there) if ref)
+    if not options.max_delete.allows(count, total, largest_component=largest):
         raise RefusedError(
             f"{count} of {total} objects would be deleted; the limit is {options.max_delete}",
             "nothing was changed; look at it with --dry-run --max-delete 100%, "

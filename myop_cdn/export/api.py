@@ -89,7 +89,7 @@ class ApiExport:
         if answer.status != 200:
             said = self._client.said(answer.body)
             raise DocumentError(f"{describe(ref)}: Myop answered {answer.status} ({said})")
-        return Document.parse(ref, answer.body)
+        return Document.parse(ref, answer.body, answer.asked_at)
 
 
 def _ends(body: bytes) -> bool:

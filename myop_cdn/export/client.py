@@ -6,7 +6,7 @@ import random
 import threading
 import time
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -21,7 +21,7 @@ from myop_cdn.errors import (
 )
 from myop_cdn.export.line import Limits, TooLong, Trouble, open_line
 from myop_cdn.text import shown_url
-from myop_cdn.wire import AGENT
+from myop_cdn.wire import AGENT, dates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -42,10 +42,14 @@ REQUEST_SECONDS = 300.0  # for all attempts and the pauses between them
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer that is worth reading: its status and its decoded body."""
+    """An answer that is worth reading: its status and its decoded body.
+
+    asked_at: when the API gave it, by the API's own clock; None where it did not say.
+    """
 
     status: int
     body: bytes
+    asked_at: datetime | None = None
 
 
 class Client:
@@ -76,6 +80,7 @@ class Client:
             "Authorization": f"Bearer {key}",
             "Accept": "application/json",
             "Accept-Encoding": "gzip",
+            "Cache-Control": "no-cache",  # RFC 9111: a cache on the way asks the origin
             **AGENT,
         }
         limits = Limits(connections, TIMEOUT, MAX_BODY_BYTES, clock)
@@ -155,7 +160,7 @@ class Client:
             if reply.status in (401, 403):
                 raise self._rejected(reply.status)
             if reply.status not in (301, 302, 303, 307, 308):
-                return Answer(reply.status, reply.body), _retry_after(reply)
+                return Answer(reply.status, reply.body, asked_at(reply)), _retry_after(reply)
             target = self._follow(target, reply.headers.get("location"), what)
         raise DocumentError(f"{what}: more than {MAX_REDIRECTS} redirects")
 
@@ -229,6 +234,24 @@ class Url:
     def geturl(self) -> str:
         """The URL."""
         return self.origin + self.path
+
+
+def asked_at(reply: Reply) -> datetime | None:
+    """When the answer was made, by its `Date`; None without one.
+
+    A cache hands on the origin's `Date` and says by `Age` for how many seconds it has kept the
+    answer (RFC 9111, 5.1), but some caches put their own `Date` there. So `Age` is taken off
+    always: a document that is thought to be older than it is yields to others and is asked for
+    again, one that is thought to be newer would replace what is newer still.
+    """
+    made = dates.read(reply.headers.get("date"))
+    age = reply.headers.get("age", "").strip()
+    if made is None or not (age.isascii() and age.isdigit()):
+        return made
+    try:
+        return made - timedelta(seconds=int(age[:12]))
+    except OverflowError:
+        return None
 
 
 def _retry_after(reply: Reply) -> float:

@@ -119,6 +119,9 @@ def test_an_md5_is_asked_for_only_where_it_could_tell_something(
         assert remembered.same_content(one) is (there.size == one.size)
 
 
-@given(st.integers(0, 2000), st.integers(0, 2000))
-def test_the_default_limit_is_a_quarter_but_never_under_twenty(removed: int, total: int) -> None:
-    assert DeleteLimit().allows(removed, total) == (removed <= max(20, total // 4))
+@given(st.integers(0, 2000), st.integers(0, 2000), st.integers(0, 2000))
+def test_the_default_limit_is_a_quarter_or_one_component(
+    removed: int, total: int, largest: int
+) -> None:
+    allowed = DeleteLimit().allows(removed, total, largest_component=largest)
+    assert allowed == (removed <= max(largest, total // 4))

@@ -30,6 +30,7 @@ BODY = b'{"some": "answer, long enough to be cut"}'
 GOOD = Reply(BODY)
 BUSY = Reply(b"busy", 503)
 PATH = "/thing"
+NOON = datetime(2026, 3, 24, 13, 37, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -56,6 +57,31 @@ class Asker:
 def test_the_key_goes_as_a_bearer_token(server: ApiServer) -> None:
     assert Asker(server.url).get() == Answer(200, BODY)
     assert server.tokens == {f"Bearer {KEY}"}
+
+
+def test_caches_on_the_way_are_asked_to_look_again(server: ApiServer) -> None:
+    Asker(server.url).get()
+    assert server.cache_control == {"no-cache"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "moment"),
+    [
+        ({}, None),
+        ({"Date": "yesterday"}, None),
+        ({"Age": "5"}, None),
+        ({"Date": "Tue, 24 Mar 2026 13:37:00 GMT"}, NOON),
+        ({"Date": "Tue, 24 Mar 2026 13:37:30 GMT", "Age": "30"}, NOON),
+        ({"Date": "Tue, 24 Mar 2026 13:37:00 GMT", "Age": "-5"}, NOON),
+        ({"Date": "Tue, 24 Mar 2026 13:37:00 GMT", "Age": "²"}, NOON),
+        ({"Date": "Tue, 24 Mar 2026 13:37:00 GMT", "Age": "9" * 40}, None),
+    ],
+)
+def test_an_answer_is_as_old_as_its_date_and_its_time_in_a_cache_say(
+    server: ApiServer, headers: dict[str, str], moment: datetime | None
+) -> None:
+    server.script[PATH] = [Reply(BODY, headers=headers)]
+    assert Asker(server.url).get().asked_at == moment
 
 
 def test_connections_are_kept(server: ApiServer) -> None:
