@@ -9,6 +9,7 @@ import pytest
 
 from myop_cdn.deploy import DeployOptions, deploy
 from myop_cdn.errors import ExitCode
+from myop_cdn.model import DeleteLimit
 from myop_cdn.storage.base import OpenOptions
 from myop_cdn.storage.memory import open_memory
 from tests.deploy.trees import make_tree
@@ -59,7 +60,7 @@ def test_in_memory(tmp_path: Path, delete: bool) -> None:
     whole = [files(tree) for tree in made]
     for number in range(8):
         url = f"memory://at-once-{delete}-{number}"
-        all_at_once(made, url, DeployOptions(jobs=4, delete=delete))
+        all_at_once(made, url, DeployOptions(jobs=4, delete=delete, max_delete=DeleteLimit(99)))
         shelf = open_memory(url, OpenOptions()).shelf
         end = {key: one.body.data for key, one in shelf.objects.items() if "ledger" not in key}
         assert end in whole

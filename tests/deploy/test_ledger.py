@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from myop_cdn.deploy import DeployOptions, deploy
 from myop_cdn.deploy.ledger import LEDGER, Entry, Ledger, is_of_commit
 from myop_cdn.errors import ExitCode
+from myop_cdn.model import DeleteLimit
 from myop_cdn.storage.base import Body
 from tests.deploy.trees import make_tree
 
@@ -211,7 +212,7 @@ def test_the_ledger_can_lie_elsewhere(tmp_path: Path, bucket: Bucket, proxy: Pro
 
 def test_what_was_deleted_leaves_the_ledger(site: Site, tmp_path: Path) -> None:
     site.tree = make_tree(tmp_path / "less", {"c1": ["qa"]})
-    report = site.deploy(delete=True)
+    report = site.deploy(delete=True, max_delete=DeleteLimit(10))
     assert len(report.deleted) == 10
     assert set(site.ledger().objects) == {
         "components/c1/qa.json",
