@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import selectors
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
+    from myop_cdn.listener.http.peers import Peer
     from myop_cdn.listener.http.request import BodyReader, Request
 
 _RECEIVE = 64 * 1024  # bytes asked of the kernel at a time
@@ -20,7 +21,7 @@ class Phase(Enum):
     """Where a connection stands."""
 
     HANDSHAKE = auto()  # TLS is being set up
-    IDLE = auto()  # nothing of a request has arrived
+    IDLE = auto()  # nothing of a request has been looked at
     READING = auto()  # a part of a request has arrived
     WAITING = auto()  # a whole request is being worked on
     WRITING = auto()  # the client has not taken all of the answer yet
@@ -39,18 +40,22 @@ SHED_FIRST = (
 class Connection:
     """A non-blocking socket and the state of its current request.
 
-    Times are seconds of the monotonic clock: `since` is when the phase's clock was started,
-    `deadline` when the connection is given up.
+    peer: who sends. hop: the trusted proxy that this connection comes from, else None: then
+    each request has a peer of its own. Times are seconds of the monotonic clock: `since` is
+    when the phase's clock was started, `deadline` when the connection is given up.
     """
 
     __slots__ = (
-        "buffer", "closing", "deadline", "discarded", "events", "out", "peer", "phase", "reader",
-        "request", "since", "sock", "token", "unread",
+        "buffer", "closing", "counted", "deadline", "discarded", "events", "hop", "out", "peer",
+        "phase", "reader", "request", "since", "sock", "token", "unread",
     )  # fmt: skip
 
-    def __init__(self, sock: socket.socket, peer: str, now: float, deadline: float) -> None:
+    def __init__(
+        self, sock: socket.socket, peer: Peer, hop: str | None, now: float, deadline: float
+    ) -> None:
         self.sock = sock
         self.peer = peer
+        self.hop = hop
         self.phase = Phase.HANDSHAKE if isinstance(sock, ssl.SSLSocket) else Phase.IDLE
         self.since = now
         self.deadline = deadline
@@ -63,6 +68,7 @@ class Connection:
         self.discarded = 0  # bytes thrown away since
         self.events = 0  # what the selector watches for; 0 is nothing
         self.token = 0  # which request of this connection is being worked on
+        self.counted = 0  # bytes of it that are in the sum of all connections
 
     @property
     def held(self) -> int:
@@ -129,17 +135,23 @@ class Connection:
 
 
 class Pool:
-    """Connections and the selector that watches them.
+    """The connections, the selector that watches them, and what they use up together.
 
-    most: how many there may be. buffered: how many bytes of requests that are not complete
-    they may hold together.
+    most: how many there may be. each: how many of one peer; local: of one on this machine.
+    buffered: how many bytes of requests that are not complete they may hold together.
     """
 
-    def __init__(self, selector: selectors.BaseSelector, most: int, buffered: int) -> None:
+    def __init__(
+        self, selector: selectors.BaseSelector, most: int, each: int, local: int, buffered: int
+    ) -> None:
         self._selector = selector
         self._members: set[Connection] = set()
+        self._by_peer: dict[str, set[Connection]] = {}
         self.most = most
+        self._each = each
+        self._local = local
         self._buffered = buffered
+        self._held = 0
 
     def __len__(self) -> int:
         return len(self._members)
@@ -158,7 +170,29 @@ class Pool:
     def add(self, connection: Connection, events: int) -> None:
         """Take a connection in and watch it."""
         self._members.add(connection)
+        self._of_peer(connection).add(connection)
         self.watch(connection, events)
+
+    def change_peer(self, connection: Connection, peer: Peer) -> None:
+        """Count the connection to another peer from now on."""
+        self._leave_peer(connection)
+        connection.peer = peer
+        self._of_peer(connection).add(connection)
+
+    def peer_is_crowded(self, connection: Connection) -> bool:
+        """Whether the peer of this connection has more of them than one may have."""
+        most = self._local if connection.peer.local else self._each
+        return connection.peer.key is not None and len(self._of_peer(connection)) > most
+
+    def _of_peer(self, connection: Connection) -> set[Connection]:
+        key = connection.peer.key
+        return set() if key is None else self._by_peer.setdefault(key, set())
+
+    def _leave_peer(self, connection: Connection) -> None:
+        others = self._of_peer(connection)
+        others.discard(connection)
+        if not others and connection.peer.key is not None:
+            del self._by_peer[connection.peer.key]
 
     def watch(self, connection: Connection, events: int) -> None:
         """Watch for these selector events from now on; 0 for none."""
@@ -176,25 +210,41 @@ class Pool:
         """Close a connection and forget it; once is enough."""
         if connection in self._members:
             self._members.discard(connection)
+            self._leave_peer(connection)
+            self._held -= connection.counted
             self.watch(connection, 0)
             connection.close()
 
-    def most_stalled(self, before: float) -> Connection | None:
-        """The one that has got nowhere for longest, and since `before`; None when all get on."""
+    def most_stalled(self, before: float, like: Connection | None = None) -> Connection | None:
+        """The one that has got nowhere for longest, and since `before`; None when all get on.
+
+        One that has its answer goes whenever it had it. like: only of the others of this peer.
+        """
+        members: Iterable[Connection] = self._members
+        if like is not None:
+            members = self._of_peer(like) - {like}
         for phases in SHED_FIRST:
             candidates = [
-                one for one in self._members if one.phase in phases and one.since <= before
+                connection
+                for connection in members
+                if connection.phase in phases
+                and (connection.since <= before or connection.phase is Phase.LINGERING)
             ]
             if candidates:
-                return min(candidates, key=lambda one: one.since)
+                return min(candidates, key=lambda candidate: candidate.since)
         return None
 
-    def too_large(self) -> list[Connection]:
-        """Those that hold most, as many as must go to get back under the limit."""
-        holders = sorted((one for one in self._members if one.held), key=lambda one: one.held)
-        total = sum(one.held for one in holders)
-        gone = []
-        while total > self._buffered and holders:
-            gone.append(holders.pop())
-            total -= gone[-1].held
-        return gone
+    def account(self, connection: Connection) -> Connection | None:
+        """Bring the sum of what is held up to date with this connection.
+
+        Returns the one that holds most and has to go, where all hold more than they may. The
+        others are looked at only then, and the sum falls by their largest share each time.
+        """
+        if connection not in self._members:
+            return None
+        held = connection.held
+        self._held += held - connection.counted
+        connection.counted = held
+        if self._held <= self._buffered:
+            return None
+        return max(self._members, key=lambda member: member.counted)

@@ -1,16 +1,20 @@
 """HTTP on one connection: requests in, answers out, and a decent goodbye.
 
 Requests of one connection are taken strictly one after another, so answers keep their order
-(RFC 9112, 9.3.2). Nothing here waits: each call does what can be done now.
+(RFC 9112, 9.3.2), and one in each turn of the loop, so that nobody's pipeline holds up the
+others. A request that is refused is the last one on its connection. Nothing here waits: each
+call does what can be done now.
 """
 
 from __future__ import annotations
 
 import selectors
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from myop_cdn.listener.http.connection import Connection, Phase
+from myop_cdn.listener.http.peers import Allowance, Peer, TrustedProxies
 from myop_cdn.listener.http.request import HeadLimits, HeadParser, HttpError, Request
 from myop_cdn.listener.http.response import CONTINUE, Response
 
@@ -21,15 +25,22 @@ if TYPE_CHECKING:
     from myop_cdn.listener.http.request import BodyReader
 
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
-_MUCH = 64 * 1024  # bytes: who holds less is not worth a look at the others
 _DISCARDED = 64 * 1024 * 1024  # bytes read for nothing before a client is hung up on
 
 
 @dataclass(frozen=True, slots=True)
 class ServerLimits:
-    """What clients may use up. Times in seconds, sizes in bytes."""
+    """What clients may use up. Times in seconds, sizes in bytes.
+
+    each: connections of one peer; local: of one on this machine, where all may come through
+    a proxy. refusals: refused requests of one peer that are explained to
+    it, at once and then per second; for what is over that it gets a 429 and is cut off.
+    """
 
     connections: int = 1024
+    each: int = 256
+    local: int = 1024
+    refusals: tuple[float, float] = (100, 10)
     request: float = 10.0  # the sender waits 10 s: what takes longer is of no use to it
     idle: float = 15.0
     linger: float = 4.0
@@ -48,7 +59,7 @@ class Responder:
         self._post = post
         self._connection = connection
         self._token = connection.token
-        self.peer = connection.peer
+        self.peer = connection.peer.shown
 
     def answer(self, answer: Response) -> None:
         """Hand the answer to the loop. A client that has left meanwhile gets none."""
@@ -85,6 +96,7 @@ class HttpProtocol:
         post: Callable[[Connection, int, Response], None],
         clock: Callable[[], float],
         wall: Callable[[], float],
+        proxies: TrustedProxies | None = None,
     ) -> None:
         self._pool = pool
         self._handler = handler
@@ -92,7 +104,10 @@ class HttpProtocol:
         self._post = post
         self._clock = clock
         self._wall = wall
+        self._proxies = proxies or TrustedProxies()
         self._heads = HeadParser(limits.head)
+        self._allowance = Allowance(*limits.refusals)
+        self._unfinished: deque[Connection] = deque()  # more can be done without a new event
         self.last_deadline: float | None = None  # when draining: no answer waits longer
 
     def ready(self, connection: Connection, events: int) -> None:
@@ -105,16 +120,29 @@ class HttpProtocol:
         elif connection.phase is Phase.WRITING:
             if events & _WRITE:
                 self._flush(connection)
-                self._advance(connection)
         else:
             self._receive(connection)
 
+    @property
+    def has_more(self) -> bool:
+        """Whether `go_on` has something to do."""
+        return bool(self._unfinished)
+
+    def go_on(self) -> None:
+        """Give each connection with bytes that nothing will announce again its next turn."""
+        for _ in range(len(self._unfinished)):
+            connection = self._unfinished.popleft()
+            if connection in self._pool and connection.phase in (Phase.IDLE, Phase.READING):
+                if connection.buffer and connection.phase is Phase.IDLE:
+                    self._advance(connection)
+                else:
+                    self._receive(connection)
+
     def answer(self, connection: Connection, token: int, answer: Response) -> None:
-        """Send the answer to request `token`, then go on with what was pipelined after it."""
+        """Send the answer to request `token`."""
         awaited = connection.phase is Phase.WAITING and connection.token == token
         if awaited and connection in self._pool:
             self._answer(connection, answer)
-            self._advance(connection)
 
     def expire(self, connection: Connection) -> None:
         """Its deadline is over."""
@@ -124,7 +152,7 @@ class HttpProtocol:
             self._last_words(connection, 503, "the delivery could not be stored in time")
         else:
             if connection.phase is Phase.HANDSHAKE:
-                self._handler.refused(connection.peer, 0, "the handshake took too long")
+                self._handler.refused(connection.peer.shown, 0, "the handshake took too long")
             self._pool.drop(connection)
 
     # -- reading
@@ -132,7 +160,7 @@ class HttpProtocol:
     def _shake_hands(self, connection: Connection) -> None:
         wanted = connection.handshake()
         if wanted is None:
-            self._handler.refused(connection.peer, 0, "the handshake failed")
+            self._handler.refused(connection.peer.shown, 0, "the handshake failed")
             self._pool.drop(connection)
         elif wanted:
             self._pool.watch(connection, wanted)
@@ -142,43 +170,40 @@ class HttpProtocol:
             self._receive(connection)
 
     def _receive(self, connection: Connection) -> None:
-        while connection in self._pool:
-            data = connection.receive()
-            if data is None:
-                return
-            if not data:
+        """Take what the kernel gives at once; one request of it is worked on."""
+        data = connection.receive()
+        if data is None:
+            return
+        if not data:
+            self._pool.drop(connection)
+        elif connection.phase is Phase.LINGERING:
+            connection.discarded += len(data)
+            if connection.discarded > _DISCARDED:
                 self._pool.drop(connection)
-                return
-            if connection.phase is Phase.LINGERING:
-                connection.discarded += len(data)
-                if connection.discarded > _DISCARDED:
-                    self._pool.drop(connection)
-            else:
-                connection.buffer += data
-                self._advance(connection)
-            if not connection.has_more() or connection.phase is Phase.WAITING:
-                return
+        else:
+            connection.buffer += data
+            self._advance(connection)
 
     def _advance(self, connection: Connection) -> None:
-        """Work on what has been read, request by request, as far as it goes."""
+        """Work on what has been read, to the end of one request at most."""
+        if connection.phase is Phase.IDLE:
+            connection.phase = Phase.READING
+            self._start_clock(connection, self._limits.request)
         try:
-            while connection.phase in (Phase.IDLE, Phase.READING):
-                if not (connection.buffer or connection.request):
-                    return
-                if connection.phase is Phase.IDLE:
-                    connection.phase = Phase.READING
-                    self._start_clock(connection, self._limits.request)
-                if not self._step(connection):
-                    self._check_budget(connection)
-                    return
+            if not self._step(connection):
+                self._pool.watch(connection, _READ)
+                if connection.has_more():
+                    self._unfinished.append(connection)
         except HttpError as error:
-            self._handler.refused(connection.peer, error.status, error.reason)
+            self._handler.refused(connection.peer.shown, error.status, error.reason)
             connection.unread = True
             self._answer(connection, Response.error(error.status, error.reason))
         except Exception as error:  # a defect in the handler ends one connection, not the loop
-            self._handler.refused(connection.peer, 500, f"unexpected {type(error).__name__}")
+            self._handler.refused(connection.peer.shown, 500, f"unexpected {type(error).__name__}")
             connection.unread = True
             self._answer(connection, Response.error(500, "something is wrong here"))
+        while (largest := self._pool.account(connection)) is not None:
+            self._last_words(largest, 503, "too many large requests at once")
 
     def _step(self, connection: Connection) -> bool:
         """Take the next part of a request; False when it has not arrived yet."""
@@ -187,7 +212,11 @@ class HttpProtocol:
             request = connection.request = self._heads.take(connection.buffer)
             if request is None:
                 return False
-            decision = self._handler.head(request, connection.peer)
+            if connection.hop is not None:
+                self._pool.change_peer(connection, self._proxies.sender(request, connection.hop))
+                if self._pool.peer_is_crowded(connection):
+                    raise HttpError(429, "too many requests of this peer at once")
+            decision = self._handler.head(request, connection.peer.shown)
             if isinstance(decision, Response):
                 connection.unread = _announces_body(request)
                 self._answer(connection, decision)
@@ -218,17 +247,16 @@ class HttpProtocol:
             connection.flush()  # a client that can't take 25 bytes won't get an answer either
             connection.out = b""
 
-    def _check_budget(self, connection: Connection) -> None:
-        if connection.held > _MUCH:
-            for large in self._pool.too_large():
-                self._last_words(large, 503, "too many large requests at once")
-
     # -- answering
 
     def _answer(self, connection: Connection, answer: Response) -> None:
         request = connection.request
+        if 400 <= answer.status < 500 and not self._explains(connection):
+            self._last_words(connection, 429, "too many refused requests")
+            return
         connection.closing = (
-            connection.unread
+            answer.status >= 400
+            or connection.unread
             or self.last_deadline is not None
             or request is None
             or request.wants_close
@@ -250,13 +278,28 @@ class HttpProtocol:
         elif not done:
             self._pool.watch(connection, _WRITE)
         elif not connection.closing:
-            connection.phase = Phase.IDLE
-            self._start_clock(connection, self._limits.idle)
-            self._pool.watch(connection, _READ)
+            self._await_next(connection)
         elif connection.unread or connection.buffer:
             self._linger(connection)
         else:
             self._pool.drop(connection)
+
+    def _await_next(self, connection: Connection) -> None:
+        connection.phase = Phase.IDLE
+        self._start_clock(connection, self._limits.idle)
+        if connection.hop is not None:  # the next request may be somebody else's
+            self._pool.change_peer(connection, Peer(connection.hop, None))
+        if connection.buffer or connection.has_more():
+            # What was pipelined waits for the next turn, and the kernel keeps the rest.
+            self._pool.watch(connection, 0)
+            self._unfinished.append(connection)
+        else:
+            self._pool.watch(connection, _READ)
+
+    def _explains(self, connection: Connection) -> bool:
+        """Whether this peer has not been refused too often to be told why."""
+        key = connection.peer.key
+        return key is None or self._allowance.take(key, self._clock())
 
     def _linger(self, connection: Connection) -> None:
         # Closing a socket with unread bytes resets it, and the answer would be lost with it
@@ -271,7 +314,7 @@ class HttpProtocol:
 
     def _last_words(self, connection: Connection, status: int, reason: str) -> None:
         """Response if the client takes it at once, then close."""
-        self._handler.refused(connection.peer, status, reason)
+        self._handler.refused(connection.peer.shown, status, reason)
         answer = Response.error(status, reason)
         connection.out = answer.encode(close=True, now=self._wall())
         connection.flush()

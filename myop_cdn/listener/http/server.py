@@ -17,6 +17,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from myop_cdn.listener.http.connection import Connection, Phase, Pool
+from myop_cdn.listener.http.peers import TrustedProxies
 from myop_cdn.listener.http.protocol import Handler, HttpProtocol, ServerLimits
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Server:
         tls: ssl.SSLContext | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
+        proxies: TrustedProxies | None = None,
     ) -> None:
         self._listeners = list(listeners)
         self._handler = handler
@@ -52,8 +54,12 @@ class Server:
         self._tls = tls
         self._clock = clock
         self._selector = selectors.DefaultSelector()
-        self._pool = Pool(self._selector, self._limits.connections, self._limits.buffered)
-        self._protocol = HttpProtocol(self._pool, handler, self._limits, self.post, clock, wall)
+        self._proxies = proxies or TrustedProxies()
+        most = self._limits
+        self._pool = Pool(self._selector, most.connections, most.each, most.local, most.buffered)
+        self._protocol = HttpProtocol(
+            self._pool, handler, self._limits, self.post, clock, wall, self._proxies
+        )
         self._posted: deque[tuple[Connection, int, Response]] = deque()
         self._wake_lock = threading.Lock()
         self._awake = False
@@ -113,8 +119,9 @@ class Server:
         next_tick = 0.0
         try:
             while not self._stopped and not (self._draining and not len(self._pool)):
-                for key, events in self._selector.select(_TICK):
+                for key, events in self._selector.select(0 if self._protocol.has_more else _TICK):
                     self._event(key, events)
+                self._protocol.go_on()
                 while self._posted:
                     self._protocol.answer(*self._posted.popleft())
                 self.beat = now = self._clock()
@@ -212,9 +219,15 @@ class Server:
             sock.close()
             return True
         now = self._clock()
-        connection = Connection(sock, _peer(address), now, now + self._limits.request)
+        peer, hop = self._proxies.connected(address)
+        connection = Connection(sock, peer, hop, now, now + self._limits.request)
         self._pool.add(connection, _READ)
-        self._protocol.ready(connection, _READ)  # the request is often there already
+        if self._pool.peer_is_crowded(connection):
+            # A stalled one goes, however new, so that who floods doesn't keep itself in.
+            stalled = self._pool.most_stalled(now, like=connection)
+            self._refuse(stalled or connection, "too many connections of this peer")
+        if connection in self._pool:
+            self._protocol.ready(connection, _READ)  # the request is often there already
         if self._pool.is_crowded and not self._shed("too many connections"):
             self._pause_accepting()  # none of them stalls: the backlog waits
         return True
@@ -224,14 +237,9 @@ class Server:
         stalled = self._pool.most_stalled(self._clock() - _STALLED)
         if stalled is None:
             return False
-        self._handler.refused(stalled.peer, 0, why)
-        self._pool.drop(stalled)
+        self._refuse(stalled, why)
         return True
 
-
-def _peer(address: object) -> str:
-    """The client's address as a log shows it; names are never looked up."""
-    if isinstance(address, tuple):
-        host, port = address[:2]
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    return "unix"
+    def _refuse(self, connection: Connection, why: str) -> None:
+        self._handler.refused(connection.peer.shown, 0, why)
+        self._pool.drop(connection)
