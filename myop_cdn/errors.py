@@ -65,6 +65,8 @@ class MyopCdnError(Exception):
     """The root of the tree: a message, a hint (may be empty) and an exit code."""
 
     exit_code: ClassVar[ExitCode] = ExitCode.FAILED
+    retry_after: float = 0.0
+    """Seconds that the other side asks to be left alone (`Retry-After`); 0: it does not say."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)

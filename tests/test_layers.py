@@ -21,6 +21,7 @@ FLOORS = {
     "": 0,  # the package itself holds the version
     "errors": 0,
     "text": 0,
+    "retry": 1,
     "transport": 1,
     "wire": 1,
     "filelock": 1,

@@ -202,11 +202,8 @@ class Destination:
 
     def _cors_note(self) -> str:
         origins = " ".join(self.options.cors_origins)
-        if not self.options.dry_run:
-            return f"{CORS}: a rule for {origins} was added"
-        if getattr(self.store.backend, "knows_origins", False):
-            return f"{CORS}: a rule for {origins} would be added"
-        return f"{CORS}: whether there is a rule for {origins} would be checked"
+        added = "would be added" if self.options.dry_run else "was added"
+        return f"{CORS}: a rule for {origins} {added}"
 
     def _means(self, manifest: NextManifest) -> Means:
         def body(key: str) -> Body:

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import random
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from myop_cdn.errors import (
-    PreconditionFailed,
-    StorageError,
-    StorageUnavailable,
-    StorageUnreachable,
-)
+from myop_cdn import retry
+from myop_cdn.errors import PreconditionFailed, StorageError
+from myop_cdn.retry import Retries, RetryPolicy
 from myop_cdn.storage.base import (
     MAX_OBJECT_BYTES,
     SHA256_METADATA,
@@ -27,47 +23,27 @@ if TYPE_CHECKING:
 
     from myop_cdn.storage.base import Backend, Blob, Headers, ObjectInfo, Page, Precondition
 
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
-    """How often a request is made again, and how long is waited before.
-
-    attempts: tries in all for a service that answers but can't now (503 SlowDown, 500, a
-    connection cut short). unreachable_attempts: tries in all where there is no connection at
-    all. The n-th pause is random between half of and all of `first_pause * 2**n` seconds,
-    `longest_pause` at most: many clients that were told to slow down must not come back at once.
-    """
-
-    attempts: int = 9
-    unreachable_attempts: int = 4
-    first_pause: float = 0.1
-    longest_pause: float = 10.0
-
-    def pause(self, tries: int, chance: float) -> float:
-        """Seconds to wait after `tries` failed tries; chance: 0 to 1."""
-        longest = min(self.longest_pause, self.first_pause * 2.0**tries)
-        return longest * (0.5 + chance / 2)
-
 
 class Store:
-    """A destination, ready to use. Methods are those of `Backend`, tried again where it helps."""
+    """A destination, ready to use. Methods are those of `Backend`, tried again where it helps.
+
+    policy, wait, chance, clock, on_retry: as for `Retries`.
+    """
 
     def __init__(
         self,
         backend: Backend,
         policy: RetryPolicy | None = None,
-        sleep: Callable[[float], None] = time.sleep,
+        wait: Callable[[float], bool] = retry.sleep,
         chance: Callable[[], float] = random.random,
+        clock: Callable[[], float] = time.monotonic,
+        on_retry: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.backend = backend
         self.url = backend.url
         self.keeps_headers = backend.keeps_headers
         self.delete_batch = backend.delete_batch
-        self._patience = policy or RetryPolicy()
-        self._sleep = sleep
-        self._chance = chance
+        self._retries = Retries(policy, wait, chance, clock, on_retry)
 
     def list(self, prefix: str = "", limit: int | None = None) -> list[ObjectInfo]:
         """Every object whose key begins with `prefix`, in ascending order; of these the first
@@ -75,20 +51,28 @@ class Store:
         """
         objects: list[ObjectInfo] = []
         cursor: str | None = None
+        cursors: set[str] = set()
         while True:
-            page = self._page(cursor, prefix, limit)
+            wanted = None if limit is None else limit - len(objects)
+            page = self._page(cursor, prefix, wanted)
             objects.extend(page.objects)
             cursor = page.cursor
             if cursor is None or (limit is not None and len(objects) >= limit):
                 return objects[:limit]
+            if cursor in cursors:
+                raise StorageError(
+                    f"{self.url}: the service's listing goes round in circles",
+                    "its continuation tokens repeat; is a proxy or a cache between?",
+                )
+            cursors.add(cursor)
 
     def head(self, key: str) -> ObjectInfo | None:
         """See `Backend.head`."""
-        return self._again(lambda: self.backend.head(key))
+        return self._retries.call(lambda: self.backend.head(key))
 
     def get(self, key: str, limit: int = MAX_OBJECT_BYTES) -> Blob | None:
         """See `Backend.get`."""
-        return self._again(lambda: self.backend.get(key, limit))
+        return self._retries.call(lambda: self.backend.get(key, limit))
 
     def put(
         self,
@@ -98,12 +82,27 @@ class Store:
         metadata: Mapping[str, str] | None = None,
         precondition: Precondition | None = None,
     ) -> str:
-        """See `Backend.put`. PreconditionFailed may mean that an earlier try got through."""
-        return self._again(lambda: self.backend.put(key, body, headers, metadata, precondition))
+        """See `Backend.put`."""
+        tries = 0
+
+        def put() -> str:
+            nonlocal tries
+            tries += 1
+            try:
+                return self.backend.put(key, body, headers, metadata, precondition)
+            except PreconditionFailed:
+                # The try before may have got through, and only its answer been lost.
+                there = self.backend.head(key) if tries > 1 else None
+                sent = {**(metadata or {}), SHA256_METADATA: body.sha256}
+                if there is None or there.metadata != sent or there.headers != headers:
+                    raise
+                return there.version
+
+        return self._retries.call(put)
 
     def delete(self, keys: Sequence[str]) -> Mapping[str, StorageError]:
         """See `Backend.delete`."""
-        return self._again(lambda: self.backend.delete(keys))
+        return self._retries.call(lambda: self.backend.delete(keys))
 
     def copy(
         self,
@@ -116,7 +115,7 @@ class Store:
         """See `Copying.copy`. Where the service can't, the object is read and written."""
         backend = self.backend
         if isinstance(backend, Copying) and backend.can_copy_from(source.backend):
-            return self._again(
+            return self._retries.call(
                 lambda: backend.copy(source.backend, source_key, source_version, key, precondition)
             )
         info, blob = source.head(source_key), source.get(source_key)
@@ -131,7 +130,7 @@ class Store:
         """
         backend = self.backend
         if isinstance(backend, ConditionalDelete):
-            return self._again(lambda: backend.delete_version(key, version))
+            return self._retries.call(lambda: backend.delete_version(key, version))
         info = self.head(key)
         if info is not None and info.version != version:
             raise PreconditionFailed(f"{self.url}: {key} was changed by somebody else")
@@ -144,24 +143,11 @@ class Store:
         backend = self.backend
         if not isinstance(backend, Cors):
             raise StorageError(f"{self.url}: the service has no CORS rules")
-        return self._again(lambda: backend.allow_origins(origins))
+        return self._retries.call(lambda: backend.allow_origins(origins))
 
     def close(self) -> None:
         """See `Backend.close`."""
         self.backend.close()
 
     def _page(self, cursor: str | None, prefix: str, limit: int | None) -> Page:
-        return self._again(lambda: self.backend.list(cursor, prefix, limit))
-
-    def _again(self, request: Callable[[], T]) -> T:
-        tries = 0
-        while True:
-            try:
-                return request()
-            except StorageUnavailable as error:
-                tries += 1
-                unreachable = isinstance(error, StorageUnreachable)
-                policy = self._patience
-                if tries >= (policy.unreachable_attempts if unreachable else policy.attempts):
-                    raise
-                self._sleep(policy.pause(tries, self._chance()))
+        return self._retries.call(lambda: self.backend.list(cursor, prefix, limit))

@@ -9,7 +9,6 @@ from myop_cdn.deploy import DeployOptions, deploy
 from myop_cdn.errors import ExitCode
 from myop_cdn.storage import open_backend
 from myop_cdn.storage.base import OpenOptions
-from myop_cdn.storage.memory import MemoryBackend
 from myop_cdn.storage.readonly import ReadOnly
 from tests.deploy.trees import make_tree
 from tests.servers.azure import connection_string
@@ -136,13 +135,3 @@ def test_memory_remembers() -> None:
     assert backend.allow_origins([APP])
     assert not backend.allow_origins([APP])
     assert not lacks(backend)
-
-
-def test_a_backend_that_can_not_say_what_it_lacks_is_told_of_as_such(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delattr(MemoryBackend, "lacks_origins")
-    tree = make_tree(tmp_path / "tree", {"card": ["qa"]})
-    options = DeployOptions(cors_origins=(APP,), dry_run=True)
-    report = deploy(tree, ["memory://can-not-say"], options)
-    assert "would be checked" in report.destinations[0].warnings[0]

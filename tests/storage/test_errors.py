@@ -18,9 +18,10 @@ from myop_cdn.errors import (
     StorageUnavailable,
     StorageUnreachable,
 )
+from myop_cdn.retry import RetryPolicy
 from myop_cdn.storage import open_backend
 from myop_cdn.storage.base import OpenOptions
-from myop_cdn.storage.store import RetryPolicy, Store
+from myop_cdn.storage.store import Store
 from tests.servers.azure import ACCOUNT, connection_string
 from tests.servers.process import free_port, serving
 from tests.servers.proxy import Answer, Proxy
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 def s3(endpoint: str, bucket: str = "bucket") -> Store:
     """A store at an S3 endpoint, in no hurry and without policy."""
     backend = open_backend(f"s3://{bucket}", OpenOptions(endpoint_url=endpoint))
-    return Store(backend, RetryPolicy(attempts=2, unreachable_attempts=2), sleep=lambda _: None)
+    return Store(backend, RetryPolicy(attempts=2, unreachable_attempts=2), lambda _: True)
 
 
 def xml(code: str, more: str = "") -> bytes:
@@ -140,7 +141,7 @@ def test_no_azure_credentials(variable: str, monkeypatch: pytest.MonkeyPatch) ->
 def test_an_azure_account_that_is_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
     text = connection_string(f"http://127.0.0.1:{free_port()}")
     monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", text)
-    store = Store(open_backend("az://container"), sleep=lambda _: None)
+    store = Store(open_backend("az://container"), wait=lambda _: True)
     with pytest.raises(StorageUnreachable):
         store.list()
 
@@ -173,7 +174,7 @@ def test_google_answers(
     with Proxy(gcs_emulator) as proxy:
         proxy.meddle = lambda _: Answer(status, body, "application/json")
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.url)
-        store = Store(open_backend("gs://bucket"), sleep=lambda _: None)
+        store = Store(open_backend("gs://bucket"), wait=lambda _: True)
         with pytest.raises(kind) as caught:
             store.list()
         assert type(caught.value) is kind
@@ -182,7 +183,7 @@ def test_google_answers(
 def test_google_that_is_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{free_port()}")
     with pytest.raises(StorageUnreachable):
-        Store(open_backend("gs://bucket"), sleep=lambda _: None).list()
+        Store(open_backend("gs://bucket"), wait=lambda _: True).list()
 
 
 @pytest.mark.parametrize(
