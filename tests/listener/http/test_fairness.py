@@ -206,13 +206,17 @@ def test_when_all_hold_too_much_those_that_hold_most_go(make_bench: Any) -> None
     assert connections[0] in bench.pool
 
 
+def feed(body: ChunkedBody, chunk: bytes, times: int) -> None:
+    for _ in range(times):
+        body.take(bytearray(chunk))
+
+
 @pytest.mark.parametrize("size", [1, 2, 8])
 def test_a_body_in_tiny_chunks_is_refused_before_it_costs_much(size: int) -> None:
     body = ChunkedBody(1 << 20)
     chunk = b"%x\r\n%b\r\n" % (size, b"x" * size)
     with pytest.raises(HttpError, match="413"):
-        for _ in range(4500):
-            body.take(bytearray(chunk))
+        feed(body, chunk, 4500)
 
 
 def test_chunks_as_programs_send_them_are_taken() -> None:
