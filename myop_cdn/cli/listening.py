@@ -118,6 +118,29 @@ LISTEN_OPTIONS: tuple[Option, ...] = (
         metavar="N",
         help="Connections at once; of more, those that have stalled longest are closed.",
     ),
+    click.option(
+        "--max-connections-per-peer",
+        type=click.IntRange(1, 65536),
+        metavar="N",
+        show_default="a quarter of --max-connections; for peers on this machine all",
+        help="Connections at once of one address (IPv6: of one /64); not of trusted proxies.",
+    ),
+    click.option(
+        "--trusted-proxy",
+        "trusted_proxy",
+        multiple=True,
+        metavar="CIDR",
+        help="A proxy whose X-Forwarded-For or Forwarded names the peer; `unix` for a Unix"
+        " socket's clients. Repeat it for more.",
+    ),
+    click.option(
+        "--admin-host",
+        "admin_host",
+        multiple=True,
+        metavar="NAME",
+        help="A name by which --admin is asked, besides localhost and addresses. Repeat it for"
+        " more.",
+    ),
 )
 
 
@@ -132,6 +155,9 @@ class ListenSettings:
     tls_key: Path | None
     admin: Address | None
     max_connections: int
+    max_connections_per_peer: int | None
+    trusted_proxy: tuple[str, ...]
+    admin_host: tuple[str, ...]
 
 
 def open_sockets(settings: ListenSettings, *, tcp_too: bool) -> list[socket.socket]:

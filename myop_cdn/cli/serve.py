@@ -105,14 +105,20 @@ def _check(settings: ServeSettings, publisher: Any) -> None:
 
 def _start_admin(listener: Listener, listening: ListenSettings, log: Log, stack: ExitStack) -> None:
     # Imported only when asked for: its Prometheus library costs memory.
-    from myop_cdn.listener.admin.handler import Admin
+    from myop_cdn.listener.admin.handler import Admin, is_public
     from myop_cdn.listener.http import sockets
 
     assert listening.admin is not None
     found = sockets.listen(listening.admin)
     for sock in found:
-        log.info(f"the admin address is {sockets.described(sock, 'http', '/status')}")
-    admin = Admin(listener, found, log)
+        where = sockets.described(sock, "http", "/status")
+        log.info(f"the admin address is {where}")
+        if is_public(sock):
+            log.warning(
+                f"the admin address {where} is public and has no password; keep it to this machine"
+                " or a private network"
+            )
+    admin = Admin(listener, found, log, names=(listening.admin.host, *listening.admin_host))
     admin.start()
     stack.callback(admin.stop)
 
@@ -136,16 +142,23 @@ def _remove_at_end(listening: ListenSettings, found: list[socket.socket], stack:
 
 def _settings(settings: ServeSettings, listening: ListenSettings) -> Settings:
     from myop_cdn.listener.delivery import Rules
+    from myop_cdn.listener.http.peers import TrustedProxies
     from myop_cdn.listener.http.protocol import ServerLimits
     from myop_cdn.listener.service import Settings
 
     allow_descriptors(listening.max_connections)
+    most, each = listening.max_connections, listening.max_connections_per_peer
     buffered = max(ServerLimits().buffered, 8 * settings.max_body)
+    try:
+        proxies = TrustedProxies(listening.trusted_proxy)
+    except ValueError as error:
+        raise InputError(f"--trusted-proxy: {error}") from None
     return Settings(
         settings.state_dir,
         Rules(settings.path, settings.max_body, settings.max_age),
-        ServerLimits(connections=listening.max_connections, buffered=buffered),
+        ServerLimits(most, each or max(1, most // 4), each or most, buffered=buffered),
         settings.grace,
         settings.full_sync_every,
         not settings.no_sync_at_start,
+        proxies,
     )

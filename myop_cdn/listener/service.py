@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from myop_cdn.errors import ExitCode, MyopCdnError
 from myop_cdn.listener.delivery import DeliveryHandler, Rules
 from myop_cdn.listener.http import sockets
+from myop_cdn.listener.http.peers import TrustedProxies
 from myop_cdn.listener.http.protocol import ServerLimits
 from myop_cdn.listener.http.server import Server
 from myop_cdn.listener.metrics import Metrics
@@ -41,6 +42,7 @@ class Settings:
     grace: timedelta = timedelta(seconds=8)
     full_every: timedelta = timedelta(hours=24)
     sync_at_start: bool = True
+    proxies: TrustedProxies = field(default_factory=TrustedProxies)
 
 
 class Listener:
@@ -89,7 +91,9 @@ class Listener:
             self.metrics,
             wall,
         )
-        self.server = Server(listeners, self.deliveries, settings.limits, tls, wall=wall)
+        self.server = Server(
+            listeners, self.deliveries, settings.limits, tls, wall=wall, proxies=settings.proxies
+        )
 
     def run(self) -> None:
         """Listen until `terminate` is called. Raises ListenerError when it can't begin."""

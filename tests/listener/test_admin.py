@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from myop_cdn.listener.admin.handler import Admin
+from myop_cdn.listener.admin.handler import Admin, is_public
 from myop_cdn.listener.http.sockets import Address, listen
-from tests.listener.rig import PATIENCE, Rig, failing, until, webhook
+from tests.listener.rig import PATIENCE, Rig, Wire, failing, until, webhook
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -148,5 +148,47 @@ def test_other_paths_and_methods_are_refused(operator: Operator) -> None:
 
 def test_the_admin_address_takes_no_deliveries(operator: Operator) -> None:
     with socket.create_connection(operator.address, timeout=PATIENCE) as sock:
-        sock.sendall(b"POST /webhooks/myop HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}")
+        sock.sendall(
+            b"POST /webhooks/myop HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}"
+        )
         assert sock.recv(100).startswith(b"HTTP/1.1 404")
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost", 200),
+        ("LOCALHOST:9000", 200),
+        ("a.localhost", 200),
+        ("127.0.0.1:9000", 200),
+        ("[::1]:9000", 200),
+        ("10.1.2.3", 200),
+        ("metrics.internal:9000", 200),
+        ("rebound.example", 421),
+        ("rebound.example:9000", 421),
+        ("localhost.example", 421),
+        ("127.0.0.1.example", 421),
+        ("", 421),
+    ],
+)
+def test_a_name_that_anybody_could_point_here_is_not_answered(
+    rig: Rig, host: str, status: int
+) -> None:
+    found = listen(Address("127.0.0.1", 0))
+    address = found[0].getsockname()
+    admin = Admin(rig.listener, found, rig.log, names=("Metrics.internal",))
+    admin.start()
+    with Wire(socket.create_connection(address, timeout=PATIENCE)) as wire:
+        answer = wire.send(f"GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()).reply()
+    admin.stop()
+    assert answer is not None
+    assert answer.status == status
+
+
+@pytest.mark.parametrize(
+    ("host", "public"), [("127.0.0.1", False), ("::1", False), ("0.0.0.0", True), ("::", True)]
+)
+def test_a_public_admin_address_is_told_from_a_private_one(host: str, public: bool) -> None:
+    for sock in listen(Address(host, 0)):
+        assert is_public(sock) is public
+        sock.close()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import socket
 import sqlite3
 import threading
 import time
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from myop_cdn.errors import ListenerError
@@ -18,8 +21,7 @@ from myop_cdn.listener.queue import runs
 from myop_cdn.listener.queue.journal import reading
 
 if TYPE_CHECKING:
-    import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from myop_cdn.listener import Log
     from myop_cdn.listener.http.protocol import Responder
@@ -34,6 +36,7 @@ _LIMITS = ServerLimits(connections=64, request=10.0, idle=60.0)
 class Admin:
     """Answers `/healthz`, `/readyz`, `/metrics` and `/status` about `listener`.
 
+    names: by which it is asked, besides localhost and any address.
     Runs on a thread of its own, so that a slow answer here delays no delivery.
     """
 
@@ -43,9 +46,11 @@ class Admin:
         sockets: list[socket.socket],
         log: Log,
         wall: Callable[[], float] = time.time,
+        names: Sequence[str] = (),
     ) -> None:
         self._listener = listener
         self._log = log
+        self._names = {"localhost", *(name.lower().rstrip(".") for name in names)}
         self._wall = wall
         self._server = Server(sockets, self, _LIMITS, wall=wall)
         self._thread = threading.Thread(target=self._server.run, name="admin", daemon=True)
@@ -62,6 +67,8 @@ class Admin:
 
     def head(self, request: Request, peer: str) -> Response | BodyReader:  # noqa: ARG002 - Handler
         """Path, method, framing."""
+        if any(not self._is_ours(host) for host in request.values("host")):
+            return Response.error(421, "asked by an unknown name; --admin-host tells which to take")
         if request.path not in ("/healthz", "/readyz", "/metrics", "/status"):
             return Response.error(404, "there is nothing here")
         if request.method not in ("GET", "HEAD"):
@@ -84,6 +91,21 @@ class Admin:
     def refused(self, peer: str, status: int, reason: str) -> None:
         """The server refused something."""
         self._log.debug("refused at the admin address", peer=peer, status=status, reason=reason)
+
+    def _is_ours(self, host: bytes) -> bool:
+        """Whether a Host header names this server.
+
+        A page on the internet can have its own name point at an address in here and read what
+        it gets (DNS rebinding); with the address itself in place of a name it can't.
+        """
+        name = host.decode("latin-1").lower()
+        name = name[: name.rfind(":")] if re.search(r":\d*$", name) else name
+        try:
+            ip_address(name.removeprefix("[").removesuffix("]"))
+        except ValueError:
+            name = name.rstrip(".")
+            return name in self._names or name.endswith(".localhost")
+        return True
 
     def _problems(self) -> list[str]:
         now = time.monotonic()
@@ -157,6 +179,14 @@ class Admin:
                 **found,
             },
         )
+
+
+def is_public(sock: socket.socket) -> bool:
+    """Whether `sock` listens for other networks than this machine's and its neighbours'."""
+    if sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return False
+    address = ip_address(sock.getsockname()[0].partition("%")[0])
+    return address.is_unspecified or not address.is_private
 
 
 def _verdict(problems: list[str], more: dict[str, Any]) -> Response:
