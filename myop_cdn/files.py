@@ -6,6 +6,7 @@ renamed. The rename itself is not synced: after a power cut the old file may be 
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
@@ -26,43 +27,74 @@ class NotAFile(OSError):
     """A link, a folder, a device or a pipe where a plain file was wanted."""
 
 
+class IsLink(NotAFile):
+    """A symbolic link. filename: where it is."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(errno.ELOOP, "is a symbolic link; links are not followed", path)
+
+
 @contextmanager
-def opened(path: Path | str) -> Iterator[FileIO]:
+def opened(path: Path | str, below: Path | None = None) -> Iterator[FileIO]:
     """The plain file at `path`, to be read. A link is not followed, and a pipe not waited for.
 
+    below: a folder that `path` begins with; no folder between the two may be a link either.
     Raises NotAFile, OSError.
     """
-    if sys.platform == "win32":
-        flags = os.O_RDONLY | os.O_BINARY
-        if os.path.islink(path):
-            raise NotAFile(0, "is a symbolic link; links are not followed", str(path))
-    else:
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        descriptor = os.open(path, flags)
+        descriptor = _open(str(path), None if below is None else str(below))
     except OSError as error:
-        if os.path.islink(path):
-            reason = "is a symbolic link; links are not followed"
-            raise NotAFile(error.errno, reason, str(path)) from None
+        for part in _parts(str(path), below):
+            if os.path.islink(part):
+                raise IsLink(part) from None
         if os.path.lexists(path) and not os.path.isfile(path):  # a socket can't be opened
             raise NotAFile(error.errno, "is not a plain file", str(path)) from None
-        raise
+        raise OSError(error.errno, error.strerror, str(path)) from None
     with open(descriptor, "rb", buffering=0) as file:  # one read of all needs no buffer
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise NotAFile(0, "is not a plain file", str(path))
         yield file
 
 
-def read(path: Path | str, limit: int | None = None) -> bytes | None:
+def _open(path: str, below: str | None) -> int:
+    if sys.platform == "win32":
+        for part in _parts(path, below):
+            if os.path.islink(part):
+                raise IsLink(part)
+        return os.open(path, os.O_RDONLY | os.O_BINARY)
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+    if below is None:
+        return os.open(path, flags | os.O_NONBLOCK)
+    folder = os.open(below, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        *folders, name = path[len(below) :].strip("/").split("/")
+        for part in folders:
+            deeper = os.open(part, flags | os.O_DIRECTORY, dir_fd=folder)
+            os.close(folder)
+            folder = deeper
+        return os.open(name, flags | os.O_NONBLOCK, dir_fd=folder)
+    finally:
+        os.close(folder)
+
+
+def _parts(path: str, below: Path | str | None) -> Iterator[str]:
+    """The path, and the folders between it and `below`."""
+    yield path
+    while below is not None and len(path := os.path.dirname(path)) > len(str(below)):
+        yield path
+
+
+def read(path: Path | str, limit: int | None = None, below: Path | None = None) -> bytes | None:
     """The bytes of the plain file at `path`; None where it has more than `limit`.
 
-    Raises NotAFile, OSError.
+    below: see `opened`. Raises NotAFile, OSError.
     """
-    with opened(path) as file:
+    with opened(path, below) as file:
         if limit is None:
             return file.read()
+        size = os.fstat(file.fileno()).st_size  # it may grow meanwhile
         pieces, left = [], limit + 1
-        while left and (piece := file.read(left)):
+        while left and (piece := file.read(min(left, size + 1))):
             pieces.append(piece)
             left -= len(piece)
     return b"".join(pieces) if left else None

@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
 from myop_cdn import exportnote, names
-from myop_cdn.cases import check_cases
 from myop_cdn.document import describe
 from myop_cdn.errors import (
     DocumentError,
@@ -33,6 +32,7 @@ from myop_cdn.model import (
 )
 from myop_cdn.progress import Silent
 from myop_cdn.report import FailedDocument, SyncReport
+from myop_cdn.tree import check_cases
 from myop_cdn.workers import each
 
 if TYPE_CHECKING:

@@ -2,35 +2,32 @@
 
     <root>/manifest.json                            complete trees have one, partial trees none
     <root>/components/<component id>/<environment>.json
+    <root>/.myop-cdn/export.json                    see `exportnote`
 
-A file that a reader sees is whole: it is written under a temporary name beside its place,
-synced and renamed. Temporary files of a run that was killed are cleared by the next one.
+Temporary files of a run that was killed are cleared by the next one.
 """
 
 from __future__ import annotations
 
-import itertools
+import errno
 import os
-import stat
-import sys
-import time
+import tempfile
+import unicodedata
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from myop_cdn import names
+from myop_cdn import filelock, files, names
 from myop_cdn.errors import InputError, RefusedError, TreeError
 from myop_cdn.manifest import Manifest
 from myop_cdn.model import COMPONENTS, MANIFEST, DocumentRef
+from myop_cdn.text import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator
 
-TEMPORARY = ".myop-cdn.tmp"
 LOCK_WAIT_SECONDS = 600.0
 MAX_FILE_BYTES = 256 * 1024 * 1024  # four times what is taken from Myop's API
-_FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)
-_serial = itertools.count()
 
 
 class Tree:
@@ -52,22 +49,22 @@ class Tree:
         Raises RefusedError where a component or a document is a symbolic link (it could lead
         anywhere), TreeError where a folder can't be read.
         """
-        with mapped(self.root):
+        with _mapped(self.root):
             return sorted(self._scan())
 
     def stray(self) -> list[str]:
         """Files below the folder that are not of the layout, sorted; they are never deployed."""
         found: list[str] = []
-        with mapped(self.root):
-            for folder, _, files in os.walk(self.root):
+        with _mapped(self.root):
+            for folder, _, here in os.walk(self.root):
                 base = os.path.relpath(folder, self.root).replace(os.sep, "/")
                 if base == names.RESERVED:
                     continue
-                for file in files:
+                for file in here:
                     path = file if base == "." else f"{base}/{file}"
                     if path != MANIFEST and DocumentRef.of(path) is None:
                         found.append(path)
-        return sorted(path for path in found if not path.endswith(TEMPORARY))
+        return sorted(path for path in found if not path.endswith(files.TEMPORARY))
 
     def read(self, path: str, max_bytes: int = MAX_FILE_BYTES) -> bytes:
         """The bytes of the file at `path` (forward slashes).
@@ -75,16 +72,18 @@ class Tree:
         Raises RefusedError where it, or a folder below the root, is a symbolic link; TreeError,
         also for what is not a plain file, or larger than `max_bytes`.
         """
-        with mapped(f"{self.root}/{path}"):
-            return _read(self.root, path, max_bytes)
+        file = f"{self.root}/{path}"
+        with _mapped(file):
+            data = files.read(file, max_bytes, below=self.root)
+        if data is None:
+            raise TreeError(f"{file}: larger than {max_bytes // 2**20} MiB")
+        return data
 
     def read_if_there(self, path: str, max_bytes: int = MAX_FILE_BYTES) -> bytes | None:
         """The bytes of the file at `path`, or None where there is no such file. See `read`."""
-        with mapped(f"{self.root}/{path}"):
-            try:
-                return _read(self.root, path, max_bytes)
-            except (FileNotFoundError, NotADirectoryError):
-                return None
+        with suppress(_Missing):
+            return self.read(path, max_bytes)
+        return None
 
     def manifest(self) -> Manifest | None:
         """The manifest, or None: then the tree is partial.
@@ -98,7 +97,7 @@ class Tree:
             return Manifest.parse(data)
         except InputError as error:
             raise TreeError(
-                f"{self.root / MANIFEST} is no manifest: {error.message}",
+                f"{self.root / MANIFEST} is not a manifest: {error.message}",
                 "run a full sync into an empty folder",
             ) from None
 
@@ -110,18 +109,19 @@ class Tree:
         """
         target = f"{self.root}/{path}"
         folder = os.path.dirname(target)
-        with mapped(target):
+        with _mapped(target):
             if not os.path.isdir(folder):  # cheaper than an exception for each file in it
                 os.makedirs(folder, exist_ok=True)
             for _ in range(path.count("/")):
                 _no_link(folder)
                 folder = os.path.dirname(folder)
-            write_whole(target, body, durable=durable)
+            with files.written(target, body, sync=durable) as temporary:
+                os.replace(temporary, target)
 
     def remove(self, path: str) -> None:
         """Take the file at `path` away, and its folder where that leaves it empty."""
         target = self.root / path
-        with mapped(target):
+        with _mapped(target):
             _no_link(target.parent)
             target.unlink(missing_ok=True)
             with suppress(OSError):
@@ -132,19 +132,33 @@ class Tree:
         """Hold the folder for writing: made if missing (and taken away again if nothing came
         of it), other writers kept out, cleared of what a killed run left.
 
-        The lock is the kernel's and ends with the process; no lock file is left. Raises
-        TreeError when another run holds the folder for longer than `wait_seconds`.
+        Raises TreeError when another run holds the folder for longer than `wait_seconds`.
         """
         made = not self.exists()
         try:
-            with _locked(self.root, wait_seconds):
-                with mapped(self.root):
-                    self._clear_temporaries()
+            with self._held(wait_seconds):
+                self._clear_temporaries()
                 yield
         finally:
             if made:
                 with suppress(OSError):
                     self.root.rmdir()
+
+    @contextmanager
+    def _held(self, wait_seconds: float) -> Iterator[None]:
+        lock = filelock.locked(self.root, wait_seconds=wait_seconds)
+        try:
+            with _mapped(self.root):
+                lock.__enter__()
+        except filelock.LockHeld:
+            raise TreeError(
+                f"another run has been writing to {self.root} for {wait_seconds:.0f} s",
+                "wait for it, or use another --output folder",
+            ) from None
+        try:
+            yield
+        finally:
+            lock.__exit__(None, None, None)
 
     def _scan(self) -> Iterator[DocumentRef]:
         top = self.root / COMPONENTS
@@ -166,88 +180,129 @@ class Tree:
                     yield ref
 
     def _clear_temporaries(self) -> None:
-        folders = [self.root]
-        own = self.root / names.RESERVED
-        if own.is_dir() and not own.is_symlink():
-            folders.append(own)
         top = self.root / COMPONENTS
+        for folder in (self.root, self.root / names.RESERVED, top):
+            if folder == self.root or not folder.is_symlink():
+                files.clear(folder)
         if top.is_dir() and not top.is_symlink():
-            folders += [
-                top / one.name for one in os.scandir(top) if one.is_dir(follow_symlinks=False)
-            ]
-        for folder in folders:
-            for file in os.scandir(folder):
-                if file.name.endswith(TEMPORARY) and file.is_file(follow_symlinks=False):
-                    os.unlink(file.path)
+            for entry in os.scandir(top):
+                if entry.is_dir(follow_symlinks=False):
+                    files.clear(entry.path)
 
 
-def write_whole(target: Path | str, body: bytes, *, durable: bool = True) -> None:
-    """Write `body` beside `target`, sync it (durable), and rename it into place. Raises OSError.
-
-    The rename is not synced: after a power cut the old file may be back, whole.
+class DryRunTree(Tree):
+    """The folder at `root` as it would be. What is written goes to a scratch folder, for a
+    deploy to be planned from; `root` is only read, and need not be there.
     """
-    temporary = f"{os.path.dirname(target)}/.{os.getpid()}-{next(_serial)}{TEMPORARY}"
-    try:
-        with open(temporary, "xb") as file:
-            file.write(body)
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
+
+    may_write = False
+
+    def __init__(self, root: Path, scratch: Tree) -> None:
+        super().__init__(root)
+        self._scratch = scratch
+        self._removed: set[str] = set()
+
+    @classmethod
+    @contextmanager
+    def of(cls, root: Path) -> Iterator[DryRunTree]:
+        """A dry run's tree for the folder at `root`; its scratch folder is gone at the end."""
+        with tempfile.TemporaryDirectory(prefix="myop-cdn-") as scratch:
+            yield cls(root, Tree(Path(scratch) / "tree"))
+
+    def exists(self) -> bool:
+        """Whether there is, or would be, anything."""
+        return super().exists() or self._scratch.exists()
+
+    def refs(self) -> list[DocumentRef]:
+        """The documents as they would be, sorted."""
+        kept = {ref for ref in super().refs() if ref.path not in self._removed}
+        return sorted(kept.union(self._scratch.refs()))
+
+    def read(self, path: str, max_bytes: int = MAX_FILE_BYTES) -> bytes:
+        """The bytes that would be at `path`."""
+        if (self._scratch.root / path).exists():
+            return self._scratch.read(path, max_bytes)
+        if path in self._removed:
+            raise _Missing(f"{self.root / path}: would be removed")
+        return super().read(path, max_bytes)
+
+    def write(self, path: str, body: bytes, *, durable: bool = False) -> None:  # noqa: ARG002
+        """Keep `body` in the scratch folder."""
+        self._scratch.write(path, body, durable=False)
+
+    def remove(self, path: str) -> None:
+        """Hide the file at `path`."""
+        self._removed.add(path)
+
+    @contextmanager
+    def writing(self, wait_seconds: float = 0.0) -> Iterator[None]:  # noqa: ARG002
+        """Nothing is written, so nobody is kept out."""
+        yield
 
 
-def _read(root: Path, path: str, max_bytes: int) -> bytes:
-    """The bytes of a plain file, without following a link below the root.
+def check_cases(tree: Tree, refs: Iterable[DocumentRef]) -> None:
+    """Raise InputError where two names differ only in case and the file system of the tree's
+    folder (or of its nearest folder that exists) can't hold both.
 
-    Raises OSError, RefusedError, TreeError.
+    Asks by looking where it can; else by a probe file, once, and only where the tree may write.
+    Raises TreeError where that fails.
     """
+    seen: dict[str, str] = {}
+    folds: bool | None = None
+    for ref in refs:
+        document = f"{ref.component_id}/{ref.environment}"
+        for name, end in ((ref.component_id, ""), (document, ".json")):
+            folded = unicodedata.normalize("NFC", name).casefold()
+            other = seen.setdefault(folded, name)
+            if other == name or _are_apart(tree.root / COMPONENTS, other + end, name + end):
+                continue
+            if folds is None:
+                folds = _folds_case(tree.root, may_write=tree.may_write)
+            if folds:
+                raise InputError(
+                    f"{shown(other)} and {shown(name)} differ only in case, and the file system "
+                    f"of {tree.root} can't hold both",
+                    "use an --output folder on a file system that tells them apart",
+                )
+
+
+def _are_apart(folder: Path, first: str, second: str) -> bool:
+    """Whether what is there proves that the two names are of two places."""
+    with _mapped(folder):
+        return _identity(folder / first) != _identity(folder / second)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
     try:
-        handle = _open(root, path)
-    except OSError as error:
-        for part in (path, *_parents(path)):
-            _no_link(root / part)
-        raise OSError(error.errno, error.strerror, f"{root}/{path}") from None
+        facts = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return facts.st_dev, facts.st_ino
+
+
+def _folds_case(root: Path, *, may_write: bool) -> bool:
+    folder = root.absolute()
+    while not folder.is_dir() and folder.parent != folder:
+        folder = folder.parent
+    with _mapped(folder):
+        for path in (folder / COMPONENTS, folder / MANIFEST, folder):
+            there = _identity(path)
+            if there is None or path.name.swapcase() == path.name:
+                continue
+            # A mount point's name is its parent's, on another file system.
+            if path == folder and there[0] != folder.parent.lstat().st_dev:
+                continue
+            return _identity(path.with_name(path.name.swapcase())) == there
+        return may_write and _probe(folder)
+
+
+def _probe(folder: Path) -> bool:
+    probe = folder / f".case-{os.urandom(6).hex()}{files.TEMPORARY}"
+    probe.write_bytes(b"")
     try:
-        facts = os.fstat(handle)
-        if not stat.S_ISREG(facts.st_mode):
-            raise TreeError(f"{root / path} is not a plain file")
-        if facts.st_size > max_bytes:
-            raise TreeError(f"{root / path} has more than {max_bytes // 2**20} MiB")
-        # One read of all needs no buffer.
-        with open(handle, "rb", buffering=0, closefd=False) as file:
-            return file.read()
+        return probe.with_name(probe.name.upper()).exists()
     finally:
-        os.close(handle)
-
-
-def _open(root: Path, path: str) -> int:
-    if os.open not in os.supports_dir_fd:  # Windows, whose links only an administrator makes
-        for part in (path, *_parents(path)):
-            _no_link(root / part)
-        return os.open(root / path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-    handle = os.open(root, _FOLDER)
-    for folder in path.split("/")[:-1]:
-        try:
-            below = os.open(folder, _FOLDER | os.O_NOFOLLOW, dir_fd=handle)
-        finally:
-            os.close(handle)
-        handle = below
-    try:
-        # Without waiting: a pipe or a device in a document's place would hold the run up.
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
-        return os.open(path.rpartition("/")[2], flags, dir_fd=handle)
-    finally:
-        os.close(handle)
-
-
-def _parents(path: str) -> Iterator[str]:
-    while "/" in path:
-        path = path.rpartition("/")[0]
-        yield path
+        probe.unlink(missing_ok=True)
 
 
 def _no_link(folder: Path | str) -> None:
@@ -262,65 +317,22 @@ def _link(path: Path | str) -> RefusedError:
     )
 
 
-@contextmanager
-def _locked(folder: Path, wait_seconds: float) -> Iterator[None]:
-    """The folder, made if missing, held by this process alone."""
-    if sys.platform == "win32":
-        with mapped(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-        yield
-        return
-    handle = _lock(folder, time.monotonic() + wait_seconds)
-    if handle is None:
-        raise TreeError(
-            f"another run has been writing to {folder} for {wait_seconds:.0f} s",
-            "wait for it, or use another --output folder",
-        )
-    try:
-        yield
-    finally:
-        os.close(handle)
-
-
-def _lock(folder: Path, deadline: float) -> int | None:
-    """A handle of the folder that holds its lock, or None past the deadline."""
-    import fcntl
-
-    while True:
-        with mapped(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            with suppress(FileNotFoundError):
-                handle = os.open(folder, os.O_RDONLY)
-                try:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    # The run that held it may have taken an empty folder away.
-                    if os.path.samestat(os.fstat(handle), os.stat(folder)):
-                        return handle
-                except BlockingIOError:
-                    pass
-                except FileNotFoundError:
-                    pass
-                except OSError:
-                    return handle  # a file system without locks: go on as without
-                os.close(handle)
-        if time.monotonic() >= deadline:
-            return None
-        time.sleep(0.1)
+class _Missing(TreeError):
+    """There is no such file."""
 
 
 @contextmanager
-def mapped(path: Path | str) -> Iterator[None]:
-    """The one place where this room's OSErrors become TreeErrors."""
+def _mapped(path: Path | str) -> Iterator[None]:
+    """The one place where this room's OSErrors become errors for users."""
     try:
         yield
+    except files.IsLink as error:
+        raise _link(error.filename) from None
     except OSError as error:
         where = error.filename if isinstance(error.filename, str) else path
-        reason = error.strerror or type(error).__name__
-        hint = "check the folder's owner and permissions" if _denied(error) else ""
-        raise TreeError(f"{where}: {reason}", hint) from None
-
-
-def _denied(error: OSError) -> bool:
-    return isinstance(error, PermissionError) or (
-        isinstance(error.errno, int) and error.errno == getattr(os, "EROFS", 30)
-    )
+        is_missing = isinstance(error, (FileNotFoundError, NotADirectoryError))
+        is_denied = isinstance(error, PermissionError) or error.errno == errno.EROFS
+        raise (_Missing if is_missing else TreeError)(
+            f"{where}: {error.strerror or type(error).__name__}",
+            "check the folder's owner and permissions" if is_denied else "",
+        ) from None

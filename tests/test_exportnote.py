@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from myop_cdn import exportnote
 from myop_cdn.exportnote import ExportNote, NotedDocument
 from myop_cdn.model import DocumentRef, ExportedDocument, Release, Variant
-from myop_cdn.rehearsal import rehearsal
-from myop_cdn.tree import Tree
+from myop_cdn.tree import DryRunTree, Tree
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -118,7 +117,7 @@ def test_it_is_neither_a_document_nor_a_stray_file(tmp_path: Path) -> None:
 def test_a_dry_run_reads_it_and_writes_none(tmp_path: Path) -> None:
     note = ExportNote().updated([exported()])
     exportnote.write(Tree(tmp_path), note)
-    with rehearsal(tmp_path) as tree:
+    with DryRunTree.of(tmp_path) as tree:
         assert exportnote.read(tree) == note
         exportnote.write(tree, ExportNote())
         assert exportnote.read(tree) == ExportNote()

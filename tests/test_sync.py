@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from myop_cdn import cases, exportnote
+from myop_cdn import exportnote
+from myop_cdn import tree as tree_room
 from myop_cdn.errors import (
     InputError,
     KeyRejected,
@@ -28,10 +29,9 @@ from myop_cdn.model import (
     Scope,
     Variant,
 )
-from myop_cdn.rehearsal import rehearsal
 from myop_cdn.sandbox import Sandbox
 from myop_cdn.sync import SyncOptions, check_environments, left_alone, sync
-from myop_cdn.tree import Tree
+from myop_cdn.tree import DryRunTree, Tree
 from tests.api_server import ApiServer, Reply
 from tests.samples import (
     KEY,
@@ -282,7 +282,7 @@ def test_an_old_manifest_that_is_none_is_replaced_with_a_warning(
 ) -> None:
     write(tree.root, {"manifest.json": b"not json"})
     report = run(server.url, tree)
-    assert any("is no manifest" in warning for warning in report.warnings)
+    assert any("is not a manifest" in warning for warning in report.warnings)
     assert read(tree.root) == full_tree(FEW)
 
 
@@ -349,7 +349,7 @@ def test_a_broken_manifest_stops_an_incremental_sync_before_any_request(
     server: ApiServer, tree: Tree
 ) -> None:
     write(tree.root, {"manifest.json": b"not json"})
-    with pytest.raises(TreeError, match="is no manifest"):
+    with pytest.raises(TreeError, match="is not a manifest"):
         run(server.url, tree, released(("card", "qa")))
     assert server.asked == []
 
@@ -648,7 +648,7 @@ def test_a_dry_run_reports_the_same_and_changes_nothing(
 ) -> None:
     root = write(tmp_path / "out", full_tree({"card": ["staging"], "old": ["qa"]}))
     before, times = identities(root), {path: path.stat().st_mtime_ns for path in root.rglob("*")}
-    with rehearsal(root) as tree:
+    with DryRunTree.of(root) as tree:
         dry = run(server.url, tree, scope, max_delete=DeleteLimit(3))
     assert identities(root) == before
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == times
@@ -657,7 +657,7 @@ def test_a_dry_run_reports_the_same_and_changes_nothing(
 
 
 def test_a_dry_run_makes_no_folder(server: ApiServer, tmp_path: Path) -> None:
-    with rehearsal(tmp_path / "none" / "out") as tree:
+    with DryRunTree.of(tmp_path / "none" / "out") as tree:
         assert len(run(server.url, tree).added) == 6
     assert list(tmp_path.iterdir()) == []
 
@@ -680,12 +680,12 @@ def test_names_that_differ_in_case_live_side_by_side_or_are_an_error(
     server: ApiServer, tree: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.files = full_tree({"card": ["QA", "qa"]})
-    monkeypatch.setattr(cases, "_folds_case", lambda root, may_write: may_write)
+    monkeypatch.setattr(tree_room, "_folds_case", lambda root, may_write: may_write)
     with pytest.raises(InputError, match="differ only in case"):
         run(server.url, tree)
     assert not tree.root.exists()
     assert server.asked == ["manifest.json"]
-    monkeypatch.setattr(cases, "_folds_case", lambda root, may_write: False)
+    monkeypatch.setattr(tree_room, "_folds_case", lambda root, may_write: False)
     run(server.url, tree)
     assert read(tree.root) == server.files
 

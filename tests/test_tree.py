@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import threading
-import time
+import socket
+import stat
+import sys
 from contextlib import suppress
-from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from myop_cdn import tree as room
-from myop_cdn.errors import RefusedError, TreeError
+from myop_cdn.errors import InputError, RefusedError, TreeError
 from myop_cdn.model import DocumentRef
-from myop_cdn.tree import Tree, write_whole
-from tests.samples import full_tree, read, write
+from myop_cdn.tree import DryRunTree, Tree, check_cases
+from tests.samples import full_tree, identities, read, write
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 COMPONENTS = {"card": ["qa", "prod"], "banner": ["qa"]}
+posix = pytest.mark.skipif(os.name == "nt", reason="links need a privilege on Windows")
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="of Linux it is known")
 AS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 
 
@@ -67,7 +70,7 @@ def test_what_cant_be_read_is_a_tree_error_that_names_it(tree: Tree) -> None:
 
 def test_a_manifest_that_is_none_is_an_error_with_a_way_out(tree: Tree) -> None:
     tree.write("manifest.json", b"[]")
-    with pytest.raises(TreeError, match="is no manifest") as caught:
+    with pytest.raises(TreeError, match="is not a manifest") as caught:
         tree.manifest()
     assert "full sync" in caught.value.hint
 
@@ -90,10 +93,9 @@ def test_a_reader_of_the_old_file_keeps_the_old_bytes(tree: Tree) -> None:
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_temporary(tree: Tree) -> None:
-    target = tree.root / "components/card"
     before = read(tree.root)
-    with pytest.raises(OSError, match=r"."):
-        write_whole(target, b"a folder stands there")
+    with pytest.raises(TreeError):
+        tree.write("components/card", b"a folder stands there")
     assert read(tree.root) == before
 
 
@@ -105,7 +107,7 @@ def test_removing_the_last_file_takes_its_folder_along(tree: Tree) -> None:
     tree.remove("components/card/none.json")
 
 
-@pytest.mark.skipif(os.name == "nt", reason="links need a privilege on Windows")
+@posix
 @pytest.mark.parametrize("link", ["components", "components/card", "components/card/qa.json"])
 def test_links_inside_the_folder_are_refused(tree: Tree, tmp_path: Path, link: str) -> None:
     place, outside = tree.root / link, tmp_path / "outside"
@@ -115,7 +117,7 @@ def test_links_inside_the_folder_are_refused(tree: Tree, tmp_path: Path, link: s
         tree.refs()
 
 
-@pytest.mark.skipif(os.name == "nt", reason="links need a privilege on Windows")
+@posix
 @pytest.mark.parametrize("link", ["components", "components/card"])
 def test_nothing_is_written_or_removed_through_a_link(
     tree: Tree, tmp_path: Path, link: str
@@ -132,7 +134,55 @@ def test_nothing_is_written_or_removed_through_a_link(
     assert read(outside) == before
 
 
-@pytest.mark.skipif(os.name == "nt", reason="links need a privilege on Windows")
+@posix
+@pytest.mark.parametrize("link", ["components", "components/card", "components/card/qa.json"])
+def test_what_was_swapped_for_a_link_after_the_scan_is_not_read(
+    tree: Tree, tmp_path: Path, link: str
+) -> None:
+    tree.refs()
+    place, outside = tree.root / link, tmp_path / "outside"
+    place.rename(outside)
+    place.symlink_to(outside)
+    for read_it in (tree.read, tree.read_if_there):
+        with pytest.raises(RefusedError, match=f"{link} is a symbolic link"):
+            read_it("components/card/qa.json")
+
+
+@posix
+@pytest.mark.parametrize("path", ["manifest.json", "components/card/qa.json"])
+@pytest.mark.parametrize("kind", ["pipe", "device", "link to a device", "socket", "folder"])
+def test_what_is_not_a_plain_file_is_neither_waited_for_nor_read(
+    tree: Tree, path: str, kind: str
+) -> None:
+    place = tree.root / path
+    place.unlink()
+    if kind == "pipe":
+        os.mkfifo(place)
+    elif kind == "device":
+        if not AS_ROOT:
+            pytest.skip("only root makes devices")
+        os.mknod(place, 0o600 | stat.S_IFCHR, os.makedev(1, 5))  # /dev/zero
+    elif kind == "link to a device":
+        place.symlink_to("/dev/zero")
+    elif kind == "folder":
+        place.mkdir()
+    else:
+        sock = socket.socket(socket.AF_UNIX)
+        with contextlib.chdir(place.parent):  # a socket's name is short
+            sock.bind(place.name)
+        sock.close()
+    with pytest.raises((TreeError, RefusedError), match=path):
+        tree.read_if_there(path)
+
+
+def test_a_file_beyond_the_limit_is_not_read(tree: Tree) -> None:
+    tree.write("manifest.json", b"x" * 101)
+    with pytest.raises(TreeError, match="larger than"):
+        tree.read("manifest.json", 100)
+    assert len(tree.read("manifest.json", 101)) == 101
+
+
+@posix
 def test_the_folder_itself_may_be_a_link(tree: Tree, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tree.root)
     assert len(Tree(tmp_path / "link").refs()) == 5
@@ -195,52 +245,131 @@ def test_two_writers_of_one_folder_wait_for_each_other(tree: Tree) -> None:
         assert ".lock" not in "".join(read(tree.root))
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no such lock")
-def test_a_writer_that_waited_for_a_folder_that_went_away_makes_it_anew(
+# A dry run's tree
+
+
+def test_changes_are_seen_and_the_folder_stays_as_it_was(tmp_path: Path) -> None:
+    root = write(tmp_path / "tree", full_tree({"card": ["qa", "prod"]}))
+    before = identities(root)
+    with DryRunTree.of(root) as tree, tree.writing():
+        tree.write("components/card/qa.json", b"new")
+        tree.write("components/banner/qa.json", b"added")
+        tree.write("manifest.json", b"{}")
+        tree.remove("components/card/prod.json")
+        assert tree.refs() == [
+            DocumentRef("banner", "qa"),
+            DocumentRef("card", "preview"),
+            DocumentRef("card", "qa"),
+        ]
+        assert tree.read("components/card/qa.json") == b"new"
+        assert tree.read_if_there("components/banner/qa.json") == b"added"
+        assert tree.read_if_there("components/card/prod.json") is None
+        assert tree.read("components/card/preview.json")
+        with pytest.raises(TreeError, match="would be removed"):
+            tree.read("components/card/prod.json")
+    assert identities(root) == before
+
+
+def test_a_folder_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    with DryRunTree.of(tmp_path / "none") as tree, tree.writing():
+        assert not tree.exists()
+        assert tree.refs() == []
+        tree.write("components/card/qa.json", b"new")
+        assert tree.exists()
+        assert tree.refs() == [DocumentRef("card", "qa")]
+    assert list(tmp_path.iterdir()) == []
+
+
+# Names that differ only in case
+
+PAIR = [DocumentRef("card", "QA"), DocumentRef("card", "qa")]
+
+
+@pytest.fixture
+def probes(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The folders in which a probe file was written."""
+    seen: list[Path] = []
+    probe = room._probe
+
+    def noted(folder: Path) -> bool:
+        seen.append(folder)
+        return probe(folder)
+
+    monkeypatch.setattr(room, "_probe", noted)
+    return seen
+
+
+def test_an_error_only_where_the_disk_folds_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The run before it failed and took away the empty folder that it had made."""
-    root, waits, ended = tmp_path / "new", threading.Event(), threading.Event()
-
-    def sleep(seconds: float) -> None:
-        waits.set()
-        time.sleep(0.01)
-
-    monkeypatch.setattr(room, "time", SimpleNamespace(monotonic=time.monotonic, sleep=sleep))
-
-    def second() -> None:
-        with Tree(root).writing(wait_seconds=20):
-            Tree(root).write("manifest.json", b"{}")
-        ended.set()
-
-    thread = threading.Thread(target=second)
-    with Tree(root).writing():
-        thread.start()
-        assert waits.wait(20)
-    assert ended.wait(30)
-    thread.join()
-    assert read(root) == {"manifest.json": b"{}"}
+    before = identities(tmp_path)
+    monkeypatch.setattr(room, "_folds_case", lambda root, may_write: False)
+    check_cases(Tree(tmp_path / "new"), PAIR)
+    monkeypatch.setattr(room, "_folds_case", lambda root, may_write: True)
+    check_cases(Tree(tmp_path), [DocumentRef("card", "qa"), DocumentRef("banner", "QA")])
+    for pair in (PAIR, [DocumentRef("Card", "a"), DocumentRef("card", "b")]):
+        with pytest.raises(InputError, match="differ only in case"):
+            check_cases(Tree(tmp_path), pair)
+    assert identities(tmp_path) == before
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no such lock")
-def test_the_lock_is_on_the_folder_that_is_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@on_linux
+@pytest.mark.parametrize(
+    "files",
+    [
+        [],  # the folder's own name tells
+        ["manifest.json"],
+        ["components/card/qa.json"],
+        ["components/card/qa.json", "components/card/QA.json"],
+    ],
+)
+def test_what_is_there_answers_and_nothing_is_written(
+    tmp_path: Path, probes: list[Path], files: list[str]
 ) -> None:
-    """Not on one that was taken away between opening and locking it."""
-    import fcntl
+    for file in files:
+        Tree(tmp_path / "out").write(file, b"{}")
+    before = identities(tmp_path)
+    check_cases(Tree(tmp_path / "out"), PAIR)
+    check_cases(Tree(tmp_path / "nowhere" / "new"), PAIR)
+    assert probes == []
+    assert identities(tmp_path) == before
 
-    root, flock, replaced = tmp_path / "new", fcntl.flock, []
 
-    def replace_first(handle: int, operation: int) -> None:
-        if not replaced:
-            replaced.append(root.rename(tmp_path / "old"))
-            root.mkdir()
-        flock(handle, operation)
+@on_linux
+def test_without_anything_to_look_at_a_probe_is_written_once_and_never_in_a_dry_run(
+    tmp_path: Path, probes: list[Path]
+) -> None:
+    folder = tmp_path / "123"  # no letters
+    folder.mkdir()
+    with DryRunTree.of(folder) as tree:
+        check_cases(tree, PAIR)
+    assert probes == []
+    check_cases(Tree(folder), [*PAIR, DocumentRef("card", "Qa"), DocumentRef("CARD", "qa")])
+    assert probes == [folder]
+    assert list(folder.iterdir()) == []
 
-    monkeypatch.setattr(fcntl, "flock", replace_first)
-    with (
-        Tree(root).writing(),
-        pytest.raises(TreeError, match="another run"),
-        Tree(root).writing(wait_seconds=0),
-    ):
-        pass
+
+@on_linux
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may do all")
+def test_a_folder_that_can_not_be_written_to_is_no_trouble_where_it_can_be_looked_at(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "123"
+    folder.mkdir(mode=0o555)
+    with pytest.raises(TreeError):
+        check_cases(Tree(folder), PAIR)
+    named = tmp_path / "out"
+    named.mkdir(mode=0o555)
+    check_cases(Tree(named), PAIR)
+
+
+def test_a_disk_that_folds_is_known_by_its_entries(tmp_path: Path, probes: list[Path]) -> None:
+    """Stands for such a disk: every name in capitals is a second name of the same file."""
+    Tree(tmp_path).write("manifest.json", b"{}")
+    if not (tmp_path / "MANIFEST.JSON").exists():
+        os.link(tmp_path / "manifest.json", tmp_path / "MANIFEST.JSON")
+    with pytest.raises(InputError, match="differ only in case"):
+        check_cases(Tree(tmp_path), PAIR)
+    with DryRunTree.of(tmp_path) as tree, pytest.raises(InputError):
+        check_cases(tree, PAIR)
+    assert probes == []

@@ -76,13 +76,14 @@ def _run(
 ) -> PublishReport:
     from myop_cdn.cli.exporting import exporter_of, sync_options_of
     from myop_cdn.publish import publish as run
-    from myop_cdn.rehearsal import rehearsal
-    from myop_cdn.tree import Tree
+    from myop_cdn.tree import DryRunTree, Tree
 
     sync_options = sync_options_of(export)
     with ExitStack() as stack:
         rehearse = options.dry_run
-        tree = stack.enter_context(rehearsal(export.output)) if rehearse else Tree(export.output)
+        tree = (
+            stack.enter_context(DryRunTree.of(export.output)) if rehearse else Tree(export.output)
+        )
         progress = stack.enter_context(console.progress())
         return run(
             scope,

@@ -56,14 +56,13 @@ def sync(ctx: click.Context, /, dry_run: bool, json: bool, **values: Any) -> int
 
 def _run(export: ExportSettings, scope: Scope, console: Console, *, dry_run: bool) -> SyncReport:
     from myop_cdn.cli.exporting import exporter_of, sync_options_of
-    from myop_cdn.rehearsal import rehearsal
     from myop_cdn.sync import left_alone
     from myop_cdn.sync import sync as run
-    from myop_cdn.tree import Tree
+    from myop_cdn.tree import DryRunTree, Tree
 
     options = sync_options_of(export)
     with ExitStack() as stack:
-        tree = stack.enter_context(rehearsal(export.output)) if dry_run else Tree(export.output)
+        tree = stack.enter_context(DryRunTree.of(export.output)) if dry_run else Tree(export.output)
         if scope.kind == "none":
             return left_alone(tree)
         exporter = exporter_of(export)
