@@ -1,4 +1,8 @@
-"""The few XML documents of S3 and Azure that are read here: a listing's page, and an error."""
+"""The few XML documents of S3 and Azure that are read here: a listing's page, and an error.
+
+Whoever sends them is not trusted: nesting, elements and items are limited to what such documents
+have, so that time and memory stay in proportion to the bytes, which the caller limits.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,10 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 from urllib.parse import unquote
 from xml.parsers import expat
+
+_MAX_DEPTH = 16  # of elements in elements; the services have six
+_MAX_FIELDS = 500  # of a document or an item, by name
+_MAX_ITEMS = 20_000  # Azure lists 5,000 at once
 
 
 @dataclass(slots=True)
@@ -23,17 +31,22 @@ class Flat:
 def flat(data: bytes, repeated: str = "") -> Flat:
     """Read a small document.
 
-    repeated: the name of the element that stands many times. Raises ValueError for what is no
-    XML, or declares a document type: those can define entities that grow without bounds.
+    repeated: the name of the element that stands many times. Raises ValueError for what is not
+    XML, is beyond the limits above, or declares a document type: those can define entities that
+    grow without bounds.
     """
     found = Flat()
     here = found.fields
     text: list[str] = []
     path: list[str] = []  # within an item
     is_encoded = False
+    depth = 0
 
     def start(name: str, attributes: dict[str, str]) -> None:
-        nonlocal here, is_encoded
+        nonlocal here, is_encoded, depth
+        depth += 1
+        if depth > _MAX_DEPTH or len(here) > _MAX_FIELDS or len(found.items) > _MAX_ITEMS:
+            raise ValueError("more elements than such a document has")
         text.clear()
         # Azure's way to write names that XML can't hold.
         is_encoded = attributes.get("Encoded") == "true"
@@ -44,7 +57,8 @@ def flat(data: bytes, repeated: str = "") -> Flat:
             found.items.append(here)
 
     def end(name: str) -> None:
-        nonlocal here, is_encoded
+        nonlocal here, is_encoded, depth
+        depth -= 1
         if here is not found.fields and not path:
             here = found.fields
         else:
@@ -64,7 +78,7 @@ def flat(data: bytes, repeated: str = "") -> Flat:
     try:
         parser.Parse(data, True)
     except expat.ExpatError as error:
-        raise ValueError(f"no XML: {error}") from None
+        raise ValueError(f"not XML: {error}") from None
     return found
 
 

@@ -6,10 +6,12 @@ Content-Length; else until the connection ends.
 
 from __future__ import annotations
 
+import time
 import zlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from myop_cdn.transport import dates
 from myop_cdn.transport.errors import ProtocolError, ResponseTooLarge
 
 if TYPE_CHECKING:
@@ -31,6 +33,19 @@ class Response:
     body: bytes
     reason: str = ""
     reusable: bool = True
+
+    def retry_after(self, now: float | None = None) -> float:
+        """The seconds that `Retry-After` asks for, which may also hold a date; 0 without one.
+
+        now: in seconds since the epoch, None for this moment.
+        """
+        value = self.headers.get("retry-after", "").strip()
+        if _is_number(value):
+            return float(value[:8])
+        moment = dates.read(value)
+        if moment is None:
+            return 0.0
+        return max(0.0, moment.timestamp() - (time.time() if now is None else now))
 
     def decoded(self, limit: int) -> Response:
         """The same with the body as it was before its `Content-Encoding: gzip`.

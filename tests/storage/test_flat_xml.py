@@ -35,6 +35,22 @@ def test_a_document_type_is_refused() -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"<a>", b"<a></b>", b"\xff"])
-def test_what_is_no_xml_is_refused(data: bytes) -> None:
-    with pytest.raises(ValueError, match="no XML"):
+def test_what_is_not_xml_is_refused(data: bytes) -> None:
+    with pytest.raises(ValueError, match="not XML"):
         flat(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"<Blob>" * 100_000,
+        b"<Blob>" + b"<a>" * 100_000,
+        b"<R>" + b"<Blob/>" * 100_000 + b"</R>",
+        b"<R>" + b"".join(b"<a%d/>" % number for number in range(50_000)) + b"</R>",
+        b"<R><Blob>" + b"".join(b"<a%d/>" % number for number in range(50_000)) + b"</Blob></R>",
+    ],
+)
+def test_what_is_nested_or_repeated_without_end_is_refused_at_once(data: bytes) -> None:
+    """Each path of 683 KB of nested elements would be as long as all of them together."""
+    with pytest.raises(ValueError, match="more elements"):
+        flat(data, "Blob")

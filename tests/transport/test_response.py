@@ -5,17 +5,13 @@ from __future__ import annotations
 import gzip
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from myop_cdn.transport.errors import ProtocolError, ResponseTooLarge
-from myop_cdn.transport.response import MAX_HEAD_BYTES, Reader, gunzip
-
-if TYPE_CHECKING:
-    from myop_cdn.transport.response import Response
+from myop_cdn.transport.response import MAX_HEAD_BYTES, Reader, Response, gunzip
 
 PLAIN = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-One: a\r\nx-one: b\r\n\r\nhello"
 CHUNKED = (
@@ -145,3 +141,22 @@ def test_a_body_that_grows_past_the_limit_is_not_unpacked_to_its_end() -> None:
 def test_what_is_not_a_few_whole_members_is_refused(packed: bytes) -> None:
     with pytest.raises(ProtocolError):
         gunzip(packed, 2**20)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("", 0),
+        ("7", 7),
+        (" 120 ", 120),
+        ("9" * 40, 99_999_999),
+        ("-1", 0),
+        ("\xb2", 0),
+        ("soon", 0),
+        ("Thu, 01 Jan 1970 00:01:00 GMT", 50),
+        ("Thu, 01 Jan 1970 00:00:01 GMT", 0),
+    ],
+)
+def test_how_long_a_service_asks_to_be_left_alone(value: str, seconds: float) -> None:
+    response = Response(503, {"retry-after": value} if value else {}, b"")
+    assert response.retry_after(10) == seconds
