@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,6 @@ import pytest
 from myop_cdn.errors import ListenerError
 from myop_cdn.listener.http import sockets
 from myop_cdn.listener.http.sockets import Address
-from myop_cdn.listener.state_folder import locked
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -101,22 +99,3 @@ def test_systemd_is_told_and_nobody_is_missed_when_there_is_none(tmp_path: Path)
         assert ear.recv(100) == b"READY=1"
     sockets.notify({}, "READY=1")
     sockets.notify({"NOTIFY_SOCKET": str(tmp_path / "nowhere")}, "READY=1")
-
-
-def test_one_process_for_each_state_folder(tmp_path: Path) -> None:
-    naps: list[float] = []
-    with (
-        locked(tmp_path),
-        pytest.raises(ListenerError, match=str(os.getpid())),
-        locked(tmp_path, sleep=naps.append),
-    ):
-        pass
-    assert naps
-    with locked(tmp_path):
-        pass
-
-
-def test_a_state_folder_that_can_t_be_used_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(ListenerError, match="state folder"), locked(tmp_path / "file"):
-        pass
