@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from myop_cdn.errors import ExitCode, MyopCdnError
-from myop_cdn.listener.delivery import DeliveryHandler, Rules
+from myop_cdn.listener.delivery import DeliveryChecks, DeliveryHandler, Rules
 from myop_cdn.listener.http import sockets
 from myop_cdn.listener.http.peers import TrustedProxies
 from myop_cdn.listener.http.protocol import ServerLimits
@@ -82,17 +82,10 @@ class Listener:
             settings.full_every.total_seconds(),
             wall=wall,
         )
-        self.deliveries = DeliveryHandler(
-            settings.rules,
-            read_secrets(),
-            self.committer,
-            self.worker.wake,
-            log,
-            self.metrics,
-            wall,
-        )
+        self.checks = DeliveryChecks(settings.rules, read_secrets(), wall)
+        handler = DeliveryHandler(self.checks, self.committer, self.worker.wake, log, self.metrics)
         self.server = Server(
-            listeners, self.deliveries, settings.limits, tls, wall=wall, proxies=settings.proxies
+            listeners, handler, settings.limits, tls, wall=wall, proxies=settings.proxies
         )
 
     def run(self) -> None:
@@ -126,11 +119,11 @@ class Listener:
     def reload(self) -> None:
         """Read the secrets again; connections and deliveries under way go on."""
         try:
-            self.deliveries.secrets = self._read_secrets()
+            self.checks.secrets = self._read_secrets()
         except MyopCdnError as error:
             self._log.warning("the secrets were not read again", error=error.message)
         else:
-            self._log.info("read the secrets again", secrets=len(self.deliveries.secrets))
+            self._log.info("read the secrets again", secrets=len(self.checks.secrets))
 
     def handle_signals(self) -> None:
         """SIGTERM and SIGINT drain, a second one ends at once; SIGHUP reads the secrets again."""
