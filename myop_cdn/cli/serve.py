@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -63,6 +64,8 @@ def serve(ctx: click.Context, /, deploying: DeployOptions, **values: Any) -> Non
             load_certificate(tls, listening)
         return webhook_secrets(values["secret_file"])
 
+    files = [Path(name) for name in values["secret_file"] if name != "-"]
+    files += [file for file in (listening.tls_cert, listening.tls_key) if file is not None]
     early = _note_signals()
     with ExitStack() as stack:
         log = QueuedLog(console)
@@ -72,7 +75,9 @@ def serve(ctx: click.Context, /, deploying: DeployOptions, **values: Any) -> Non
         stack.callback(child.kill)
         given = {ctx.get_parameter_source(name) for name in ("host", "port")}
         found = open_sockets(listening, tcp_too=given != {ParameterSource.DEFAULT})
-        listener = Listener(_settings(settings, listening), found, read_secrets, child, log, tls)
+        listener = Listener(
+            _settings(settings, listening), found, read_secrets, child, log, tls, files
+        )
         if listening.admin is not None:
             _start_admin(listener, listening, log, stack)
         _say_where(console, found, "https" if tls else "http", settings.path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import signal
 import threading
 import time
@@ -26,10 +27,12 @@ if TYPE_CHECKING:
     import socket
     import sqlite3
     import ssl
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from myop_cdn.listener import Log, Publisher
+
+_LOOK = 1.0  # seconds between two looks at the files with the secrets
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +48,25 @@ class Settings:
     proxies: TrustedProxies = field(default_factory=TrustedProxies)
 
 
+def _states(files: tuple[Path, ...]) -> list[tuple[int, int, int] | None]:
+    """What changes when a file does; None for one that is not there."""
+    found: list[tuple[int, int, int] | None] = []
+    for file in files:
+        try:
+            state = file.stat()
+        except OSError:
+            found.append(None)
+        else:
+            found.append((state.st_mtime_ns, state.st_ino, state.st_size))
+    return found
+
+
 class Listener:
     """Takes deliveries on `listeners` and has them published by `publisher`.
 
     read_secrets: gives the signing secrets; called at the start, where it may raise
-    MyopCdnError, and on `reload`, where it may too and the old ones are kept then.
+    MyopCdnError, and on `reload`, where it may too and the old ones are kept then. files: what
+    it reads; when one of them changes, that is a `reload` too.
     """
 
     def __init__(
@@ -60,10 +77,13 @@ class Listener:
         publisher: Publisher,
         log: Log,
         tls: ssl.SSLContext | None = None,
+        files: Sequence[Path] = (),
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
         self._read_secrets = read_secrets
+        self._files = tuple(files)
+        self._hangups: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._log = log
         self._wall = wall
         self._signals = 0
@@ -95,6 +115,7 @@ class Listener:
             # First of all on the worker's thread: a journal that is locked or full now holds up
             # the publishing, not the answers.
             self.worker.start(self._begin)
+            threading.Thread(target=self._watch_files, name="secrets", daemon=True).start()
             self.ready.set()
             sockets.notify(os.environ, "READY=1")
             self.server.run()
@@ -131,8 +152,29 @@ class Listener:
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
         if hasattr(signal, "SIGHUP"):
-            # On a thread: a secret's file may lie on a slow disk, and the loop must not wait.
-            signal.signal(signal.SIGHUP, lambda *_: threading.Thread(target=self.reload).start())
+            signal.signal(signal.SIGHUP, lambda *_: self._hangups.put(None))
+
+    def _watch_files(self) -> None:
+        """Reload when told to, and when a file has changed and then been left alone.
+
+        On a thread: a secret's file may lie on a slow disk, and the loop must not wait.
+        """
+        known = seen = _states(self._files)
+        while True:
+            told = True
+            try:
+                self._hangups.get(timeout=_LOOK)
+            except queue.Empty:
+                told = False
+            last, seen = seen, _states(self._files)
+            if told and not self._files:
+                self._log.warning(
+                    "the secrets are in the environment, which only a restart changes; a file"
+                    " given with --secret-file can be changed while this runs"
+                )
+            if told or (seen != known and seen == last):
+                known = seen
+                self.reload()
 
     def _on_signal(self, number: int, frame: Any) -> None:  # noqa: ARG002 - Python's signature
         self._signals += 1

@@ -173,6 +173,13 @@ def test_secrets_are_read_again_on_sighup(stand: Stand, tmp_path: Path) -> None:
     assert process.poll() is None
 
 
+def test_sighup_says_that_the_environment_can_t_be_read_again(stand: Stand) -> None:
+    process = stand.start("--no-sync-at-start")
+    process.send_signal(signal.SIGHUP)
+    until(lambda: "only a restart changes" in stand.log.read_text())
+    assert stand.post(stand.release(0))[0] == 200
+
+
 def test_a_unix_socket_is_listened_on_and_taken_away(stand: Stand, tmp_path: Path) -> None:
     path = tmp_path / "s"
     stand.start("--no-sync-at-start", "--unix", str(path))

@@ -230,6 +230,7 @@ class Rig:
         self.log = Lines()
         self.secrets: Callable[[], tuple[bytes, ...]] = lambda: (SECRET,)
         self.tls: Any = None
+        self.files: tuple[Path, ...] = ()
         self.wall: Callable[[], float] = time.time
         self.address: tuple[str, int] = ("", 0)
         self.listener: Listener
@@ -240,7 +241,14 @@ class Rig:
         sockets = listen(Address("127.0.0.1", 0))
         self.address = sockets[0].getsockname()
         self.listener = Listener(
-            self.settings, sockets, self.secrets, self.publisher, self.log, self.tls, self.wall
+            self.settings,
+            sockets,
+            self.secrets,
+            self.publisher,
+            self.log,
+            self.tls,
+            self.files,
+            self.wall,
         )
         self._thread = threading.Thread(target=self.listener.run, daemon=True)
         self._thread.start()

@@ -214,6 +214,22 @@ def test_secrets_that_can_t_be_read_again_leave_the_old_ones_in_force(rig: Rig) 
     assert "not read again" in rig.log.text()
 
 
+def test_a_secret_s_file_that_changes_is_read_again_without_a_signal(
+    make_rig: Callable[..., Rig], tmp_path: Path
+) -> None:
+    file = tmp_path / "secret"
+    file.write_text("first")
+    rig = make_rig()
+    rig.files = (file,)
+    rig.secrets = lambda: (file.read_bytes(),)
+    rig.start()
+    assert rig.post(webhook("a/prod"), secret=b"first").status == 200
+    file.with_suffix(".new").write_text("other")
+    file.with_suffix(".new").replace(file)
+    until(lambda: "read the secrets again" in rig.log.text())
+    assert rig.post(webhook("b/prod"), secret=b"other").status == 200
+
+
 class Tls:
     """A listener that speaks TLS, and clients that trust it."""
 
