@@ -1,7 +1,8 @@
-"""gcp-storage-emulator with preconditions, pages, charsets and threads. Usage: … PORT
+"""gcp-storage-emulator with preconditions, pages, charsets, ACLs and threads. Usage: … PORT
 
-As shipped it ignores preconditions, lists everything in one page, cuts "; charset=…" off, serves
-one request at a time and writes all its metadata to disk at every change.
+As shipped it ignores preconditions (a copy's too) and predefined ACLs, lists everything in one
+page, cuts "; charset=…" off, tells no generation with the content, serves one request at a time
+and writes all its metadata to disk at every change.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 Handler = Any  # (request, response, storage, …) -> None
 LOCK = threading.RLock()
+ASKED = threading.local()  # of the request that is answered
 PAGE = 1000
 _FAILED = {
     "error": {
@@ -41,15 +43,26 @@ def asked(request: Any, name: str) -> str | None:
 
 def is_blocked(request: Any, store: Any, name: str | None) -> bool:
     """Whether a generation precondition does not hold."""
-    try:
-        current = store.get_file_obj(request.params["bucket_name"], name)
-    except NotFound:
-        current = {}
+    params = request.params
+    bucket = params.get("dest_bucket_name", params["bucket_name"])
+    current = found(store, bucket, name)
     have = {
         "ifGenerationMatch": str(current.get("generation", "0")),
         "ifMetagenerationMatch": str(current.get("metageneration")),
     }
+    if "dest_object_id" in params:
+        source = found(store, params["bucket_name"], params["object_id"])
+        have["ifSourceGenerationMatch"] = str(source.get("generation", "0"))
     return any(asked(request, key) not in (None, value) for key, value in have.items())
+
+
+def found(store: Any, bucket: str, name: str | None) -> dict[str, Any]:
+    """The resource of an object, empty where there is none."""
+    try:
+        resource: dict[str, Any] = store.get_file_obj(bucket, name)
+    except NotFound:
+        return {}
+    return resource
 
 
 def guarded(handler: Handler, name_of: Callable[[Any], str | None]) -> Handler:
@@ -60,6 +73,8 @@ def guarded(handler: Handler, name_of: Callable[[Any], str | None]) -> Handler:
             if is_blocked(request, store, name_of(request)):
                 response.status = HTTPStatus.PRECONDITION_FAILED
                 return response.json(_FAILED)
+            acl = asked(request, "predefinedAcl") or asked(request, "destinationPredefinedAcl")
+            ASKED.acl = [{"entity": "allUsers", "role": "READER"}] if acl == "publicRead" else []
             return handler(request, response, store, *rest, **more)
 
     return handle
@@ -102,7 +117,25 @@ def with_content_type(make: Callable[..., dict[str, Any]]) -> Callable[..., dict
         metadata = more.get("metadata") or (args[5] if len(args) > 5 else None) or {}
         if metadata.get("contentType"):
             resource["contentType"] = metadata["contentType"]
+        resource["acl"] = ASKED.acl
         return resource
+
+    return handle
+
+
+def with_generation(handler: Handler) -> Handler:
+    """The download, telling what the service tells of the object in headers."""
+
+    def handle(request: Any, response: Any, store: Any, *rest: Any, **more: Any) -> None:
+        with LOCK:
+            handler(request, response, store, *rest, **more)
+            resource = found(store, request.params["bucket_name"], request.params["object_id"])
+        if resource:
+            response["X-Goog-Generation"] = resource["generation"]
+            encoding = resource.get("contentEncoding")
+            response["X-Goog-Stored-Content-Encoding"] = encoding or "identity"
+            if resource.get("cacheControl"):
+                response["Cache-Control"] = resource["cacheControl"]
 
     return handle
 
@@ -133,9 +166,14 @@ def main(port: int) -> None:
         objects.insert,
         lambda request: resumed if asked(request, "upload_id") else uploaded_name(request),
     )
-    for name in ("delete", "patch"):
+    for name, target in (
+        ("delete", "object_id"),
+        ("patch", "object_id"),
+        ("rewrite", "dest_object_id"),
+    ):
         handler = getattr(objects, name)
-        setattr(objects, name, guarded(handler, lambda request: request.params["object_id"]))
+        setattr(objects, name, guarded(handler, lambda request, key=target: request.params[key]))
+    objects.download = with_generation(objects.download)
     objects.ls = paged(objects.ls)
     objects._make_object_resource = with_content_type(objects._make_object_resource)
     email.message.Message.get_content_type = with_charset(email.message.Message.get_content_type)

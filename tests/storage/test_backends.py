@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from myop_cdn.storage.contract import BackendContract
-from myop_cdn.storage.gcs.place import find_place
 from tests.servers.process import free_port, serving
 from tests.servers.s3 import KEYS
 from tests.storage.rigs import FolderRig, MemoryRig, azure_rig, gcs_rig, s3_rig
@@ -63,11 +62,10 @@ class TestGoogle(BackendContract):
         return gcs_rig(gcs_emulator, monkeypatch)
 
 
-class TestGoogleByItsLibrary(BackendContract):
+class TestGoogleThroughAProxy(BackendContract):
     @pytest.fixture
-    def rig(self, gcs_emulator: str, monkeypatch: pytest.MonkeyPatch) -> Rig:
-        monkeypatch.setenv("GOOGLE_API_USE_MTLS_ENDPOINT", "never")
-        assert find_place() is None
+    def rig(self, gcs_emulator: str, forward_proxy: str, monkeypatch: pytest.MonkeyPatch) -> Rig:
+        monkeypatch.setenv("HTTP_PROXY", forward_proxy)
         return gcs_rig(gcs_emulator, monkeypatch)
 
 

@@ -12,10 +12,12 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from myop_cdn.errors import CredentialsError
+from myop_cdn.errors import CredentialsError, InputError, StorageUnavailable, StorageUnreachable
 from myop_cdn.storage import open_backend
-from myop_cdn.storage.gcs.place import GOOGLE, find_place
-from myop_cdn.wire import Origin
+from myop_cdn.storage.gcs.credentials import Authorization, find_endpoint
+from myop_cdn.transport import Endpoint
+from tests.servers.process import free_port
+from tests.servers.proxy import Answer, Proxy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,16 +88,15 @@ def test_a_key_file_gives_a_token_that_is_kept_and_renewed_when_refused(
 ) -> None:
     url, given = tokens
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", key_file(tmp_path, url))
-    place = find_place()
-    assert place is not None
-    assert place.origin == GOOGLE
+    authorization = Authorization("gs://bucket")
     assert given == []
     for _ in range(3):
-        first = place.authorization(None)
+        first = authorization.headers()
         assert first["authorization"] == "Bearer token-0"
     for _ in range(3):  # threads whose requests were refused together have it renewed once
-        assert place.authorization(first)["authorization"] == "Bearer token-1"
+        assert authorization.headers(first)["authorization"] == "Bearer token-1"
     assert given == ["token-0", "token-1"]
+    authorization.close()
 
 
 def test_a_project_that_pays_is_named(
@@ -103,51 +104,78 @@ def test_a_project_that_pays_is_named(
 ) -> None:
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", key_file(tmp_path, tokens[0]))
     monkeypatch.setenv("GOOGLE_CLOUD_QUOTA_PROJECT", "payer")
-    place = find_place()
-    assert place is not None
-    assert place.authorization(None)["x-goog-user-project"] == "payer"
+    assert Authorization("gs://bucket").headers()["x-goog-user-project"] == "payer"
 
 
-def test_another_universe_is_left_to_the_library(
+def test_tokens_are_asked_for_by_way_of_the_environment_s_proxy(
+    tmp_path: Path, tokens: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", key_file(tmp_path, tokens[0]))
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{free_port()}")
+    with pytest.raises(StorageUnreachable, match="sign-in"):
+        Authorization("gs://bucket").headers()
+    assert tokens[1] == []
+
+
+def test_a_sign_in_service_that_is_busy_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Proxy("http://127.0.0.1:1") as service:
+        service.meddle = lambda _: Answer(503, b"{}", "application/json")
+        file = key_file(tmp_path, f"{service.url}/token")
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", file)
+        monkeypatch.setattr("time.sleep", lambda _: None)  # google-auth's own pauses
+        with pytest.raises(StorageUnavailable):
+            Authorization("gs://bucket").headers()
+
+
+def test_credentials_of_another_universe_are_refused(
     tmp_path: Path, tokens: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = key_file(tmp_path, tokens[0], universe_domain="example.goog")
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", file)
-    assert find_place() is None
+    with pytest.raises(CredentialsError, match=r"universe example\.goog is not supported"):
+        open_backend("gs://bucket").list(None)
 
 
-def test_an_emulator_is_asked_by_nobody_in_particular(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://[::1]:4443/")
-    place = find_place()
-    assert place is not None
-    assert place.origin == Origin("http", "::1", 4443)
-    assert place.authorization(None) == {}
+@pytest.mark.parametrize(
+    ("name", "value", "endpoint", "path"),
+    [
+        ("STORAGE_EMULATOR_HOST", "http://[::1]:4443/", Endpoint("http", "::1", 4443), ""),
+        ("STORAGE_EMULATOR_HOST", "localhost:4443", Endpoint("http", "localhost", 4443), ""),
+        ("STORAGE_EMULATOR_HOST", "http://h:1/gcs", Endpoint("http", "h", 1), "/gcs"),
+        ("API_ENDPOINT_OVERRIDE", "https://x.example", Endpoint("https", "x.example", 443), ""),
+        ("NOTHING", "", Endpoint("https", "storage.googleapis.com", 443), ""),
+    ],
+)
+def test_where_the_service_is(
+    name: str, value: str, endpoint: Endpoint, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    assert find_endpoint("gs://b") == (endpoint, path, name == "STORAGE_EMULATOR_HOST")
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("STORAGE_EMULATOR_HOST", "127.0.0.1:4443"),
-        ("STORAGE_EMULATOR_HOST", "http://127.0.0.1:4443/path"),
+        ("STORAGE_EMULATOR_HOST", "http://user:SECRET@host"),
         ("STORAGE_EMULATOR_HOST", "http://host:port"),
-        ("API_ENDPOINT_OVERRIDE", "https://storage.example"),
+        ("API_ENDPOINT_OVERRIDE", "https://storage.example?key=SECRET"),
         ("GOOGLE_API_USE_CLIENT_CERTIFICATE", "true"),
+        ("GOOGLE_API_USE_MTLS_ENDPOINT", "always"),
         ("GOOGLE_CLOUD_UNIVERSE_DOMAIN", "example.goog"),
-        ("HTTPS_PROXY", "http://127.0.0.1:1"),
+        ("HTTPS_PROXY", "socks5://127.0.0.1:1"),
     ],
 )
-def test_the_odd_is_left_to_the_library(
+def test_what_is_not_supported_is_refused_by_name(
     name: str, value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, value)
-    assert find_place() is None
-
-
-def test_a_client_certificate_is_left_to_the_library(tmp_path: Path) -> None:
-    folder = tmp_path / ".config" / "gcloud"
-    folder.mkdir(parents=True)
-    (folder / "certificate_config.json").write_text("{}")
-    assert find_place() is None
+    with pytest.raises(InputError) as caught:
+        open_backend("gs://bucket")
+    shown = caught.value.message + caught.value.hint
+    assert name in shown or value in shown
+    assert "SECRET" not in shown
 
 
 @pytest.mark.parametrize("text", ["[]", "{}", "nonsense", '{"type": "service_account"}', "1"])
