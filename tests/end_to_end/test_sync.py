@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from myop_cdn.sandbox import Sandbox
 from myop_cdn.files import TEMPORARY
+from myop_cdn.sandbox import Sandbox
 from tests.api_server import ApiServer, Reply
 from tests.samples import KEY, full_tree, identities, read, release, webhook, write
 
