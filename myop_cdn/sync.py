@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
 from collections import Counter
+from concurrent.futures import CancelledError
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,7 +22,6 @@ from myop_cdn.errors import (
     TreeError,
     Unreachable,
 )
-from myop_cdn.export.gate import Gate
 from myop_cdn.model import (
     MANIFEST,
     PREVIEW,
@@ -88,13 +89,14 @@ def sync(
 
     Documents that fail are in the report and don't hold up the others. Raises RefusedError
     (nothing was changed), InputError (names that the file system can't tell apart, an
-    environment that nothing has), ExportError (no index, a rejected key, an API that answers nothing), TreeError.
+    environment that nothing has), ExportError (no index, a rejected key, an API that answers
+    nothing), TreeError.
     """
     options, progress = options or SyncOptions(), progress or Silent()
     if scope.kind == "none":
         return left_alone(tree)
     started = options.clock()
-    with tree.writing(), exporter.open(scope) as export:
+    with tree.writing(), exporter.open(scope, progress) as export:
         run = _Run(export, tree, options, progress, scope)
         if scope.kind == "full":
             _full(run)
@@ -186,7 +188,7 @@ def check_environments(exporter: Exporter, environments: Collection[str]) -> str
     """
     if not environments:
         return None
-    with exporter.open(Scope("full")) as export:
+    with exporter.open(Scope("full"), Silent()) as export:
         return unknown_environments(export.index(), environments)
 
 
@@ -231,6 +233,38 @@ def _ends_a_run(error: MyopCdnError | None) -> bool:
     return error is not None and not isinstance(error, DocumentError | Unreachable)
 
 
+class _WriteGate:
+    """Lets writes through, any number at once, until it is shut.
+
+    When a run ends early no answer is waited for, but a write that has begun is finished, so
+    that no part of a file stays behind. A count under a lock rather than a pool of writers:
+    handing a document to another thread and waiting for it takes longer than writing it.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._inside = 0
+        self._is_shut = False
+
+    def __enter__(self) -> None:
+        with self._changed:
+            if self._is_shut:
+                raise CancelledError
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._inside -= 1
+            if self._is_shut:
+                self._changed.notify_all()
+
+    def shut(self) -> None:
+        """Let nobody in any more, and wait for those that are inside."""
+        with self._changed:
+            self._is_shut = True
+            self._changed.wait_for(lambda: not self._inside)
+
+
 class _Run:
     """One run's work and what came of it."""
 
@@ -251,7 +285,7 @@ class _Run:
     def fetch(self, refs: Sequence[DocumentRef]) -> None:
         """Fetch and write these documents. Raises what no document can be had after."""
         self._progress.start("fetching", len(refs))
-        writes = Gate()
+        writes = _WriteGate()
 
         def one(ref: DocumentRef) -> tuple[Fate, ExportedDocument]:
             return self._one(ref, writes)
@@ -331,7 +365,7 @@ class _Run:
             documents=tuple(self.fetched[ref] for ref in sorted(self.fetched)),
         )
 
-    def _one(self, ref: DocumentRef, writes: Gate) -> tuple[Fate, ExportedDocument]:
+    def _one(self, ref: DocumentRef, writes: _WriteGate) -> tuple[Fate, ExportedDocument]:
         document = self.export.document(ref)
         with writes:
             fate = self._put(ref.path, document.body)

@@ -81,7 +81,7 @@ def tree(tmp_path: Path) -> Tree:
 
 def run(url: str, tree: Tree, scope: Scope = FULL, **more: Any) -> SyncReport:
     clock = Clock()
-    exporter = ApiExporter(url, KEY, "MYOP_API_KEY", 8, lambda seconds: True)
+    exporter = ApiExporter(url, KEY, "MYOP_API_KEY", wait=lambda seconds: True)
     options = SyncOptions(**{"jobs": 8, "sleep": clock.sleep, "clock": lambda: clock.now, **more})
     return sync(scope, exporter, tree, options)
 
@@ -534,7 +534,7 @@ def test_a_listener_is_warned_of_an_environment_that_nothing_has(
     report = run(server.url, tree, environments=wanted, unknown_is_error=False)
     assert report.warnings == (NONE_HAS,)
     assert report.added == ("components/card/prod.json", "manifest.json")
-    exporter = ApiExporter(server.url, KEY, "MYOP_API_KEY", 8, lambda seconds: True)
+    exporter = ApiExporter(server.url, KEY, "MYOP_API_KEY", wait=lambda seconds: True)
     assert check_environments(exporter, wanted) == NONE_HAS
     assert check_environments(exporter, {"qa", "preview"}) is None
 

@@ -21,28 +21,39 @@ def exporter_of(settings: ExportSettings) -> Exporter:
     such program.
     """
     # Imported here, as a scope of nothing needs no exporter.
+    from myop_cdn.export import AutoExporter
     from myop_cdn.export.api import ApiExporter
-    from myop_cdn.export.auto import AutoExporter
     from myop_cdn.export.client import check_url
-    from myop_cdn.export.npx import NpxExporter
+    from myop_cdn.export.npx import DEFAULT_COMMAND, NpxExporter, is_pinned
 
     found = api_key(settings.api_key_file)
     if found is None:
         raise InputError("there is no API key", KEY_HINT)
     key, source = found
-    url = check_url(settings.api_url).geturl()
+    url = check_url(settings.api_url, allow_http=settings.allow_http)
 
-    def npx() -> NpxExporter:
+    def command() -> list[str]:
+        if settings.export_command is None:
+            return list(DEFAULT_COMMAND)
         try:
-            command = shlex.split(settings.export_command)
+            return shlex.split(settings.export_command)
         except ValueError as error:
             raise InputError(f"--export-command: {str(error).lower()}") from None
-        return NpxExporter(command, url, key)
+
+    def pinned() -> NpxExporter:
+        if settings.export_command is None or not is_pinned(command()):
+            raise InputError(
+                "Myop's command-line tool was not run: without a version the newest code of a "
+                "registry would get the API key",
+                "name the version: --export-command 'npx --yes myop@1.2.3 export'; or run the "
+                "newest all the same: --exporter npx",
+            )
+        return NpxExporter(command(), url, key)
 
     if settings.exporter == "npx":
-        return npx()
-    api = ApiExporter(url, key, source, settings.jobs)
-    return api if settings.exporter == "api" else AutoExporter(api, npx)
+        return NpxExporter(command(), url, key)
+    api = ApiExporter(url, key, source, allow_http=settings.allow_http)
+    return api if settings.exporter == "api" else AutoExporter(api, pinned)
 
 
 def sync_options_of(settings: ExportSettings) -> SyncOptions:

@@ -72,6 +72,9 @@ MAX_DELETE_OPTION = click.option(
     help="How many documents one run may remove; more is refused.  "
     "[default: 25%, or one component's documents]",
 )
+ALLOW_HTTP = click.option(
+    "--allow-http", is_flag=True, help="Allow plain http:// to a host that is not this machine."
+)
 DRY_RUN = click.option("--dry-run", is_flag=True, help="Show what would be done; change nothing.")
 JSON = click.option(
     "--json",
@@ -139,14 +142,14 @@ EXPORT_OPTIONS: tuple[Option, ...] = (
         type=click.Choice(["auto", "api", "npx"]),
         default="auto",
         show_default=True,
-        help="Myop's API, Myop's own command-line tool, or the API if its index can be read.",
+        help="Myop's API, Myop's own command-line tool, or (auto) the API, and the tool of "
+        "--export-command where the API's index can't be read.",
     ),
     click.option(
         "--export-command",
         metavar="WORDS",
-        default="npx --yes myop export",
-        show_default=True,
-        help="What the npx exporter runs; 'npx --yes myop@1.2.3 export' pins a version.",
+        help="What the npx exporter runs; 'npx --yes myop@1.2.3 export' names a version, which "
+        "auto needs.  [default: npx --yes myop export]",
     ),
     click.option(
         "--api-key-file",
@@ -161,6 +164,7 @@ EXPORT_OPTIONS: tuple[Option, ...] = (
         show_default=True,
         help="Myop's API; MYOP_API_URL names it too.",
     ),
+    ALLOW_HTTP,
     JOBS_OPTION,
     MAX_DELETE_OPTION,
 )
@@ -173,8 +177,9 @@ class ExportSettings:
     output: Path
     environment: tuple[str, ...]
     exporter: str
-    export_command: str
+    export_command: str | None
     api_key_file: str | None
     api_url: str
+    allow_http: bool
     jobs: int
     max_delete: DeleteLimit | None

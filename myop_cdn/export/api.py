@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 from myop_cdn import jsontext
 from myop_cdn.document import Document, describe
 from myop_cdn.errors import CutShort, DocumentError, IndexFormError, InputError
+from myop_cdn.export.client import Client, asked_at
 from myop_cdn.manifest import Manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from myop_cdn.export.client import Answer, Client
     from myop_cdn.model import DocumentRef, Scope
+    from myop_cdn.progress import Progress
+    from myop_cdn.transport import Response
 
 DEFAULT_URL = "https://cloud.myop.dev"
 
@@ -22,7 +24,7 @@ DEFAULT_URL = "https://cloud.myop.dev"
 class ApiExporter:
     """Exports from Myop's API.
 
-    url, key, key_source, wait: as for `Client`. jobs: how many requests at once.
+    url, key, key_source, allow_http, wait: as for `Client`.
     """
 
     def __init__(
@@ -30,15 +32,27 @@ class ApiExporter:
         url: str,
         key: str,
         key_source: str,
-        jobs: int,
+        *,
+        allow_http: bool = False,
         wait: Callable[[float], bool] | None = None,
     ) -> None:
-        self._make: Callable[[], Client] = lambda: _client(url, key, key_source, jobs, wait)
+        self._url = url
+        self._key = key
+        self._key_source = key_source
+        self._allow_http = allow_http
+        self._wait = wait
 
     @contextmanager
-    def open(self, scope: Scope) -> Iterator[ApiExport]:  # noqa: ARG002 - the same for every scope
+    def open(self, scope: Scope, progress: Progress) -> Iterator[ApiExport]:  # noqa: ARG002
         """Connections for one run, closed at its end."""
-        client = self._make()
+        client = Client(
+            self._url,
+            self._key,
+            self._key_source,
+            progress,
+            allow_http=self._allow_http,
+            wait=self._wait,
+        )
         try:
             yield ApiExport(client)
         finally:
@@ -67,29 +81,31 @@ class ApiExport:
         fields = {"id": ref.component_id}
         fields |= {"preview": "true"} if ref.is_preview else {"env": ref.environment}
         return self._client.get(
-            "/consume", fields, describe(ref), lambda answer: self._read_document(ref, answer)
+            "/consume", fields, describe(ref), lambda response: self._read_document(ref, response)
         )
 
-    def _read_index(self, answer: Answer) -> Manifest:
-        if answer.status != 200:
-            raise _no_index(f"it answered {answer.status} ({self._client.said(answer.body)})")
+    def _read_index(self, response: Response) -> Manifest:
+        if response.status != 200:
+            raise _no_index(
+                f"it answered {response.status} ({self._client.excerpt(response.body)})"
+            )
         try:
-            index = Manifest.parse(answer.body)
+            index = Manifest.parse(response.body)
         except InputError as error:
-            if answer.body.lstrip()[:1] in (b"", b"{") and not _ends(answer.body):
+            if response.body.lstrip()[:1] in (b"", b"{") and not _ends(response.body):
                 raise CutShort("the index: the answer is empty or cut short") from None
             raise _no_index(error.message) from None
         if not index.complete:
             raise _no_index("it names components without their environments")
         return index
 
-    def _read_document(self, ref: DocumentRef, answer: Answer) -> Document:
-        if answer.status == 404:
+    def _read_document(self, ref: DocumentRef, response: Response) -> Document:
+        if response.status == 404:
             raise DocumentError(f"{describe(ref)}: Myop has no such component or variant (404)")
-        if answer.status != 200:
-            said = self._client.said(answer.body)
-            raise DocumentError(f"{describe(ref)}: Myop answered {answer.status} ({said})")
-        return Document.parse(ref, answer.body, answer.asked_at)
+        if response.status != 200:
+            said = self._client.excerpt(response.body)
+            raise DocumentError(f"{describe(ref)}: Myop answered {response.status} ({said})")
+        return Document.parse(ref, response.body, asked_at(response))
 
 
 def _ends(body: bytes) -> bool:
@@ -105,11 +121,3 @@ def _no_index(reason: str) -> IndexFormError:
         f"the API's index is not in the documented form: {reason}",
         "--exporter npx exports with Myop's own command-line tool",
     )
-
-
-def _client(
-    url: str, key: str, key_source: str, jobs: int, wait: Callable[[float], bool] | None
-) -> Client:
-    from myop_cdn.export.client import Client
-
-    return Client(url, key, key_source, jobs, wait)

@@ -28,9 +28,26 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from myop_cdn.model import DocumentRef, Release, Scope
+    from myop_cdn.progress import Progress
 
 DEFAULT_COMMAND = ("npx", "--yes", "myop", "export")
 TIMEOUT_SECONDS = 900.0
+_HANDED_ON = {"PATH", "HOME"}
+if sys.platform == "win32":  # what stands for HOME there, and what no program runs without
+    _HANDED_ON |= {"USERPROFILE", "APPDATA", "LOCALAPPDATA", "TEMP", "SYSTEMROOT", "PATHEXT"}
+_PACKAGE_RUNNERS = {
+    "npx",
+    "npm",
+    "pnpm",
+    "pnpx",
+    "yarn",
+    "yarnpkg",
+    "bun",
+    "bunx",
+    "deno",
+    "corepack",
+}
+_PINNED = re.compile(r"(?:npm:|--package=)?@?[^@\s]+@\d+\.\d+\.\d+[^\s]*")
 MAX_ARGUMENT_BYTES = 100_000  # Linux takes 128 KiB in one argument
 _SMALL_TALK = re.compile(r"^npm notice|complete log of this run")
 MAX_LOG_BYTES = 1024 * 1024
@@ -64,8 +81,9 @@ class NpxExporter:
         self._key = key
 
     @contextmanager
-    def open(self, scope: Scope) -> Iterator[NpxExport]:
+    def open(self, scope: Scope, progress: Progress) -> Iterator[NpxExport]:
         """Run the tool for `scope`; its files are gone afterwards. Raises ExportError."""
+        progress.note(f"running {_shown(self._command)}")
         with tempfile.TemporaryDirectory(prefix="myop-cdn-") as scratch:
             output = Path(scratch) / "export"
             for batch in _batches(scope):
@@ -77,7 +95,7 @@ class NpxExporter:
         if releases:
             words += ["--releases", _argument(releases)]
         environment = {
-            **{name: value for name, value in os.environ.items() if name != "MYOP_WEBHOOK_SECRET"},
+            **{name: value for name, value in os.environ.items() if _is_handed_on(name)},
             "MYOP_API_KEY": self._key,
             "MYOP_API_URL": self._url,
         }
@@ -139,6 +157,24 @@ class NpxExport:
         if data is None:
             raise DocumentError(f"{describe(ref)}: the official tool wrote no such file")
         return Document.parse(ref, data)
+
+
+def is_pinned(command: Sequence[str]) -> bool:
+    """Whether the command runs a program that stays the same until somebody changes the words:
+    a package of a given version, or a program that is installed here.
+    """
+    runner = Path(command[0]).stem.lower() if command else ""
+    if runner not in _PACKAGE_RUNNERS:
+        return True
+    return any(_PINNED.fullmatch(word) for word in command[1:])
+
+
+def _is_handed_on(variable: str) -> bool:
+    """Whether the tool gets this variable: somebody else's code needs no cloud's secrets."""
+    name = variable.upper()
+    if name == "MYOP_WEBHOOK_SECRET":
+        return False
+    return name in _HANDED_ON or name.startswith(("NPM_", "MYOP_")) or name.endswith("_PROXY")
 
 
 def _file(folder: Path, path: str) -> bytes | None:

@@ -65,6 +65,26 @@ def parse_base_url(url: str) -> tuple[Endpoint, str]:
     return Endpoint(parts.scheme, host, port), parts.path.rstrip("/")
 
 
+def refuse_plain_http(endpoint: Endpoint, what: str, *, allowed: bool) -> None:
+    """Raise InputError where `what` (in words) would go to another machine unencrypted."""
+    if endpoint.scheme == "https" or allowed or _is_this_machine(endpoint.host):
+        return
+    raise InputError(
+        f"{what} would go to {endpoint.netloc} over plain HTTP, for everybody on the way to read",
+        "write https://, or allow it with --allow-http",
+    )
+
+
+def _is_this_machine(host: str) -> bool:
+    name = host.lower().rstrip(".")
+    if name == "localhost" or name.endswith(".localhost"):  # RFC 6761, 6.3
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
 @dataclass(frozen=True, slots=True)
 class Proxy:
     """An HTTP proxy. authorization: the header's value, "" for none; never shown."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from myop_cdn.export import client
+from myop_cdn.retry import RetryPolicy
 from myop_cdn.signature import sign
 from tests.api_server import ApiServer, Reply
 from tests.export.official_tool import OfficialTool
@@ -357,7 +358,7 @@ def test_a_refusal_exits_3_and_changes_nothing(run: Run, server: ApiServer, at_h
 def test_an_api_without_an_index_exits_1(
     run: Run, server: ApiServer, at_home: Path, monkeypatch: pytest.MonkeyPatch, reply: Reply
 ) -> None:
-    monkeypatch.setattr(client, "ATTEMPTS", 2)
+    monkeypatch.setattr(client, "POLICY", RetryPolicy(attempts=2, first_pause=0.05))
     server.script["manifest.json"] = server.script["/"] = [reply]
     ended = run("sync", "--json", "--exporter", "api")
     assert (ended.code, ended.json["error"]["exitCode"]) == (1, 1)

@@ -17,7 +17,7 @@ words = sys.argv[1:]
 runs = place / "runs"
 runs.mkdir(exist_ok=True)
 number = len(list(runs.iterdir()))
-environment = {{name: value for name, value in os.environ.items() if name.startswith("MYOP")}}
+environment = dict(os.environ)
 (runs / str(number)).write_text(json.dumps({{"words": words, "environment": environment}}))
 plan = json.loads((place / "plan.json").read_text())
 output = pathlib.Path(words[words.index("--output") + 1])

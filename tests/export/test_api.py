@@ -9,6 +9,7 @@ import pytest
 from myop_cdn.errors import CutShort, DocumentError, IndexFormError, KeyRejected, Unreachable
 from myop_cdn.export.api import ApiExport, ApiExporter
 from myop_cdn.model import DocumentRef, Scope
+from myop_cdn.progress import Silent
 from tests.api_server import NOTHING, ApiServer, Reply
 from tests.samples import KEY, document, full_tree, index
 
@@ -27,8 +28,8 @@ def server() -> Iterator[ApiServer]:
 
 @pytest.fixture
 def api(server: ApiServer) -> Iterator[ApiExport]:
-    exporter = ApiExporter(server.url, KEY, "MYOP_API_KEY", 2, lambda seconds: True)
-    with exporter.open(Scope("full")) as export:
+    exporter = ApiExporter(server.url, KEY, "MYOP_API_KEY", wait=lambda seconds: True)
+    with exporter.open(Scope("full"), Silent()) as export:
         yield export
 
 
@@ -61,7 +62,7 @@ def test_what_is_no_json_is_not_taken_for_cut_short_and_not_asked_for_again(
 
 
 def test_a_base_url_may_have_a_path(server: ApiServer) -> None:
-    with ApiExporter(f"{server.url}/v2/", KEY, "k", 1).open(Scope("full")) as api:
+    with ApiExporter(f"{server.url}/v2/", KEY, "k").open(Scope("full"), Silent()) as api:
         server.files["/v2/export"] = index({})
         assert api.index().entries == ()
 

@@ -9,9 +9,10 @@ import pytest
 
 from myop_cdn.document import Document
 from myop_cdn.errors import ExportError, IndexFormError, InputError, KeyRejected, MyopCdnError
-from myop_cdn.export.auto import AutoExporter
+from myop_cdn.export import AutoExporter
 from myop_cdn.manifest import Manifest
 from myop_cdn.model import DocumentRef, Scope
+from myop_cdn.progress import Progress, Silent
 from tests.samples import document, index
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Kept:
         self._error = error
 
     @contextmanager
-    def open(self, scope: Scope) -> Iterator[Kept]:
+    def open(self, scope: Scope, progress: Progress) -> Iterator[Kept]:
         yield self
         self.closed = True
 
@@ -48,7 +49,7 @@ def test_the_second_is_not_even_made_while_the_first_answers() -> None:
     def never() -> Kept:
         raise AssertionError
 
-    with AutoExporter(Kept("api"), never).open(Scope("full")) as export:
+    with AutoExporter(Kept("api"), never).open(Scope("full"), Silent()) as export:
         assert export.index().entries[0].id == "api"
         assert b"api" in export.document(REF).body
         assert (export.name, export.asks_again) == ("api", False)
@@ -57,7 +58,7 @@ def test_the_second_is_not_even_made_while_the_first_answers() -> None:
 def test_an_index_of_another_form_brings_in_the_second_for_all_that_follows() -> None:
     second = Kept("npx")
     first = Kept("api", IndexFormError("odd"))
-    with AutoExporter(first, lambda: second).open(Scope("full")) as export:
+    with AutoExporter(first, lambda: second).open(Scope("full"), Silent()) as export:
         assert export.index().entries[0].id == "npx"
         assert b"npx" in export.document(REF).body
         assert export.name == "npx"
@@ -71,7 +72,7 @@ def test_without_a_second_the_error_tells_of_both() -> None:
 
     first = Kept("api", IndexFormError("the index is odd"))
     with (
-        AutoExporter(first, missing).open(Scope("full")) as export,
+        AutoExporter(first, missing).open(Scope("full"), Silent()) as export,
         pytest.raises(IndexFormError, match=r"the index is odd.*needs npx") as caught,
     ):
         export.index()
@@ -81,7 +82,9 @@ def test_without_a_second_the_error_tells_of_both() -> None:
 @pytest.mark.parametrize("error", [KeyRejected("no"), ExportError("no")])
 def test_other_trouble_of_the_first_is_not_the_seconds_business(error: ExportError) -> None:
     with (
-        AutoExporter(Kept("api", error), lambda: Kept("npx")).open(Scope("full")) as export,
+        AutoExporter(Kept("api", error), lambda: Kept("npx")).open(
+            Scope("full"), Silent()
+        ) as export,
         pytest.raises(type(error)),
     ):
         export.index()
