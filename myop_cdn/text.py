@@ -17,8 +17,9 @@ HIDDEN = "***"
 _INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0")
 # Azure Pipelines and older GitHub runners look for these anywhere in a line.
 _COMMANDS = ("##[", "##vso[", "##teamcity[")
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}:[/\\]+")
-_SECRET_VALUE = re.compile(
+# Patterns are compiled at their first use: most runs show no URL, and `verify` starts fast.
+_SCHEME = r"[A-Za-z][A-Za-z0-9+.-]{0,30}:[/\\]+"
+_SENSITIVE = (
     r"(?i)\b(sig|signature|[a-z-]{0,20}(?:token|secret|password|credential)|x-(?:amz|goog)-signature"
     r"|accountkey|sharedaccesssignature)=(?!\*\*\*)[^&;\s\"'<>]+"
 )
@@ -63,7 +64,7 @@ def shown_url(text: object, limit: int = 200) -> str:
     where a port should be. In doubt too much is hidden rather than too little.
     """
     value = str(text)[:MAX_LINE].strip()
-    scheme = _SCHEME.match(value)
+    scheme = re.match(_SCHEME, value)
     start, rest = (value[: scheme.end()], value[scheme.end() :]) if scheme else ("", value)
     at = rest.rfind("@")
     authority = re.split(r"[/\\?#]", rest, maxsplit=1)[0]
@@ -76,13 +77,13 @@ def shown_url(text: object, limit: int = 200) -> str:
         rest += "?" + HIDDEN
     elif not start.lower().startswith("file:"):
         rest = re.sub(r"#.+", "#" + HIDDEN, rest, count=1, flags=re.DOTALL)
-    return shown(_SECRET_VALUE.sub(rf"\1={HIDDEN}", start + rest), limit)
+    return shown(re.sub(_SENSITIVE, rf"\1={HIDDEN}", start + rest), limit)
 
 
 def shown_origin(text: object) -> str:
     """Scheme, host and port of a URL, for one whose path is a secret (a chat's web hook)."""
     value = shown_url(text)
-    scheme = _SCHEME.match(value)
+    scheme = re.match(_SCHEME, value)
     start = scheme.end() if scheme else 0
     return value[:start] + re.split(r"[/\\?#]", value[start:], maxsplit=1)[0]
 
@@ -91,7 +92,7 @@ def without_credentials(text: str) -> str:
     """Prose of others with the credentials in its URLs hidden: user information, signatures."""
     if "://" in text and "@" in text:
         text = "".join(map(_without_userinfo, re.split(r"(\s)", text)))
-    return _SECRET_VALUE.sub(rf"\1={HIDDEN}", text) if "=" in text else text
+    return re.sub(_SENSITIVE, rf"\1={HIDDEN}", text) if "=" in text else text
 
 
 def _without_userinfo(word: str) -> str:
