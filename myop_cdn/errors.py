@@ -68,6 +68,11 @@ class MyopCdnError(Exception):
     retry_after: float = 0.0
     """Seconds that the other side asks to be left alone (`Retry-After`); 0: it does not say."""
 
+    def __init_subclass__(cls) -> None:
+        """No error ends in success."""
+        if cls.exit_code == ExitCode.DONE:
+            raise TypeError(f"{cls.__name__} would end with 0")
+
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
         self.message = message

@@ -14,8 +14,15 @@ SAFE_AGAIN = "it is safe to run again"
 
 
 def exit_code(error: MyopCdnError | None) -> ExitCode:
-    """The exit code of a run that ended with this error, or with none."""
+    """The exit code of a run that ended with this error, or with none: DONE only without one."""
     return ExitCode.DONE if error is None else error.exit_code
+
+
+def worst(*errors: MyopCdnError | None) -> MyopCdnError | None:
+    """Of several errors the one that decides how a run ends: the first of the worst code."""
+    found = [error for error in errors if error is not None]
+    code = ExitCode.worst(*(error.exit_code for error in found))
+    return next((error for error in found if error.exit_code == code), None)
 
 
 def with_error(report: dict[str, Any], error: MyopCdnError | None) -> dict[str, Any]:
@@ -161,13 +168,16 @@ class DestinationReport:
         return cls(url, refused=refused, warnings=warnings, refusal=error)
 
     @property
+    def failure(self) -> MyopCdnError | None:
+        """Why this destination was not brought up to date, or not wholly; None where it was."""
+        refused = None if self.refused is None else RefusedError(f"{self.url}: {self.refused}")
+        partly = PartlyDone(f"{self.url}: objects that failed: {len(self.failed)}", SAFE_AGAIN)
+        return worst(self.error, refused, partly if self.failed else None)
+
+    @property
     def exit_code(self) -> ExitCode:
-        """FAILED, REFUSED, PARTLY or DONE, for this destination alone."""
-        if self.error is not None:
-            return self.error.exit_code
-        if self.refused is not None:
-            return ExitCode.REFUSED
-        return ExitCode.PARTLY if self.failed else ExitCode.DONE
+        """The code of `failure`."""
+        return exit_code(self.failure)
 
     def to_json(self) -> dict[str, Any]:
         """One entry of `destinations` in deploy's JSON report."""
@@ -193,22 +203,14 @@ class DeployReport:
     destinations: tuple[DestinationReport, ...] = ()
 
     @property
-    def exit_code(self) -> ExitCode:
-        """The first of 1, 3, 4, 0 that applies to any destination."""
-        return ExitCode.worst(*(one.exit_code for one in self.destinations))
+    def error(self) -> MyopCdnError | None:
+        """What went wrong with the run as a whole, or None: the worst destination's failure."""
+        return worst(*(one.failure for one in self.destinations))
 
     @property
-    def error(self) -> MyopCdnError | None:
-        """What went wrong with the run as a whole, or None: the worst destination's trouble."""
-        code = self.exit_code
-        worst = next((one for one in self.destinations if one.exit_code == code), None)
-        if worst is None or code == ExitCode.DONE:
-            return None
-        if worst.error is not None:
-            return worst.error
-        if worst.refused is not None:
-            return RefusedError(f"{worst.url}: {worst.refused}")
-        return PartlyDone(f"{worst.url}: objects that failed: {len(worst.failed)}", SAFE_AGAIN)
+    def exit_code(self) -> ExitCode:
+        """The first of 1, 2, 3, 4, 0 that applies to any destination."""
+        return exit_code(self.error)
 
     def to_json(self) -> dict[str, Any]:
         """The JSON report of `myop-cdn deploy --json`."""
@@ -229,15 +231,13 @@ class PublishReport:
 
     @property
     def error(self) -> MyopCdnError | None:
-        """What went wrong with the run as a whole, or None: the worse half's trouble."""
-        halves = [half.error for half in (self.deploy, self.sync) if half and half.error]
-        return next((one for one in halves if one.exit_code == self.exit_code), None)
+        """What went wrong with the run as a whole, or None: the worse half's error."""
+        return worst(self.deploy.error if self.deploy else None, self.sync.error)
 
     @property
     def exit_code(self) -> ExitCode:
-        """The first of 1, 3, 4, 0 that applies to either half."""
-        halves = (half.exit_code for half in (self.sync, self.deploy) if half)
-        return ExitCode.worst(*halves)
+        """The first of 1, 2, 3, 4, 0 that applies to either half."""
+        return exit_code(self.error)
 
     def to_json(self) -> dict[str, Any]:
         """The JSON report of `myop-cdn publish --json`."""

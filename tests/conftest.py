@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import settings
 
-from myop_cdn.cli import Settings, cli
+from myop_cdn.cli import cli
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,7 +56,6 @@ def run() -> Run:
     """The command line in this process: quicker than a process of its own, and measured."""
 
     def call(*words: object, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> Ended:
-        Settings.console = None
         result = CliRunner().invoke(cli, [str(word) for word in words], input=stdin, env=env)
         assert result.exception is None or isinstance(result.exception, SystemExit), result
         return Ended(result.exit_code, result.stdout_bytes, result.stderr)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -12,11 +12,11 @@ import click
 
 from myop_cdn import __version__
 from myop_cdn.cli.console import Console
-from myop_cdn.cli.ending import interruptible
 from myop_cdn.errors import InputError, Interrupted, MyopCdnError
+from myop_cdn.text import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 # A command's module is imported when the command is run, so that `verify` does not pay for
 # what `serve` needs. The first line of each help text stands here for the same reason.
@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "sandbox": ("myop_cdn.cli.sandbox:sandbox", "Serve Myop's API from a folder, for rehearsals."),
     "init": ("myop_cdn.cli.init:init", "Write the files for a CI system or a server."),
     "demo": ("myop_cdn.cli.demo:demo", "Show the whole loop on this machine."),
+    "help": ("myop_cdn.cli.help:help_", "Show a command's help, or read about a topic."),
 }
 SERVERS = ("serve", "sandbox")  # they have signal handlers of their own
 
@@ -49,8 +50,6 @@ class Root(click.Group):
         module, _, name = COMMANDS[cmd_name][0].partition(":")
         command = getattr(import_module(module), name)
         assert isinstance(command, click.Command)  # narrows the type
-        if not any(one.name == "verbose" for one in command.params):
-            command.params += _global_options()
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
@@ -62,6 +61,11 @@ class Root(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """The command that is about to run. One that ends by itself is made interruptible."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            from myop_cdn.cli.config import suggestion
+
+            near = suggestion(args[0], COMMANDS)
+            ctx.fail(f"there is no command {shown(args[0])!r}{near}")
         found = super().resolve_command(ctx, args)
         if found[0] not in SERVERS:
             ctx.with_resource(interruptible())
@@ -69,7 +73,7 @@ class Root(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command. Click's own word at an interruption is a blank line on stderr, which
-        is no JSON and no news.
+        is not JSON and says nothing.
         """
         try:
             return super().invoke(ctx)
@@ -79,24 +83,28 @@ class Root(click.Group):
     def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> NoReturn:
         """Run, and leave with an exit code. No traceback reaches a user unless asked for."""
         words = list(sys.argv[1:] if args is None else args)
-        extra["standalone_mode"] = False
-        Settings.console = None
+        # Options that can't be parsed are an error that is written in this way, too.
+        wants_lines = "--log-format=json" in words or "json" in words[:4]
+        console = Console(log_format="json" if wants_lines else "text")
+        console.known["command"] = next((word for word in words if word in COMMANDS), None)
+        console.wants_json = "--json" in words
+        extra |= {"standalone_mode": False, "obj": console}
         try:
             code = super().main(words, *rest, **extra)
         except click.ClickException as error:
-            code = _end_usage(error, words)
+            code = _end_usage(console, error, words)
         except MyopCdnError as error:
-            code = _end(error, words)
+            code = _end(console, error)
         except (click.Abort, KeyboardInterrupt):
-            code = _end(Interrupted(), words)
+            code = _end(console, Interrupted())
         except RecursionError:
-            code = _end(InputError("the input is nested too deeply"), words)
+            code = _end(console, InputError("the input is nested too deeply"))
         except Exception as error:
-            if _console_of(words).verbosity > 1 or os.environ.get("MYOP_CDN_TRACEBACK"):
+            if console.verbosity > 1 or os.environ.get("MYOP_CDN_TRACEBACK"):
                 raise
             hint = "this is a defect of myop-cdn: run again with -vv and report what it prints"
             what = f"unexpected {type(error).__name__} at {_where(error)}"
-            code = _end(MyopCdnError(what, hint), words)
+            code = _end(console, MyopCdnError(what, hint))
         sys.exit(int(code) if isinstance(code, int) else 0)
 
 
@@ -110,24 +118,23 @@ def _where(error: BaseException) -> str:
     return f"{os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}"  # noqa: PTH119
 
 
-def _end(error: MyopCdnError, words: Sequence[str], *, wants_json: bool = False) -> int:
-    console = _console_of(words)
+def _end(console: Console, error: MyopCdnError) -> int:
     console.error(error)
-    if wants_json or console.wants_json or "--json" in words:
+    if console.wants_json:
         with suppress(MyopCdnError):  # stdout takes nothing: stderr has been told
-            console.report_end({"command": _command(words)}, error)
+            console.report_failure(error)
     return error.exit_code
 
 
-def _end_usage(error: click.ClickException, words: Sequence[str]) -> int:
-    message = error.format_message()
+def _end_usage(console: Console, error: click.ClickException, words: Sequence[str]) -> int:
+    message = " ".join(error.format_message().split())
     ctx = error.ctx if isinstance(error, click.UsageError) else None
     if ctx is None:
-        return _end(InputError(" ".join(message.split())), words)
+        return _end(console, InputError(message))
     if not words:
         click.echo(ctx.get_help() + "\n", err=True)
-    wrong = InputError(" ".join(message.split()), f"see '{ctx.command_path} --help'")
-    return _end(wrong, words, wants_json=_json_by_default(ctx))
+    console.wants_json = console.wants_json or _json_by_default(ctx)
+    return _end(console, InputError(message, f"see '{ctx.command_path} --help'"))
 
 
 def _json_by_default(ctx: click.Context) -> bool:
@@ -145,57 +152,34 @@ def _json_by_default(ctx: click.Context) -> bool:
         return False
 
 
-def _console_of(words: Sequence[str]) -> Console:
-    # The context is gone when an error arrives here; the console of the run is not.
-    if Settings.console is not None:
-        return Settings.console
-    wants_json = "--log-format=json" in words or "json" in words[:4]
-    return Console(log_format="json" if wants_json else "text")
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Within it SIGTERM and SIGHUP raise KeyboardInterrupt, once: what cleans up is let finish.
 
-
-def _command(words: Sequence[str]) -> str | None:
-    return next((word for word in words if word in COMMANDS), None)
-
-
-class Settings:
-    """The console of the command that is running."""
-
-    console: Console | None = None
-
-
-def _global_options() -> list[click.Parameter]:
-    """`-v`, `-q` and `--log-format` once more, for those who give them after the command."""
-
-    def louder(ctx: click.Context, param: click.Parameter, value: Any) -> None:
-        console = ctx.obj
-        if not isinstance(console, Console):
-            return
-        if value and param.name == "log_format":
-            console.log_format = value
-        elif value:
-            console.verbosity = -1 if param.name == "quiet" else value
-        if param.name == "log_format":  # known now, and called once for each command
-            _warn_of_variables(ctx, console)
-
-    shared: dict[str, Any] = {"expose_value": False, "hidden": True, "callback": louder}
-    formats = click.Choice(["text", "json"])
-    return [
-        click.Option(["-v", "--verbose"], count=True, is_eager=True, **shared),
-        click.Option(["-q", "--quiet"], is_flag=True, is_eager=True, **shared),
-        click.Option(["--log-format"], type=formats, is_eager=True, **shared),
-    ]
-
-
-def _warn_of_variables(ctx: click.Context, console: Console) -> None:
-    """Warn of variables that begin as those of the command do and name none of its options: a
-    limit that is misspelt must not be lost in silence.
+    A signal that somebody ignores (nohup) or handles stays as it is, as do all of them outside
+    of the main thread, where Python takes no handlers.
     """
-    prefix = f"MYOP_CDN_{(ctx.info_name or '').upper()}_"
-    if any(name.startswith(prefix) for name in os.environ):
-        from myop_cdn.cli.variables import unknown
+    # What `signal` is made of, and loaded at every start: `signal` itself makes enumerations of
+    # it, which `verify`, a filter, would pay for.
+    room: Any = import_module("_signal")
+    numbers = [getattr(room, name) for name in ("SIGTERM", "SIGHUP") if hasattr(room, name)]
+    mine = [number for number in numbers if room.getsignal(number) == room.SIG_DFL]
 
-        for warning in unknown(ctx.command, prefix, os.environ):
-            console.warning(warning)
+    def interrupt(number: int, frame: object) -> NoReturn:  # noqa: ARG001 - Python's signature
+        for one in mine:
+            room.signal(one, room.SIG_IGN)
+        raise KeyboardInterrupt
+
+    try:
+        for number in mine:
+            room.signal(number, interrupt)
+    except ValueError:
+        mine = []
+    try:
+        yield
+    finally:
+        for number in mine:
+            room.signal(number, room.SIG_DFL)
 
 
 def _read_config(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:  # noqa: ARG001
@@ -211,7 +195,7 @@ def _read_config(ctx: click.Context, param: click.Parameter, value: str | None) 
     no_args_is_help=False,  # a missing command is bad usage: exit code 2 with every Click
     context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "MYOP_CDN"},
 )
-@click.version_option(__version__, "--version", prog_name="myop-cdn")
+@click.version_option(__version__, "-V", "--version", prog_name="myop-cdn")
 @click.option("-v", "--verbose", count=True, help="Say more; twice for tracebacks.")
 @click.option("-q", "--quiet", is_flag=True, help="Say only what went wrong.")
 @click.option(
@@ -229,12 +213,12 @@ def _read_config(ctx: click.Context, param: click.Parameter, value: str | None) 
     expose_value=False,
     help="TOML file with a table of options for each command.",
 )
-@click.pass_context
-def cli(ctx: click.Context, verbose: int, quiet: bool, log_format: str) -> None:
+@click.pass_obj
+def cli(console: Console, verbose: int, quiet: bool, log_format: str) -> None:
     """Verify Myop's webhooks, export what was released, and publish it to your own CDN.
 
     Every option can be given as an environment variable MYOP_CDN_<COMMAND>_<OPTION>.
+    These options may also follow the command.
     """
-    console = Console(-1 if quiet else verbose, "json" if log_format == "json" else "text")
-    Settings.console = console
-    ctx.obj = console
+    console.verbosity = -1 if quiet else verbose
+    console.log_format = "json" if log_format == "json" else "text"

@@ -20,9 +20,14 @@ from myop_cdn.text import json_text, line, without_credentials
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
+
     from myop_cdn.progress import Progress
 
 Level = Literal["debug", "info", "warning", "error"]
+SILENT = -2  # the verbosity of what was said elsewhere
+_NEEDED: dict[Level, int] = {"debug": 1, "info": 0, "warning": -1, "error": -1}
 _MAX_DATA = 1 << 20  # characters of a line on stdout, where a document's body may stand
 _COLOURS: dict[Level, str | None] = {
     "debug": "bright_black",
@@ -35,14 +40,16 @@ _COLOURS: dict[Level, str | None] = {
 class Console:
     """Where a command's words go.
 
-    verbosity: -1 quiet (warnings and errors only), 0 normal, 1 and more verbose.
+    verbosity: SILENT, -1 quiet (warnings and errors only), 0 normal, 1 and more verbose.
     """
 
     def __init__(self, verbosity: int = 0, log_format: Literal["text", "json"] = "text") -> None:
         self.verbosity = verbosity
         self.log_format = log_format
         self.wants_json = False  # --json: a failure is reported on stdout too
-        self.reported = False
+        self.known: dict[str, Any] = {}  # what is to be said in the report of a failure
+        self._reported = False
+        self._warned: set[str] = set()
         self._lock = threading.Lock()
 
     def data(self, text: str) -> None:
@@ -75,14 +82,14 @@ class Console:
         """The one JSON object of a `--json` run, on stdout."""
         import json
 
-        self.reported = True
+        self._reported = True
         text = json.dumps(value, indent=2, ensure_ascii=False)
         self._write(json_text(text if _spelt(text) == text else json.dumps(value, indent=2)))
 
-    def report_end(self, known: dict[str, Any], error: MyopCdnError) -> None:
-        """The JSON object of a run that failed: what is known of it, and the error."""
-        if not self.reported:
-            self.report({**known, "error": error.to_json()})
+    def report_failure(self, error: MyopCdnError) -> None:
+        """The JSON object of a run that failed, where none is out yet: what is known, the error."""
+        if not self._reported:
+            self.report({**self.known, "error": error.to_json()})
 
     def debug(self, message: str, **fields: object) -> None:
         """A detail, shown with `-v`."""
@@ -96,6 +103,12 @@ class Console:
         """Something to look at; always shown."""
         self._say("warning", message, fields)
 
+    def warn_once(self, message: str) -> None:
+        """A warning that is not repeated, however often something is read again."""
+        if message not in self._warned:
+            self._warned.add(message)
+            self.warning(message)
+
     def error(self, error: MyopCdnError) -> None:
         """The end of a run that failed: message, then hint."""
         if self.log_format == "json":
@@ -106,9 +119,7 @@ class Console:
             click.echo(f"hint: {line(error.hint)}", err=True)
 
     def _say(self, level: Level, message: str, fields: dict[str, object]) -> None:
-        if level == "debug" and self.verbosity < 1:
-            return
-        if level == "info" and self.verbosity < 0:
+        if self.verbosity < _NEEDED[level]:
             return
         with self._lock:
             if self.log_format == "json":
@@ -127,10 +138,14 @@ class Console:
         if self.verbosity < 0 or self.log_format == "json" or not sys.stderr.isatty():
             yield Notes(self)
             return
-        from myop_cdn.cli.bar import bar
+        # Only here: rich takes longer to load than most runs take.
+        from rich.console import Console as Terminal
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+        from rich.progress import TimeElapsedColumn as Elapsed
 
-        with bar() as progress:
-            yield progress
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Elapsed())
+        with Progress(*columns, console=Terminal(stderr=True), transient=True) as progress:
+            yield Bar(progress)
 
 
 def _encoding() -> str:
@@ -167,3 +182,26 @@ class Notes:
     def note(self, message: str) -> None:
         """A line."""
         self._console.info(message)
+
+
+class Bar:
+    """Progress on a terminal: one bar for each phase, gone when the work is done."""
+
+    def __init__(self, bars: Bars) -> None:
+        self._bars = bars
+        self._task: TaskID | None = None
+
+    def start(self, what: str, total: int) -> None:
+        """Put the next phase's bar in the place of the last."""
+        if self._task is not None:
+            self._bars.remove_task(self._task)
+        self._task = self._bars.add_task(what, total=total)
+
+    def step(self) -> None:
+        """Move the bar."""
+        if self._task is not None:
+            self._bars.advance(self._task)
+
+    def note(self, message: str) -> None:
+        """Print a line above the bar."""
+        self._bars.console.print(line(message), markup=False, highlight=False)

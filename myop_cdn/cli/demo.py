@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from myop_cdn.cli.options import command, option
 from myop_cdn.demo.place import fresh
 from myop_cdn.demo.run import Demo
 
@@ -34,14 +36,19 @@ STYLES: dict[Tone, str] = {
 }
 
 
-@click.command()
-@click.option(
-    "--output",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Leave everything in this folder, new or empty; a fresh temporary one otherwise.",
-)
-@click.pass_obj
-def demo(words: Words, output: Path | None) -> None:
+@dataclass(frozen=True, slots=True)
+class DemoSettings:
+    """All that `demo` takes."""
+
+    output: Path | None = option(
+        type=click.Path(file_okay=False, path_type=Path),
+        metavar="DIR",
+        help="Leave everything in this folder, new or empty; a fresh temporary one otherwise.",
+    )
+
+
+@command(DemoSettings, "myop-cdn demo")
+def demo(words: Words, settings: DemoSettings) -> None:
     """Show the whole loop on this machine.
 
     A small Myop, a listener, a signed release and a folder that stands for the CDN: no
@@ -50,7 +57,7 @@ def demo(words: Words, output: Path | None) -> None:
     # Everybody it talks to is on this machine, where no proxy of the environment leads.
     os.environ["no_proxy"] = os.environ["NO_PROXY"] = "*"
     console = _console()
-    told = Demo(fresh(output), Details(words))
+    told = Demo(fresh(settings.output), Details(words))
     _print(console, _heading())
     steps = told.tell()
     number = 0

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from myop_cdn.cli.options import argument, command, option
 from myop_cdn.errors import InputError, MyopCdnError
 from myop_cdn.recipes import DESTINATION, RECIPES, own_package, render
 
@@ -14,35 +16,32 @@ if TYPE_CHECKING:
     from myop_cdn.cli.console import Console
 
 
-@click.command()
-@click.argument("name", type=click.Choice(list(RECIPES)))
-@click.argument("folder", default=".", metavar="[DIR|-]")
-@click.option(
-    "--destination",
-    metavar="URL",
-    default=DESTINATION,
-    show_default=True,
-    help="Where to publish.",
-)
-@click.option(
-    "--package",
-    metavar="PACKAGE",
-    help="What pip is to install: a name with a version, a git URL or the path of a wheel.  "
-    "[default: where this program came from]",
-)
-@click.option("--force", is_flag=True, help="Overwrite files that are there already.")
-@click.pass_obj
-def init(
-    console: Console, name: str, folder: str, destination: str, package: str | None, force: bool
-) -> None:
+@dataclass(frozen=True, slots=True)
+class InitSettings:
+    """All that `init` takes."""
+
+    name: str = argument(type=click.Choice(list(RECIPES)))
+    folder: str = argument(default=".", metavar="[DIR|-]")
+    destination: str = option(metavar="URL", default=DESTINATION, help="Where to publish.")
+    package: str | None = option(
+        metavar="PACKAGE",
+        help="What pip is to install: a name with a version, a git URL or the path of a wheel.  "
+        "[default: where this program came from]",
+    )
+    force: bool = option(is_flag=True, help="Overwrite files that are there already.")
+
+
+@command(InitSettings, "myop-cdn init github --destination s3://my-bucket/myop")
+def init(console: Console, settings: InitSettings) -> None:
     """Write the files that publish each release from a CI system or a server.
 
     They are complete and commented, go into DIR (default: here), and are meant to be committed.
     '-' prints them. A file that is there already is left alone, and so are the others then.
     """
+    name, folder, package = settings.name, settings.folder, settings.package
     recipe = RECIPES[name]
     chosen, origin = (package, None) if package is not None else own_package()
-    texts = [(file, render(file, destination, chosen)) for file in recipe.files]
+    texts = [(file, render(file, settings.destination, chosen)) for file in recipe.files]
     if folder == "-":
         for file, text in texts:
             heading = f"# ---- {file.target}\n" if len(texts) > 1 else ""
@@ -50,7 +49,7 @@ def init(
         return
     targets = [(Path(folder) / file.target, file.executable, text) for file, text in texts]
     in_the_way = [path for path, _, text in targets if path.exists() and not _holds(path, text)]
-    if in_the_way and not force:
+    if in_the_way and not settings.force:
         raise InputError(
             f"{in_the_way[0]} is there already; nothing was written",
             f"--force overwrites it; 'myop-cdn init {name} -' prints the recipe",

@@ -11,6 +11,8 @@ from myop_cdn.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from myop_cdn.cli.console import Console
+
 SECRET_VARIABLE = "MYOP_WEBHOOK_SECRET"  # noqa: S105 - the variable's name
 KEY_VARIABLE = "MYOP_API_KEY"
 KEY_HINT = (
@@ -18,6 +20,7 @@ KEY_HINT = (
     "Self-Hosting and look like myop_sk_ and 64 hex digits"
 )
 MAX_SECRET_BYTES = 64 * 1024
+SHORT_SECRET = 16  # bytes
 _CHUNK = 1 << 20
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -65,49 +68,72 @@ def _size(limit: int) -> str:
     return f"{limit >> 20} MiB" if limit >= 1 << 20 else f"{limit >> 10} KiB"
 
 
-def webhook_secrets(files: Sequence[str]) -> tuple[bytes, ...]:
+def webhook_secrets(files: Sequence[str], console: Console) -> tuple[bytes, ...]:
     """The signing secrets: of `files` where any are given, else of MYOP_WEBHOOK_SECRET.
 
-    Several in the variable are separated by white space. Raises InputError when there are none
-    or one is blank; no message holds any part of one.
+    Each holds one or several, separated by white space. Raises InputError when there are none,
+    or none where there should be; no message holds any part of one. Warns, once, of short ones
+    and of files that others can read.
     """
     from myop_cdn.signature import check_secrets
 
     if files:
-        secrets = tuple(_secret_file(name, "signing secret") for name in files)
+        secrets = tuple(
+            secret for name in files for secret in _words_of(name, "signing secret", console)
+        )
     else:
         value = os.environ.get(SECRET_VARIABLE)
         if value is not None and not value.strip():
             raise InputError(f"{SECRET_VARIABLE} is empty or blank")
         secrets = tuple(os.fsencode(one) for one in (value or "").split())
     check_secrets(secrets)
+    if any(len(secret) < SHORT_SECRET for secret in secrets):
+        console.warn_once(
+            f"a signing secret is shorter than {SHORT_SECRET} bytes: it can be guessed, and "
+            "whoever guesses it can announce releases"
+        )
     return secrets
 
 
-def _secret_file(name: str, what: str) -> bytes:
+def _words_of(name: str, what: str, console: Console) -> list[bytes]:
+    """What the file of a secret holds, one or several words."""
     data = bytes(read_input(name, MAX_SECRET_BYTES, f"{what} file"))
-    secret = data.removeprefix(_BYTE_ORDER_MARK).strip()  # some editors put one before all
-    if not secret:
+    words = data.removeprefix(_BYTE_ORDER_MARK).split()  # some editors put one before all
+    if not words:
         raise InputError(f"the {what} file {name} is empty or blank")
-    return secret
+    if name != "-":
+        _warn_of_readers(name, what, console)
+    return words
 
 
-def api_key(file: str | None) -> tuple[str, str] | None:
+def _warn_of_readers(name: str, what: str, console: Console) -> None:
+    if os.name != "posix":
+        return
+    try:
+        mode = os.stat(name).st_mode  # noqa: PTH116 - this module starts with `verify`
+    except OSError:
+        return
+    if mode & 0o077 and mode & 0o170000 == 0o100000:  # a pipe (`<(…)`) belongs to this process
+        who = "everybody" if mode & 0o007 else "its group"
+        console.warn_once(f"the {what} file {name} can be read by {who}: chmod 600 {name}")
+
+
+def api_key(file: str | None, console: Console) -> tuple[str, str] | None:
     """The API key and where it came from in words, or None where there is none.
 
     Raises InputError when it can't be read or could not be sent in a header.
     """
     if file is not None:
-        key, source = _secret_file(file, "API key"), f"the file {file}"
+        words, source = _words_of(file, "API key", console), f"the file {file}"
     else:
         value = os.environ.get(KEY_VARIABLE)
         if value is None:
             return None
-        key, source = os.fsencode(value).strip(), KEY_VARIABLE
-    if not key:
+        words, source = os.fsencode(value).split(), KEY_VARIABLE
+    if not words:
         raise InputError(f"the API key from {source} is empty or blank", KEY_HINT)
-    if not all(33 <= byte <= 126 for byte in key):
+    if len(words) > 1 or not all(33 <= byte <= 126 for byte in words[0]):
         raise InputError(
             f"the API key from {source} holds blanks or other characters that no key has", KEY_HINT
         )
-    return key.decode("ascii"), source
+    return words[0].decode("ascii"), source

@@ -1,185 +1,305 @@
-"""Options that several commands share, and the values they are handed on as.
+"""How a command says what it takes: frozen dataclasses whose fields are its options.
 
-A command is decorated with `with_options(*LIST, *LIST)` and takes `**values`; `pick(Cls, values)`
-makes of them the frozen value of one pack. An option that stands in several lists is added once.
+A command's settings are a dataclass. `option()` and `argument()` make its fields options of the
+same name; `group()` puts another such dataclass into it, so that several commands share options
+that belong together. `@command(Settings)` makes a Click command of a function that takes the
+console and these settings: what mypy checks is what the command line gives.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+import os
+import re
+from dataclasses import field, fields
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 import click
 
 from myop_cdn.cli.console import Console
-from myop_cdn.cli.types import JOBS, MAX_DELETE, SignatureOption
+from myop_cdn.errors import ExitCode, MyopCdnError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator
 
+    from myop_cdn.listener.http.sockets import Address
     from myop_cdn.model import DeleteLimit
 
 T = TypeVar("T")
-Option = Any  # what click.option() gives: a decorator of any function
+_TIME_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_SIZE_UNITS = {"": 1, "b": 1, "kib": 1024, "k": 1024, "mib": 1024**2, "m": 1024**2}
 
 
-def with_options(*options: Option) -> Callable[[T], T]:
-    """A decorator that adds these options, in this order, each of them once."""
+class Report(Protocol):
+    """What a command returns: its exit code is that of the error, and 0 only without one."""
 
-    def decorate(function: T) -> T:
-        for option in reversed(list(dict.fromkeys(options))):
-            function = option(function)
-        return function
+    @property
+    def error(self) -> MyopCdnError | None:
+        """What went wrong with the run as a whole, or None."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The report of `--json`, with the error as its member `error`."""
+
+
+def option(*names: str, **attributes: Any) -> Any:
+    """A field that is an option: `--its-name`, and `names` beside it.
+
+    attributes: as of `click.option`. even_empty: an environment variable counts even when it is
+    empty: a job that hands on a header which was missing has asked for a check.
+    """
+    return field(metadata={"option": (names, attributes)})
+
+
+def argument(**attributes: Any) -> Any:
+    """A field that is an argument. attributes: as of `click.argument`."""
+    return field(metadata={"argument": attributes})
+
+
+def group(settings: type[T]) -> T:
+    """A field that holds other settings. Their TITLE is the heading of their options."""
+    return cast("T", field(metadata={"group": settings}))
+
+
+class Option(click.Option):
+    """An option that knows under which heading the help lists it."""
+
+    def __init__(self, *args: Any, title: str, even_empty: bool = False, **attributes: Any) -> None:
+        super().__init__(*args, **attributes)
+        self.title = title
+        self.even_empty = even_empty
+
+    def resolve_envvar_value(self, ctx: click.Context) -> str | None:
+        """The variable's value, or None where it is not set."""
+        value = super().resolve_envvar_value(ctx)
+        if value is None and self.even_empty and ctx.auto_envvar_prefix and self.name:
+            return os.environ.get(f"{ctx.auto_envvar_prefix}_{self.name.upper()}")
+        return value
+
+
+class Command(click.Command):
+    """A command whose help lists options by purpose and ends with examples."""
+
+    def __init__(self, *args: Any, examples: tuple[str, ...] = (), **attributes: Any) -> None:
+        super().__init__(*args, **attributes)
+        self.examples = examples
+        self.params += _global_options()
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse, and warn of variables that were meant for this command."""
+        rest = super().parse_args(ctx, args)
+        if any(name.startswith("MYOP_CDN_") for name in os.environ):
+            from myop_cdn.cli.config import unknown_variables
+
+            for warning in unknown_variables(self, ctx.auto_envvar_prefix or "", os.environ):
+                _console(ctx).warning(warning)
+        return rest
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the options under the headings of their settings."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None and isinstance(parameter, click.Option):
+                title = parameter.title if isinstance(parameter, Option) else "Other options"
+                sections.setdefault(title, []).append(record)
+        for title, records in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(records, col_max=24)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Show the examples as they are typed."""
+        if self.examples:
+            with formatter.section("Example" if len(self.examples) == 1 else "Examples"):
+                for example in self.examples:
+                    for line in example.splitlines():
+                        formatter.write(f"{'':{formatter.current_indent}}{line}\n")
+
+
+def command(
+    settings: type[T], *examples: str, name: str | None = None
+) -> Callable[[Callable[[Console, T], Report | None]], Command]:
+    """A decorator that makes a function of console and settings a command.
+
+    The function returns its report, or None where there is none to make; it raises MyopCdnError
+    where a run comes to nothing. Its docstring is the help.
+    """
+
+    def decorate(function: Callable[[Console, T], Report | None]) -> Command:
+        def callback(**values: Any) -> ExitCode:
+            console = _console(click.get_current_context())
+            report = function(console, _filled(settings, values))
+            if report is None:
+                return ExitCode.DONE
+            if console.wants_json:
+                console.report(report.to_json())
+            return ExitCode.DONE if report.error is None else report.error.exit_code
+
+        return Command(
+            name or function.__name__,
+            callback=callback,
+            help=function.__doc__,
+            params=list(_parameters(settings)),
+            examples=examples,
+        )
 
     return decorate
 
 
-def pick(cls: type[T], values: Mapping[str, Any]) -> T:
-    """The `cls`, a dataclass, whose fields are the options' names."""
-    return cls(**{field.name: values[field.name] for field in fields(cls)})  # type: ignore[arg-type]
+def _parameters(settings: type[Any]) -> Iterator[click.Parameter]:
+    title = getattr(settings, "TITLE", "Options")
+    for one in fields(settings):
+        if "group" in one.metadata:
+            yield from _parameters(one.metadata["group"])
+        elif "argument" in one.metadata:
+            yield click.Argument([one.name], **one.metadata["argument"])
+        else:
+            names, attributes = one.metadata["option"]
+            flag = f"--{one.name.replace('_', '-')}"
+            if "default" in attributes and attributes["default"] is not None:
+                attributes = {"show_default": True, **attributes}
+            yield Option([*names, flag, one.name], title=title, **attributes)
 
 
-def _note_json(ctx: click.Context, param: click.Parameter, value: bool) -> bool:  # noqa: ARG001
-    # Noted before anything can fail, as a failure is reported in JSON too.
-    if value and isinstance(ctx.obj, Console):
-        ctx.obj.wants_json = True
-    return value
+def _filled(settings: type[T], values: dict[str, Any]) -> T:
+    given = {
+        one.name: _filled(one.metadata["group"], values)
+        if "group" in one.metadata
+        else values[one.name]
+        for one in fields(settings)  # type: ignore[arg-type]  # it is a dataclass
+    }
+    return settings(**given)
 
 
-# Shared by sync, deploy, publish and serve.
-OUTPUT = click.option(
-    "--output",
-    type=click.Path(path_type=Path, file_okay=False),
-    default="./myop-static",
-    show_default=True,
-    metavar="DIR",
-    help="The folder that holds the exported files.",
-)
-JOBS_OPTION = click.option(
-    "--jobs",
-    type=JOBS,
-    default=16,
-    show_default=True,
-    metavar="N",
-    help="How many requests at once.",
-)
-MAX_DELETE_OPTION = click.option(
-    "--max-delete",
-    type=MAX_DELETE,
-    default=None,
-    metavar="N|N%",
-    help="How many documents one run may remove; more is refused.  "
-    "[default: 25%, or one component's documents]",
-)
-ALLOW_HTTP = click.option(
-    "--allow-http", is_flag=True, help="Allow plain http:// to a host that is not this machine."
-)
-DRY_RUN = click.option("--dry-run", is_flag=True, help="Show what would be done; change nothing.")
-JSON = click.option(
-    "--json",
-    is_flag=True,
-    is_eager=True,
-    callback=_note_json,
-    help="Print the report as one JSON object on stdout.",
-)
-SECRET_FILE = click.option(
-    "--secret-file",
-    "secret_file",
-    multiple=True,
-    type=click.Path(),  # in a variable several are separated as in PATH, so that blanks may stand
-    metavar="FILE",
-    help="File with the webhook's signing secret; repeat it while a secret is being replaced. "
-    "Without it MYOP_WEBHOOK_SECRET is taken, several separated by white space.",
-)
-
-# What is to be exported: for one-shot commands.
-SOURCE_OPTIONS: tuple[Option, ...] = (
-    click.option(
-        "--payload",
-        metavar="FILE|-",
-        help="The webhook's body, GitHub's event file, GitLab's $TRIGGER_PAYLOAD, …",
-    ),
-    click.option("--releases", metavar="JSON|-", help="The payload's array of releases alone."),
-    click.option("--full", is_flag=True, help="Export everything, whatever the payload says."),
-    click.option(
-        "--signature",
-        cls=SignatureOption,
-        metavar="SIG",
-        help="The X-Myop-Signature header's value; the payload is checked before all else.",
-    ),
-    SECRET_FILE,
-    click.option(
-        "--require-signature", is_flag=True, help="Refuse a payload that comes without one."
-    ),
-)
+def _console(ctx: click.Context) -> Console:
+    console = ctx.find_object(Console)
+    return Console() if console is None else console  # None where only a help is rendered
 
 
-@dataclass(frozen=True, slots=True)
-class SourceSettings:
-    """SOURCE_OPTIONS as given."""
+def _global_options() -> list[click.Parameter]:
+    """The options of the whole program once more, for those who give them after the command."""
 
-    payload: str | None
-    releases: str | None
-    full: bool
-    signature: str | None
-    secret_file: tuple[str, ...]
-    require_signature: bool
+    def louder(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+        console = _console(ctx)
+        if value and param.name == "log_format":
+            console.log_format = value
+        elif value:
+            console.verbosity = -1 if param.name == "quiet" else value
 
+    def read(ctx: click.Context, param: click.Parameter, value: str | None) -> None:  # noqa: ARG001
+        if value:
+            from myop_cdn.cli.config import table_of
 
-# Where it is exported from: sync, publish and serve.
-EXPORT_OPTIONS: tuple[Option, ...] = (
-    OUTPUT,
-    click.option(
-        "--environment",
-        "environment",
-        multiple=True,
-        metavar="NAME",
-        help="Export this environment only; repeat it for more. 'preview' is one of the names.",
-    ),
-    click.option(
-        "--exporter",
-        type=click.Choice(["auto", "api", "npx"]),
-        default="auto",
-        show_default=True,
-        help="Myop's API, Myop's own command-line tool, or (auto) the API, and the tool of "
-        "--export-command where the API's index can't be read.",
-    ),
-    click.option(
-        "--export-command",
-        metavar="WORDS",
-        help="What the npx exporter runs; 'npx --yes myop@1.2.3 export' names a version, which "
-        "auto needs.  [default: npx --yes myop export]",
-    ),
-    click.option(
-        "--api-key-file",
-        metavar="FILE",
-        help="File with the API key. Without it MYOP_API_KEY is taken.",
-    ),
-    click.option(
-        "--api-url",
-        metavar="URL",
-        envvar="MYOP_API_URL",
-        default="https://cloud.myop.dev",
-        show_default=True,
-        help="Myop's API; MYOP_API_URL names it too.",
-    ),
-    ALLOW_HTTP,
-    JOBS_OPTION,
-    MAX_DELETE_OPTION,
-)
+            ctx.default_map = table_of(value, ctx.command_path.split()[1:])
+
+    shared: dict[str, Any] = {"expose_value": False, "hidden": True, "is_eager": True}
+    formats = click.Choice(["text", "json"])
+    return [
+        click.Option(["-v", "--verbose"], count=True, callback=louder, **shared),
+        click.Option(["-q", "--quiet"], is_flag=True, callback=louder, **shared),
+        click.Option(["--log-format"], type=formats, callback=louder, **shared),
+        click.Option(["--config"], callback=read, allow_from_autoenv=False, **shared),
+    ]
 
 
-@dataclass(frozen=True, slots=True)
-class ExportSettings:
-    """EXPORT_OPTIONS as given. max_delete is None where nobody chose it."""
+class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
+    """A number with `s`, `m`, `h` or `d`; `0` means off."""
 
-    output: Path
-    environment: tuple[str, ...]
-    exporter: str
-    export_command: str | None
-    api_key_file: str | None
-    api_url: str
-    allow_http: bool
-    jobs: int
-    max_delete: DeleteLimit | None
+    name = "duration"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> timedelta:
+        """The duration; a usage error for anything else."""
+        if isinstance(value, timedelta):
+            return value
+        text = str(value).strip()
+        if text == "0":
+            return timedelta(0)
+        match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)([smhd])", text)
+        if match is None:
+            self.fail(f"{text!r} is not a duration: write 30s, 5m, 24h or 7d; 0 is off", param, ctx)
+        try:
+            return timedelta(seconds=float(match[1]) * _TIME_UNITS[match[2]])
+        except OverflowError:
+            self.fail(f"{text!r} is too long", param, ctx)
+
+
+class MaxDelete(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
+    """A number of objects, or a percentage of them."""
+
+    name = "n|n%"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> DeleteLimit:
+        """The limit; a usage error for anything else."""
+        # Imported here because `verify` reads this module and must start fast.
+        from myop_cdn.model import DeleteLimit
+
+        if isinstance(value, DeleteLimit):
+            return value
+        text = str(value).strip()
+        if re.fullmatch(r"[0-9]{1,9}", text):
+            return DeleteLimit(count=int(text))
+        match = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)\s*%", text)
+        if match is None or float(match[1]) > 100:
+            self.fail(f"{text!r} is neither a number nor a percentage up to 100%", param, ctx)
+        return DeleteLimit(percent=float(match[1]))
+
+
+class Size(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
+    """A number of bytes, or one with KiB or MiB."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The size in bytes; a usage error for anything else."""
+        match = re.fullmatch(r"(\d{1,12})\s*([a-z]*)", str(value).strip().lower(), re.ASCII)
+        if match is None or match[2] not in _SIZE_UNITS or not int(match[1]):
+            self.fail(f"{value!r} is not a size: write 65536, 64KiB or 1MiB", param, ctx)
+        return int(match[1]) * _SIZE_UNITS[match[2]]
+
+
+class HostPort(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
+    """HOST:PORT, with an IPv6 address in brackets."""
+
+    name = "host:port"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Address:
+        """The address; a usage error for anything else."""
+        from myop_cdn.listener.http.sockets import Address
+
+        if isinstance(value, Address):
+            return value
+        try:
+            return Address.parse(str(value).strip())
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class HeaderValue(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
+    """What may stand in an HTTP header: printable ASCII on one line, or nothing."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The text without blanks around it; a usage error for anything else."""
+        text = str(value).strip()
+        if not all(" " <= sign <= "~" for sign in text):
+            self.fail("a header's value is plain ASCII on one line", param, ctx)
+        return text
+
+
+class Origin(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
+    """An origin as browsers write it: scheme, host, port where it is not the usual one."""
+
+    name = "origin"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The origin, or "*"; a usage error for anything else."""
+        text = str(value).strip()
+        if text != "*" and re.fullmatch(r"https?://[A-Za-z0-9.*\[\]:-]+", text) is None:
+            self.fail(f"{text!r} is not an origin: write https://app.example.com", param, ctx)
+        return text

@@ -7,14 +7,15 @@ import signal
 import sys
 import threading
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from myop_cdn.cli.types import Duration
-from myop_cdn.errors import InputError
+from myop_cdn.cli.inputs import api_key
+from myop_cdn.cli.options import Duration, command, option
 from myop_cdn.sandbox import REHEARSAL_KEY, Request, Sandbox
 
 if TYPE_CHECKING:
@@ -37,57 +38,44 @@ class Latency(Duration):
         return super().convert(f"{text}s" if bare else value, param, ctx)
 
 
-@click.command()
-@click.option(
-    "--tree",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    required=True,
-    help="The folder of an export; read anew at each request.",
-)
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=0,
-    show_default=True,
-    help="The port to listen on; 0 picks a free one.",
-)
-@click.option(
-    "--latency",
-    type=Latency(),
-    default="0",
-    show_default=True,
-    help="How long each answer is held back: 0.8, 2s, 1m.",
-)
-@click.option(
-    "--fail-rate",
-    type=click.FloatRange(0, 1),
-    default=0.0,
-    show_default=True,
-    help="The share of answers, 0 to 1, that fail: 503, cut bodies, closed connections.",
-)
-@click.option("--seed", type=int, default=0, show_default=True, help="Which requests those are.")
-@click.option(
-    "--api-key-file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="File with the only key to accept; without it any myop_sk_… is.",
-)
-@click.pass_obj
-def sandbox(
-    console: Console,
-    tree: Path,
-    host: str,
-    port: int,
-    latency: timedelta,
-    fail_rate: float,
-    seed: int,
-    api_key_file: Path | None,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class SandboxSettings:
+    """All that `sandbox` takes."""
+
+    tree: Path = option(
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        required=True,
+        help="The folder of an export; read anew at each request.",
+    )
+    host: str = option(default="127.0.0.1", help="The address to listen on.")
+    port: int = option(
+        type=click.IntRange(0, 65535),
+        default=0,
+        help="The port to listen on; 0 picks a free one.",
+    )
+    latency: timedelta = option(
+        type=Latency(), default="0", help="How long each answer is held back: 0.8, 2s, 1m."
+    )
+    fail_rate: float = option(
+        type=click.FloatRange(0, 1),
+        default=0.0,
+        help="The share of answers, 0 to 1, that fail: 503, cut bodies, closed connections.",
+    )
+    seed: int = option(type=int, default=0, help="Which requests those are.")
+    api_key_file: str | None = option(
+        metavar="FILE", help="File with the only key to accept; without it any myop_sk_… is."
+    )
+
+
+@command(SandboxSettings, "myop-cdn sandbox --tree ./myop-static --port 4000 --latency 0.8")
+def sandbox(console: Console, settings: SandboxSettings) -> None:
     """Serve Myop's API from a folder, for rehearsals.
 
     Prints its URL as the first line on stdout and runs until it is interrupted. With -v each
     request is a line on stderr.
     """
+    key_file = settings.api_key_file
+    key = api_key(key_file, console) if key_file else None
 
     def log(request: Request) -> None:
         fault = f"  spoilt: {request.fault}" if request.fault else ""
@@ -96,36 +84,24 @@ def sandbox(
     with (
         _until_stopped() as stopped,
         Sandbox(
-            tree,
-            port,
-            host=host,
-            api_key=_read_key(api_key_file),
-            latency=latency,
-            fail_rate=fail_rate,
-            seed=seed,
+            settings.tree,
+            settings.port,
+            host=settings.host,
+            api_key=key[0] if key else None,
+            latency=settings.latency,
+            fail_rate=settings.fail_rate,
+            seed=settings.seed,
             on_request=log,
         ) as running,
     ):
         console.data(running.url)
         sys.stdout.flush()
-        key = f'"$(cat {shlex.quote(str(api_key_file))})"' if api_key_file else REHEARSAL_KEY
-        console.info(f"serving {tree} until Ctrl-C; in another shell:")
+        shell = f'"$(cat {shlex.quote(key_file)})"' if key_file else REHEARSAL_KEY
+        console.info(f"serving {settings.tree} until Ctrl-C; in another shell:")
         console.info(f"export MYOP_API_URL={running.url}")
-        console.info(f"export MYOP_API_KEY={key}")
+        console.info(f"export MYOP_API_KEY={shell}")
         stopped.wait()
     console.info(f"stopped after {len(running.requests)} requests")
-
-
-def _read_key(file: Path | None) -> str | None:
-    if file is None:
-        return None
-    try:
-        key = file.read_text("utf-8-sig").strip()
-    except (OSError, UnicodeDecodeError):
-        raise InputError(f"can't read the API key file {file}") from None
-    if not key:
-        raise InputError(f"the API key file {file} is empty")
-    return key
 
 
 @contextmanager

@@ -2,51 +2,86 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import click
-
-from myop_cdn.cli.options import JSON, SECRET_FILE
-from myop_cdn.errors import ExitCode, InputError, MyopCdnError
-from myop_cdn.text import shown_url
+from myop_cdn import names
+from myop_cdn.cli.options import argument, command, group, option
+from myop_cdn.cli.settings import JsonSettings, SecretSettings
+from myop_cdn.errors import InputError, MyopCdnError
+from myop_cdn.text import shown, shown_url
 
 if TYPE_CHECKING:
     from myop_cdn.cli.console import Console
     from myop_cdn.model import Release
-    from myop_cdn.send import Reply
+    from myop_cdn.send import Faults, Reply
 
 
-@click.command()
-@click.argument("url", metavar="URL")
-@click.option(
-    "--release",
-    multiple=True,
-    metavar="COMPONENT/ENVIRONMENT[=VARIANT]",
-    help="Announce this release; repeat it for more. Without it a full sync is asked for.",
+@dataclass(frozen=True, slots=True)
+class FaultSettings:
+    """What is wrong with the delivery on purpose."""
+
+    TITLE: ClassVar[str] = "Faults, to see the refusal"
+    bad_signature: bool = option(is_flag=True, help="Sign another body: a 401 is expected.")
+    stale: bool = option(is_flag=True, help="Date it an hour back: a 401 is expected.")
+    oversized: bool = option(is_flag=True, help="Pad it to over 2 MiB: a 413 is expected.")
+    duplicate: bool = option(is_flag=True, help="Send it twice: two times 200, one release.")
+    chunked: bool = option(is_flag=True, help="Send it in chunks, without a Content-Length.")
+
+
+@dataclass(frozen=True, slots=True)
+class SendSettings:
+    """All that `send` takes."""
+
+    TITLE: ClassVar[str] = "What to send"
+    url: str = argument(metavar="URL")
+    release: tuple[str, ...] = option(
+        multiple=True,
+        metavar="COMPONENT/ENVIRONMENT[=VARIANT]",
+        help="Announce this release; repeat it for more. Without it a full sync is asked for.",
+    )
+    payload: str | None = option(
+        metavar="FILE|-", help="Send this body as it is, instead of one made up."
+    )
+    secrets: SecretSettings = group(SecretSettings)
+    faults: FaultSettings = group(FaultSettings)
+    output: JsonSettings = group(JsonSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class SendReport:
+    """What the receiver answered, and what it should have."""
+
+    url: str
+    expected: str
+    replies: tuple[Reply, ...]
+
+    @property
+    def error(self) -> MyopCdnError | None:
+        """An answer that is not the right one, or None."""
+        wrong = next((one for one in self.replies if not _is_right(one, self.expected)), None)
+        if wrong is None:
+            return None
+        when = "" if wrong.in_time else ", too late"
+        return MyopCdnError(f"the receiver answered {wrong.status}{when}; expected {self.expected}")
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON report of `myop-cdn send --json`."""
+        report: dict[str, Any] = {
+            "command": "send",
+            "url": self.url,
+            "expected": self.expected,
+            "replies": [_json(one) for one in self.replies],
+        }
+        return report if self.error is None else {**report, "error": self.error.to_json()}
+
+
+@command(
+    SendSettings,
+    "myop-cdn send http://127.0.0.1:3000/webhooks/myop --release card/production",
 )
-@click.option(
-    "--payload", metavar="FILE|-", help="Send this body as it is, instead of one made up."
-)
-@SECRET_FILE
-@click.option("--bad-signature", is_flag=True, help="Sign another body: a 401 is expected.")
-@click.option("--stale", is_flag=True, help="Date it an hour back: a 401 is expected.")
-@click.option("--duplicate", is_flag=True, help="Send it twice: two times 200, one release.")
-@click.option("--oversized", is_flag=True, help="Pad it to over 2 MiB: a 413 is expected.")
-@click.option("--chunked", is_flag=True, help="Send it in chunks, without a Content-Length.")
-@JSON
-@click.pass_context
-def send(
-    ctx: click.Context,
-    /,
-    url: str,
-    release: tuple[str, ...],
-    payload: str | None,
-    secret_file: tuple[str, ...],
-    duplicate: bool,
-    json: bool,
-    **faults: bool,
-) -> None:
+def send(console: Console, settings: SendSettings) -> SendReport:
     """Send a signed test delivery, as the dashboard's "Sync Now" does, and time the answer.
 
     Ends with 0 if the answer is the right one: a 2xx within 10 seconds, or, for a delivery
@@ -56,33 +91,30 @@ def send(
     from myop_cdn.payload import MAX_BYTES
     from myop_cdn.send import Faults, body_of, post
 
-    console: Console = ctx.obj
-    wrong = Faults(**faults)
-    known: dict[str, Any] = {"command": "send", "url": shown_url(url)}
-    try:
-        secret = webhook_secrets(secret_file)[0]
-        if payload is not None:
-            if release or wrong.stale or wrong.oversized:
-                raise InputError("--payload is sent as it is: no --release, --stale, --oversized")
-            body = bytes(read_input(payload, MAX_BYTES, "payload"))
-        else:
-            body = body_of([_release(one) for one in release], wrong, datetime.now(UTC))
-        replies = [post(url, body, secret, wrong) for _ in range(2 if duplicate else 1)]
-    except MyopCdnError as error:
-        if json:
-            console.report_end(known, error)
-        raise
-    expected = _expected(wrong)
-    good = all(_is_right(reply, expected) for reply in replies)
-    if json:
-        console.report({**known, "expected": expected, "replies": [_json(one) for one in replies]})
+    wrong = settings.faults
+    faults = Faults(
+        bad_signature=wrong.bad_signature,
+        stale=wrong.stale,
+        oversized=wrong.oversized,
+        chunked=wrong.chunked,
+    )
+    console.known["url"] = shown_url(settings.url)
+    secret = webhook_secrets(settings.secrets.secret_file, console)[0]
+    if settings.payload is not None:
+        if settings.release or wrong.stale or wrong.oversized:
+            raise InputError("--payload is sent as it is: no --release, --stale, --oversized")
+        body = bytes(read_input(settings.payload, MAX_BYTES, "payload"))
+    else:
+        body = body_of([_release(one) for one in settings.release], faults, datetime.now(UTC))
+    times = 2 if wrong.duplicate else 1
+    replies = tuple(post(settings.url, body, secret, faults) for _ in range(times))
+    report = SendReport(shown_url(settings.url), _expected(faults), replies)
     for reply in replies:
-        _say(console, reply, expected)
-    ctx.exit(ExitCode.DONE if good else ExitCode.FAILED)
+        _say(console, reply, report.expected)
+    return report
 
 
 def _release(text: str) -> Release:
-    from myop_cdn import names
     from myop_cdn.model import Release
 
     where, _, variant = text.partition("=")
@@ -97,7 +129,7 @@ def _release(text: str) -> Release:
     return Release(component, environment, variant or None)
 
 
-def _expected(faults: Any) -> str:
+def _expected(faults: Faults) -> str:
     """The right answer: `2xx` or a status."""
     if faults.oversized:
         return "413"
@@ -120,7 +152,6 @@ def _json(reply: Reply) -> dict[str, Any]:
 
 
 def _say(console: Console, reply: Reply, expected: str) -> None:
-    from myop_cdn.names import shown
     from myop_cdn.send import SENDER_WAITS
 
     share = f"{reply.seconds:.3f} s of the {SENDER_WAITS:.0f} s that Myop waits"

@@ -2,93 +2,271 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, ClassVar
 
 import click
-from click.core import ParameterSource
 
-from myop_cdn.cli.deploying import deploy_options
-from myop_cdn.cli.listening import (
-    LISTEN_OPTIONS,
-    SERVE_OPTIONS,
-    ListenSettings,
-    ServeSettings,
-    allow_descriptors,
-    load_certificate,
-    open_sockets,
-    tls_context,
+from myop_cdn.cli.console import SILENT, Console
+from myop_cdn.cli.options import Duration, HostPort, Size, command, group, option
+from myop_cdn.cli.settings import (
+    DeploySettings,
+    ExportSettings,
+    LimitSettings,
+    SecretSettings,
+    deploy_options,
+    sync_options,
 )
-from myop_cdn.cli.options import EXPORT_OPTIONS, SECRET_FILE, ExportSettings, pick, with_options
-from myop_cdn.errors import InputError
+from myop_cdn.errors import InputError, ListenerError
 
 if TYPE_CHECKING:
     import socket
+    import ssl
+    from datetime import timedelta
 
-    from myop_cdn.cli.console import Console
-    from myop_cdn.deploy.options import DeployOptions
     from myop_cdn.listener import Log
+    from myop_cdn.listener.http.sockets import Address
     from myop_cdn.listener.service import Listener, Settings
+    from myop_cdn.model import Scope
+    from myop_cdn.report import PublishReport
 
 
-@click.command()
-@with_options(*LISTEN_OPTIONS, *SERVE_OPTIONS, SECRET_FILE, *EXPORT_OPTIONS)
-@deploy_options
-@click.pass_context
-def serve(ctx: click.Context, /, deploying: DeployOptions, **values: Any) -> None:
+def default_state_dir() -> Path:
+    """systemd's `StateDirectory=`, else the user's state folder (XDG base directories)."""
+    given = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    if given:
+        return Path(given)
+    home = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    return Path(home).expanduser() / "myop-cdn"
+
+
+@dataclass(frozen=True, slots=True)
+class StateSettings:
+    """Where a listener keeps its journal."""
+
+    TITLE: ClassVar[str] = "State"
+    state_dir: Path = option(
+        type=click.Path(path_type=Path, file_okay=False),
+        default=default_state_dir,
+        metavar="DIR",
+        show_default="$STATE_DIRECTORY, else $XDG_STATE_HOME/myop-cdn",
+        help="The folder with the journal of deliveries; on a local disk, one for each listener.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ListenSettings:
+    """Where and how it listens. host and port are None where nobody chose them."""
+
+    TITLE: ClassVar[str] = "Listening"
+    host: str | None = option(
+        show_default="127.0.0.1", help="The address to listen on; 0.0.0.0 or :: for all."
+    )
+    port: int | None = option(
+        type=click.IntRange(0, 65535),
+        show_default="3000",
+        help="The port to listen on; 0 picks a free one.",
+    )
+    unix: Path | None = option(
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="PATH",
+        help="Listen on a Unix socket instead; on both if --host or --port is given too.",
+    )
+    path: str = option(default="/webhooks/myop", help="The path that deliveries are POSTed to.")
+    tls_cert: Path | None = option(
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        metavar="FILE",
+        help="Certificate chain (PEM): speak HTTPS.",
+    )
+    tls_key: Path | None = option(
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        metavar="FILE",
+        help="The certificate's private key (PEM), if it is not in the same file.",
+    )
+    admin: Address | None = option(
+        type=HostPort(),
+        metavar="HOST:PORT",
+        help="Serve /healthz, /readyz, /metrics and /status there; keep it to yourself.",
+    )
+    admin_host: tuple[str, ...] = option(
+        multiple=True,
+        metavar="NAME",
+        help="A name by which --admin is asked, besides localhost and addresses. Repeat it for "
+        "more.",
+    )
+    max_connections: int = option(
+        type=click.IntRange(1, 65536),
+        default=1024,
+        metavar="N",
+        help="Connections at once; of more, those that have stalled longest are closed.",
+    )
+    max_connections_per_peer: int | None = option(
+        type=click.IntRange(1, 65536),
+        metavar="N",
+        show_default="a quarter of --max-connections; for peers on this machine all",
+        help="Connections at once of one address (IPv6: of one /64); not of trusted proxies.",
+    )
+    trusted_proxy: tuple[str, ...] = option(
+        multiple=True,
+        metavar="CIDR",
+        help="A proxy whose X-Forwarded-For or Forwarded names the peer; `unix` for a Unix "
+        "socket's clients. Repeat it for more.",
+    )
+    max_body: int = option(
+        type=Size(), default="1MiB", metavar="SIZE", help="The largest body that is taken."
+    )
+    max_age: timedelta = option(
+        type=Duration(),
+        default="5m",
+        metavar="DURATION",
+        help="How old, or how far ahead, a signed timestamp may be; 0 for any.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PublishingSettings:
+    """Where it publishes to, and when."""
+
+    TITLE: ClassVar[str] = "Publishing"
+    deploy: tuple[str, ...] = option(
+        multiple=True,
+        metavar="DESTINATION",
+        help="Where to publish; repeat it for more. Without it only --output is kept up to date.",
+    )
+    full_sync_every: timedelta = option(
+        type=Duration(),
+        default="24h",
+        metavar="DURATION",
+        help="Time between two full syncs, give or take a tenth; 0 for none.",
+    )
+    no_sync_at_start: bool = option(
+        is_flag=True,
+        help="No full sync at the start, unless the last process did not end in order.",
+    )
+    grace: timedelta = option(
+        type=Duration(),
+        default="8s",
+        metavar="DURATION",
+        help="How long a run may go on after SIGTERM; then it is left for the next start.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ServeSettings:
+    """All that `serve` takes."""
+
+    listening: ListenSettings = group(ListenSettings)
+    secrets: SecretSettings = group(SecretSettings)
+    publishing: PublishingSettings = group(PublishingSettings)
+    state: StateSettings = group(StateSettings)
+    export: ExportSettings = group(ExportSettings)
+    deploy: DeploySettings = group(DeploySettings)
+    limits: LimitSettings = group(LimitSettings)
+
+
+@command(
+    ServeSettings,
+    "myop-cdn serve --deploy s3://my-bucket/myop --admin 127.0.0.1:9100",
+)
+def serve(console: Console, settings: ServeSettings) -> None:
     """Listen for Myop's webhooks and publish each release.
 
     A delivery is answered 200 once it is durably stored; what it announces is published after
     that, whatever happens in between. SIGTERM ends in order, SIGHUP reads the secrets again.
     """
     from myop_cdn.cli.inputs import SECRET_VARIABLE, webhook_secrets
-    from myop_cdn.cli.publisher import CommandPublisher
     from myop_cdn.listener.child import ChildPublisher
+    from myop_cdn.listener.http.sockets import described
     from myop_cdn.listener.queued_log import QueuedLog
     from myop_cdn.listener.service import Listener
     from myop_cdn.listener.state_folder import locked
 
-    console: Console = ctx.obj
-    settings = pick(ServeSettings, values)
-    listening = pick(ListenSettings, values)
-    publisher = CommandPublisher(pick(ExportSettings, values), deploying, settings.deploy)
-    _check(settings, publisher)
+    listening = settings.listening
+    publisher = CommandPublisher(settings)
+    publisher.check(console)
     tls = tls_context(listening)
 
     def read_secrets() -> tuple[bytes, ...]:
         # The certificate is renewed with the same signal.
         if tls is not None:
             load_certificate(tls, listening)
-        return webhook_secrets(values["secret_file"])
+        return webhook_secrets(settings.secrets.secret_file, console)
 
-    files = [Path(name) for name in values["secret_file"] if name != "-"]
+    files = [Path(name) for name in settings.secrets.secret_file if name != "-"]
     files += [file for file in (listening.tls_cert, listening.tls_key) if file is not None]
     early = _note_signals()
     with ExitStack() as stack:
         log = QueuedLog(console)
         stack.callback(log.close)
-        lock = stack.enter_context(locked(settings.state_dir))
+        lock = stack.enter_context(locked(settings.state.state_dir))
         child = ChildPublisher(publisher, lock, without=(SECRET_VARIABLE,))
         stack.callback(child.kill)
-        given = {ctx.get_parameter_source(name) for name in ("host", "port")}
-        found = open_sockets(listening, tcp_too=given != {ParameterSource.DEFAULT})
-        listener = Listener(
-            _settings(settings, listening), found, read_secrets, child, log, tls, files
-        )
+        found = open_sockets(listening)
+        listener = Listener(_settings(settings), found, read_secrets, child, log, tls, files)
         if listening.admin is not None:
-            _start_admin(listener, listening, log, stack)
-        _say_where(console, found, "https" if tls else "http", settings.path)
+            _start_admin(listener, listening.admin, listening.admin_host, log, stack)
+        for sock in found:
+            where = described(sock, "https" if tls else "http", listening.path)
+            console.info(f"listening on {where}")
         if listening.unix is not None:
-            _remove_at_end(listening, found, stack)
+            _remove_at_end(listening.unix, found, stack)
         # The loop must not wait for Python's usual 5 ms whenever another thread computes.
         sys.setswitchinterval(0.0005)
         listener.handle_signals()
         if early:
             listener.terminate()
         listener.run()
+
+
+@dataclass(frozen=True, slots=True)
+class CommandPublisher:
+    """Sync, then deploy, as `publish` does it. Everything is opened anew for each run, so that a
+    key that was changed is seen. It is pickled: runs happen in a process of their own.
+    """
+
+    settings: ServeSettings
+
+    def check(self, console: Console) -> None:
+        """Raise InputError for settings that no run could work with. Makes no request."""
+        from myop_cdn.cli.source import exporter_of
+        from myop_cdn.deploy import check_destinations
+
+        export, limits, path = self.settings.export, self.settings.limits, self._path
+        if not path.startswith("/") or not path.isprintable():
+            raise InputError(f"--path {path!r} does not begin with a slash")
+        sync_options(export, limits)
+        exporter_of(export, console)
+        if export.output.exists() and not export.output.is_dir():
+            raise InputError(f"--output {export.output} is not a folder")
+        if self.settings.publishing.deploy:
+            options = deploy_options(self.settings.deploy, limits)
+            check_destinations(self.settings.publishing.deploy, options, export.output)
+
+    def __call__(self, scope: Scope) -> PublishReport:
+        """Export what `scope` names and bring the destinations up to the tree."""
+        from myop_cdn.cli.source import exporter_of
+        from myop_cdn.publish import publish
+        from myop_cdn.tree import Tree
+
+        export, limits = self.settings.export, self.settings.limits
+        return publish(
+            scope,
+            # What there is to warn of was said when the listener started.
+            lambda: exporter_of(export, Console(SILENT)),
+            Tree(export.output),
+            self.settings.publishing.deploy,
+            sync_options(export, limits),
+            deploy_options(self.settings.deploy, limits),
+        )
+
+    @property
+    def _path(self) -> str:
+        return self.settings.listening.path
 
 
 def _note_signals() -> list[int]:
@@ -101,20 +279,14 @@ def _note_signals() -> list[int]:
     return early
 
 
-def _check(settings: ServeSettings, publisher: Any) -> None:
-    """Raise InputError for what could only fail later."""
-    if not settings.path.startswith("/") or not settings.path.isprintable():
-        raise InputError(f"--path {settings.path!r} does not begin with a slash")
-    publisher.check()
-
-
-def _start_admin(listener: Listener, listening: ListenSettings, log: Log, stack: ExitStack) -> None:
+def _start_admin(
+    listener: Listener, address: Address, names: tuple[str, ...], log: Log, stack: ExitStack
+) -> None:
     # Imported only when asked for: its Prometheus library costs memory.
     from myop_cdn.listener.admin.handler import Admin, is_public
     from myop_cdn.listener.http import sockets
 
-    assert listening.admin is not None
-    found = sockets.listen(listening.admin)
+    found = sockets.listen(address)
     for sock in found:
         where = sockets.described(sock, "http", "/status")
         log.info(f"the admin address is {where}")
@@ -123,47 +295,116 @@ def _start_admin(listener: Listener, listening: ListenSettings, log: Log, stack:
                 f"the admin address {where} is public and has no password; keep it to this machine"
                 " or a private network"
             )
-    admin = Admin(listener, found, log, names=(listening.admin.host, *listening.admin_host))
+    admin = Admin(listener, found, log, names=(address.host, *names))
     admin.start()
     stack.callback(admin.stop)
 
 
-def _say_where(console: Console, found: list[socket.socket], scheme: str, path: str) -> None:
-    from myop_cdn.listener.http.sockets import described
-
-    for sock in found:
-        console.info(f"listening on {described(sock, scheme, path)}")
-
-
-def _remove_at_end(listening: ListenSettings, found: list[socket.socket], stack: ExitStack) -> None:
+def _remove_at_end(path: Path, found: list[socket.socket], stack: ExitStack) -> None:
     import socket
 
     from myop_cdn.listener.http.sockets import remove_unix
 
-    assert listening.unix is not None
     if any(sock.family == socket.AF_UNIX for sock in found):
-        stack.callback(remove_unix, listening.unix)
+        stack.callback(remove_unix, path)
 
 
-def _settings(settings: ServeSettings, listening: ListenSettings) -> Settings:
+def _settings(settings: ServeSettings) -> Settings:
     from myop_cdn.listener.delivery import Rules
     from myop_cdn.listener.http.peers import TrustedProxies
     from myop_cdn.listener.http.protocol import ServerLimits
     from myop_cdn.listener.service import Settings
 
+    listening, publishing = settings.listening, settings.publishing
     allow_descriptors(listening.max_connections)
     most, each = listening.max_connections, listening.max_connections_per_peer
-    buffered = max(ServerLimits().buffered, 8 * settings.max_body)
+    buffered = max(ServerLimits().buffered, 8 * listening.max_body)
     try:
         proxies = TrustedProxies(listening.trusted_proxy)
     except ValueError as error:
         raise InputError(f"--trusted-proxy: {error}") from None
     return Settings(
-        settings.state_dir,
-        Rules(settings.path, settings.max_body, settings.max_age),
+        settings.state.state_dir,
+        Rules(listening.path, listening.max_body, listening.max_age),
         ServerLimits(most, each or max(1, most // 4), each or most, buffered=buffered),
-        settings.grace,
-        settings.full_sync_every,
-        not settings.no_sync_at_start,
+        publishing.grace,
+        publishing.full_sync_every,
+        not publishing.no_sync_at_start,
         proxies,
     )
+
+
+def open_sockets(settings: ListenSettings) -> list[socket.socket]:
+    """The listening sockets: systemd's if it gave any, else what the options name.
+
+    Raises ListenerError.
+    """
+    from myop_cdn.listener.http import sockets
+
+    found = sockets.inherited(os.environ, os.getpid())
+    if found:
+        return found
+    if settings.unix is not None:
+        found.append(sockets.listen_unix(settings.unix))
+    if settings.unix is None or settings.host is not None or settings.port is not None:
+        port = 3000 if settings.port is None else settings.port
+        found += sockets.listen(sockets.Address(settings.host or "127.0.0.1", port))
+    return found
+
+
+def tls_context(settings: ListenSettings) -> ssl.SSLContext | None:
+    """The server's side of TLS, or None. Raises InputError for files that don't fit."""
+    if settings.tls_cert is None:
+        if settings.tls_key is not None:
+            raise InputError("--tls-key needs --tls-cert")
+        return None
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    load_certificate(context, settings)
+    return context
+
+
+def load_certificate(context: ssl.SSLContext, settings: ListenSettings) -> None:
+    """Read the certificate and its key; connections to come use them. Raises InputError."""
+    assert settings.tls_cert is not None
+    try:
+        # Without a password asked for: nobody is there to type it.
+        context.load_cert_chain(settings.tls_cert, settings.tls_key, password=lambda: b"")
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"can't use the certificate {settings.tls_cert}: {_certificate_trouble(error)}"
+        ) from None
+
+
+def _certificate_trouble(error: OSError | ValueError) -> str:
+    import ssl
+
+    if not isinstance(error, ssl.SSLError):
+        return getattr(error, "strerror", None) or "unusable"
+    if error.reason == "KEY_VALUES_MISMATCH":
+        return "the private key is another one's"
+    return "it, or its private key, is not there in PEM form, or has a password"
+
+
+def allow_descriptors(connections: int) -> None:
+    """Raise this process's soft limit of open files, if it is too low for so many connections.
+
+    Raises ListenerError when the hard limit forbids it.
+    """
+    try:
+        import resource
+    except ImportError:  # not on Windows, where there is no such limit
+        return
+    needed = connections + 128
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        raise ListenerError(
+            f"{connections} connections need {needed} open files; the limit is {hard}",
+            "raise it (ulimit -n), or lower --max-connections",
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))

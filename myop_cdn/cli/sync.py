@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import click
-
-from myop_cdn.cli.options import (
-    DRY_RUN,
-    EXPORT_OPTIONS,
-    JSON,
-    SOURCE_OPTIONS,
+from myop_cdn.cli.options import command, group
+from myop_cdn.cli.settings import (
     ExportSettings,
+    LimitSettings,
+    RunSettings,
     SourceSettings,
-    pick,
-    with_options,
+    sync_options,
 )
-from myop_cdn.errors import MyopCdnError
 
 if TYPE_CHECKING:
     from myop_cdn.cli.console import Console
@@ -25,46 +21,50 @@ if TYPE_CHECKING:
     from myop_cdn.report import SyncReport
 
 
-@click.command()
-@with_options(*SOURCE_OPTIONS, *EXPORT_OPTIONS, DRY_RUN, JSON)
-@click.pass_context
-def sync(ctx: click.Context, /, dry_run: bool, json: bool, **values: Any) -> int:
+@dataclass(frozen=True, slots=True)
+class SyncSettings:
+    """All that `sync` takes."""
+
+    source: SourceSettings = group(SourceSettings)
+    export: ExportSettings = group(ExportSettings)
+    limits: LimitSettings = group(LimitSettings)
+    run: RunSettings = group(RunSettings)
+
+
+@command(
+    SyncSettings,
+    "myop-cdn sync --output ./myop-static",
+    'myop-cdn sync --payload body.json --signature "$SIGNATURE" --json',
+)
+def sync(console: Console, settings: SyncSettings) -> SyncReport:
     """Export what was released from Myop into a folder of static JSON files.
 
     Without a payload everything is exported. An incremental sync never removes a file; a full
     one removes the documents that are gone from Myop, up to --max-delete.
     """
+    from myop_cdn.cli.reports import say_sync
     from myop_cdn.cli.source import scope_of
-    from myop_cdn.cli.words import say_sync
 
-    console: Console = ctx.obj
-    export = pick(ExportSettings, values)
-    known: dict[str, Any] = {"command": "sync", "output": str(export.output)}
-    try:
-        scope = scope_of(pick(SourceSettings, values), console)
-        known["scope"] = scope.kind
-        report = _run(export, scope, console, dry_run=dry_run)
-    except MyopCdnError as error:
-        if json:
-            console.report_end(known, error)
-        raise
-    say_sync(console, report, dry_run=dry_run, json=json)
-    if json:
-        console.report(report.to_json())
-    return int(report.exit_code)
+    console.known["output"] = str(settings.export.output)
+    scope = scope_of(settings.source, console)
+    console.known["scope"] = scope.kind
+    report = _run(console, settings, scope)
+    say_sync(console, report, dry_run=settings.run.dry_run)
+    return report
 
 
-def _run(export: ExportSettings, scope: Scope, console: Console, *, dry_run: bool) -> SyncReport:
-    from myop_cdn.cli.exporting import exporter_of, sync_options_of
+def _run(console: Console, settings: SyncSettings, scope: Scope) -> SyncReport:
+    from myop_cdn.cli.source import exporter_of
     from myop_cdn.sync import left_alone
     from myop_cdn.sync import sync as run
     from myop_cdn.tree import DryRunTree, Tree
 
-    options = sync_options_of(export)
+    options = sync_options(settings.export, settings.limits)
+    output = settings.export.output
     with ExitStack() as stack:
-        tree = stack.enter_context(DryRunTree.of(export.output)) if dry_run else Tree(export.output)
+        tree = stack.enter_context(DryRunTree.of(output)) if settings.run.dry_run else Tree(output)
         if scope.kind == "none":
             return left_alone(tree)
-        exporter = exporter_of(export)
+        exporter = exporter_of(settings.export, console)
         progress = stack.enter_context(console.progress())
         return run(scope, exporter, tree, options, progress)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
 
 from myop_cdn.cli.inputs import read_input, webhook_secrets
-from myop_cdn.cli.types import DURATION, SignatureOption
+from myop_cdn.cli.options import Duration, argument, command, option
 from myop_cdn.errors import InputError, MyopCdnError, SignatureInvalid, SignatureUncheckable
 
 if TYPE_CHECKING:
@@ -23,41 +24,36 @@ GITLAB_HINT = (
 )
 
 
-@click.command()
-@click.argument("file", default="-", metavar="[FILE|-]")
-@click.option(
-    "--signature",
-    cls=SignatureOption,
-    metavar="SIG",
-    help="The X-Myop-Signature header's value.",
+@dataclass(frozen=True, slots=True)
+class VerifySettings:
+    """All that `verify` takes."""
+
+    file: str = argument(default="-", metavar="[FILE|-]")
+    signature: str | None = option(
+        even_empty=True, metavar="SIG", help="The X-Myop-Signature header's value."
+    )
+    secret_file: tuple[str, ...] = option(
+        multiple=True,
+        type=click.Path(),  # in a variable several are separated as in PATH: blanks may stand
+        metavar="FILE",
+        help="File with the signing secret, or with several while one is being replaced; "
+        "repeat it for more. Without it MYOP_WEBHOOK_SECRET is taken.",
+    )
+    max_age: timedelta = option(
+        type=Duration(),
+        default="0",
+        metavar="DURATION",
+        help="How far the signed timestamp may lie in the past or the future; 0 is off.",
+    )
+    explain: bool = option(is_flag=True, help="Say why a signature fails.")
+
+
+@command(
+    VerifySettings,
+    'myop-cdn verify body.json --signature "$SIGNATURE" --explain',
+    'cat body.json | myop-cdn verify --signature "$SIGNATURE" | myop-cdn sync --payload -',
 )
-@click.option(
-    "--secret-file",
-    "secret_file",
-    multiple=True,
-    type=click.Path(),  # in a variable several are separated as in PATH, so that blanks may stand
-    metavar="FILE",
-    help="File with the signing secret; repeat it while a secret is being replaced. "
-    "Without it MYOP_WEBHOOK_SECRET is taken, several separated by white space.",
-)
-@click.option(
-    "--max-age",
-    type=DURATION,
-    default="0",
-    show_default=True,
-    metavar="DURATION",
-    help="How far the signed timestamp may lie in the past or the future; 0 is off.",
-)
-@click.option("--explain", is_flag=True, help="Say why a signature fails.")
-@click.pass_obj
-def verify(
-    console: Console,
-    file: str,
-    signature: str | None,
-    secret_file: tuple[str, ...],
-    max_age: timedelta,
-    explain: bool,
-) -> None:
+def verify(console: Console, settings: VerifySettings) -> None:
     """Check the signature of a webhook's body, read from FILE or stdin.
 
     The raw bytes go to stdout unchanged when they are signed; nothing does when they are not,
@@ -65,15 +61,15 @@ def verify(
     """
     from myop_cdn import signature as room
 
-    if signature is None:
+    if settings.signature is None:
         raise InputError("no signature", "give --signature the X-Myop-Signature header's value")
-    secrets = webhook_secrets(secret_file)
-    body = read_input(file, MAX_BODY, "body")
-    verdict = room.verify(memoryview(body), signature, secrets)
+    secrets = webhook_secrets(settings.secret_file, console)
+    body = read_input(settings.file, MAX_BODY, "body")
+    verdict = room.verify(memoryview(body), settings.signature, secrets)
     if not verdict.valid:
-        raise _failure(console, body, signature, secrets, verdict, explain)
-    if max_age:
-        _check_age(body, max_age)
+        raise _failure(console, body, settings.signature, secrets, verdict, settings.explain)
+    if settings.max_age:
+        _check_age(body, settings.max_age)
     console.raw(body)
     console.info(f"valid: signed with secret {verdict.index}")
 
@@ -91,7 +87,7 @@ def _failure(
     if explain:
         for finding in room.explain(body, signature, secrets):
             console.warning(finding)
-    # What is no signature is not valid, whatever became of the body.
+    # What is not a signature is not valid, whatever became of the body.
     if verdict.mismatch and room.looks_reserialized(body):
         return SignatureUncheckable(
             "the signature can't be checked: this body was written again by GitLab", GITLAB_HINT

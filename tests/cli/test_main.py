@@ -9,7 +9,7 @@ import click
 import pytest
 
 from myop_cdn import __version__
-from myop_cdn.cli import COMMANDS, cli, config, sync
+from myop_cdn.cli import COMMANDS, cli, config
 from myop_cdn.cli import console as console_room
 from myop_cdn.cli.console import Console
 from myop_cdn.errors import InputError, MyopCdnError
@@ -61,7 +61,7 @@ def test_a_defect_is_told_without_a_traceback_or_its_message(
     def broken(*_: object) -> None:
         raise ZeroDivisionError("whsec_secret")
 
-    monkeypatch.setattr("myop_cdn.cli.sync.pick", broken)
+    monkeypatch.setattr("myop_cdn.cli.source.scope_of", broken)
     ended = run("sync", "--json")
     assert ended.code == 1
     assert "unexpected ZeroDivisionError at test_main.py:" in ended.err
@@ -76,7 +76,7 @@ def test_an_interruption_exits_130_with_one_json_object(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("myop_cdn.cli.sync.pick", interrupted)
+    monkeypatch.setattr("myop_cdn.cli.source.scope_of", interrupted)
     ended = run("--log-format", "json", "sync", "--json")
     assert ended.code == 130
     assert ended.json["error"]["exitCode"] == 130
@@ -129,7 +129,7 @@ def test_a_variable_that_is_misspelt_is_warned_of_once(
     ended = run("--log-format", "json", *words, env={name: "x", "MYOP_CDN_SERVE_NONE": "x"})
     messages = [json.loads(line)["message"] for line in ended.err.splitlines()]
     assert [one for one in messages if name in one] == [
-        f"{name} is of no option; is {meant} meant?"
+        f"{name} is not the variable of an option; did you mean {meant!r}?"
     ]
     assert not any("SERVE" in one for one in messages)
 
@@ -160,9 +160,9 @@ def test_the_number_of_jobs_can_be_given_by_the_environment(run: Run) -> None:
     ("text", "words"),
     [
         ("[sync\n", "is not TOML"),
-        ("x = 1\n", "[x] is no table"),
-        ("sync = 1\n", "[sync] is no table"),
-        ("[upload]\n", "[upload] is no table"),
+        ("x = 1\n", "[x] is not a table"),
+        ("sync = 1\n", "[sync] is not a table"),
+        ("[upload]\n", "[upload] is not a table"),
         ("[sync]\nmax-deletes = 3\n", "no option 'max-deletes'"),
         ('[sync]\napi-key = "myop_sk_private"\n', "no option 'api-key'"),
         ('[sync]\noutput = ["a", "b"]\n', "output takes one value"),
@@ -310,9 +310,5 @@ def test_a_report_that_stdout_cant_spell_is_escaped(monkeypatch: pytest.MonkeyPa
 def test_only_the_first_report_is_written(capsys: pytest.CaptureFixture[str]) -> None:
     console = Console()
     console.report({"a": 1})
-    console.report_end({"b": 2}, MyopCdnError("no"))
+    console.report_failure(MyopCdnError("no"))
     assert json.loads(capsys.readouterr().out) == {"a": 1}
-
-
-def test_the_modules_of_commands_are_named_rightly() -> None:
-    assert sync.sync.name == "sync"

@@ -33,6 +33,7 @@ def receiver(tmp_path: Path) -> Iterator[Rig]:
 def url(receiver: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     file = tmp_path / "secret"
     file.write_bytes(SECRET)
+    file.chmod(0o600)
     monkeypatch.setenv("MYOP_CDN_SEND_SECRET_FILE", str(file))
     host, port = receiver.address
     return f"http://{host}:{port}/webhooks/myop"

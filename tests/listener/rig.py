@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from myop_cdn.errors import MyopCdnError
 
-SECRET = b"the signing secret"
+SECRET = b"the-signing-secret"
 PATH = "/webhooks/myop"
 PATIENCE = 20.0  # seconds; only a test that fails waits so long
 

@@ -1,0 +1,65 @@
+"""`myop-cdn help`: a command's help, or a chapter of the documentation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+import click
+
+from myop_cdn.cli.config import suggestion
+from myop_cdn.cli.options import argument, command
+from myop_cdn.errors import InputError
+from myop_cdn.text import shown
+
+if TYPE_CHECKING:
+    from myop_cdn.cli.console import Console
+
+
+@dataclass(frozen=True, slots=True)
+class HelpSettings:
+    """All that `help` takes."""
+
+    topic: tuple[str, ...] = argument(nargs=-1, metavar="[COMMAND|TOPIC]")
+
+
+@command(HelpSettings, "myop-cdn help cors", name="help")
+def help_(console: Console, settings: HelpSettings) -> None:
+    """Show the help of a COMMAND, or read about a TOPIC. Without either: what there is to read."""
+    from myop_cdn.cli import COMMANDS, cli
+
+    root = click.get_current_context().find_root()
+    chapters = topics()
+    if not settings.topic:
+        console.data(root.get_help() + "\n\nTopics, for 'myop-cdn help TOPIC':")
+        width = max(map(len, chapters))
+        for name, text in chapters.items():
+            console.data(f"  {name:{width}}  {text.partition(chr(10))[0].lstrip('# ')}")
+        return
+    name, *below = settings.topic
+    if name in COMMANDS:
+        ctx = root
+        found: click.Command | None = cli.get_command(root, name)
+        for word in (name, *below):
+            if word != name:
+                found = found.commands.get(word) if isinstance(found, click.Group) else None
+            if found is None:
+                raise InputError(f"there is no command {shown(' '.join(settings.topic))!r}")
+            ctx = click.Context(found, ctx, word)
+        console.data(ctx.get_help())
+        return
+    if name not in chapters or below:
+        raise InputError(
+            f"there is nothing about {shown(' '.join(settings.topic))!r}"
+            + suggestion(name, [*COMMANDS, *chapters]),
+            f"topics: {', '.join(chapters)}",
+        )
+    console.data(chapters[name].rstrip())
+
+
+def topics() -> dict[str, str]:
+    """The chapters of the documentation that comes with the program: name and Markdown."""
+    folder = files("myop_cdn") / "docs"
+    found = sorted((one for one in folder.iterdir() if one.name.endswith(".md")), key=str)
+    return {one.name.removesuffix(".md"): one.read_text("utf-8") for one in found}

@@ -1,0 +1,254 @@
+"""The options that several commands share, in groups with a purpose.
+
+Each class is one heading in a command's help. What the rooms below take is made of them here,
+in one place each: `deploy_options`, `sync_options`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import click
+
+from myop_cdn.cli.console import Console
+from myop_cdn.cli.options import HeaderValue, MaxDelete, Origin, group, option
+
+if TYPE_CHECKING:
+    from myop_cdn.deploy.options import DeployOptions, Encoding
+    from myop_cdn.model import DeleteLimit
+    from myop_cdn.sync import SyncOptions
+
+
+@dataclass(frozen=True, slots=True)
+class SecretSettings:
+    """What signatures are checked with."""
+
+    TITLE: ClassVar[str] = "Signature"
+    secret_file: tuple[str, ...] = option(
+        multiple=True,
+        type=click.Path(),  # in a variable several are separated as in PATH: blanks may stand
+        metavar="FILE",
+        help="File with the webhook's signing secret, or with several while one is being "
+        "replaced; repeat it for more. Without it MYOP_WEBHOOK_SECRET is taken.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureSettings:
+    """How a payload is vouched for."""
+
+    TITLE: ClassVar[str] = "Signature"
+    signature: str | None = option(
+        even_empty=True,
+        metavar="SIG",
+        help="The X-Myop-Signature header's value; the payload is checked before all else.",
+    )
+    secrets: SecretSettings = group(SecretSettings)
+    require_signature: bool = option(
+        is_flag=True, help="Refuse a payload that comes without a signature."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSettings:
+    """What is to be exported: for commands that run once."""
+
+    TITLE: ClassVar[str] = "What to export"
+    payload: str | None = option(
+        metavar="FILE|-",
+        help="The webhook's body, GitHub's event file, GitLab's $TRIGGER_PAYLOAD, …",
+    )
+    releases: str | None = option(metavar="JSON|-", help="The payload's array of releases alone.")
+    full: bool = option(is_flag=True, help="Export everything, whatever the payload says.")
+    signed: SignatureSettings = group(SignatureSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class ExportSettings:
+    """Where it is exported from, and the folder it goes to."""
+
+    TITLE: ClassVar[str] = "Export"
+    output: Path = option(
+        type=click.Path(path_type=Path, file_okay=False),
+        default="./myop-static",
+        metavar="DIR",
+        help="The folder that holds the exported files.",
+    )
+    environment: tuple[str, ...] = option(
+        multiple=True,
+        metavar="NAME",
+        help="Export this environment only; repeat it for more. 'preview' is one of the names.",
+    )
+    exporter: str = option(
+        type=click.Choice(["auto", "api", "npx"]),
+        default="auto",
+        help="Myop's API, Myop's own command-line tool, or (auto) the API, and the tool of "
+        "--export-command where the API's index can't be read.",
+    )
+    export_command: str | None = option(
+        metavar="WORDS",
+        help="What the npx exporter runs; 'npx --yes myop@1.2.3 export' names a version, which "
+        "auto needs.  [default: npx --yes myop export]",
+    )
+    api_key_file: str | None = option(
+        metavar="FILE", help="File with the API key. Without it MYOP_API_KEY is taken."
+    )
+    api_url: str = option(
+        metavar="URL",
+        envvar="MYOP_API_URL",
+        default="https://cloud.myop.dev",
+        help="Myop's API; MYOP_API_URL names it too.",
+    )
+    allow_http: bool = option(
+        is_flag=True, help="Allow plain http:// to a host that is not this machine."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LimitSettings:
+    """How much at once."""
+
+    TITLE: ClassVar[str] = "Limits"
+    max_delete: DeleteLimit | None = option(
+        type=MaxDelete(),
+        metavar="N|N%",
+        help="How many documents one run may remove; more is refused.  "
+        "[default: 25%, or one component's documents]",
+    )
+    jobs: int = option(
+        type=click.IntRange(1, 256), default=16, metavar="N", help="How many requests at once."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectSettings:
+    """How objects are stored at a destination."""
+
+    TITLE: ClassVar[str] = "Objects"
+    cache_control: str = option(
+        type=HeaderValue(),
+        default="public, max-age=300",  # as of DeployOptions, which a sync has no need to load
+        metavar="TEXT",
+        help="The objects' Cache-Control header.",
+    )
+    encoding: Encoding = option(
+        type=click.Choice(["identity", "gzip"]),
+        default="identity",
+        help="How objects are stored.",
+    )
+    cors_origin: tuple[str, ...] = option(
+        type=Origin(),
+        multiple=True,
+        metavar="URL",
+        help="Let pages of this origin read the objects (https://app.example.com); repeat it.",
+    )
+    ledger: str | None = option(
+        metavar="URL", help="Keep the ledger in this folder or bucket, not beside the objects."
+    )
+    endpoint_url: str | None = option(
+        metavar="URL",
+        help="An S3-compatible service for s3:// destinations; AWS_ENDPOINT_URL works too.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteSettings:
+    """What may be taken away at a destination."""
+
+    TITLE: ClassVar[str] = "Deleting"
+    delete: bool = option(is_flag=True, help="Delete objects that a complete tree lacks.")
+
+
+@dataclass(frozen=True, slots=True)
+class CdnSettings:
+    """Who is told of what has changed."""
+
+    TITLE: ClassVar[str] = "CDN"
+    invalidate: tuple[str, ...] = option(
+        multiple=True,
+        metavar="CDN",
+        help="Tell this CDN what has changed: cloudfront:ID, cloudcdn:PROJECT/URLMAP, "
+        "cloudflare:ZONE or frontdoor:…; repeat it for more.",
+    )
+    wait: bool = option(is_flag=True, help="Wait until the CDNs are done.")
+
+
+@dataclass(frozen=True, slots=True)
+class DeploySettings:
+    """All that only a deploy takes, for `deploy`, `publish` and `serve` alike."""
+
+    objects: ObjectSettings = group(ObjectSettings)
+    deleting: DeleteSettings = group(DeleteSettings)
+    cdn: CdnSettings = group(CdnSettings)
+
+
+def _note_json(ctx: click.Context, param: click.Parameter, value: bool) -> bool:  # noqa: ARG001
+    # Noted before anything can fail, as a failure is reported in JSON too.
+    console = ctx.find_object(Console)
+    if value and console is not None:
+        console.wants_json = True
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class JsonSettings:
+    """How a report is printed."""
+
+    TITLE: ClassVar[str] = "Output"
+    json: bool = option(
+        is_flag=True,
+        is_eager=True,
+        callback=_note_json,
+        help="Print the report as one JSON object on stdout.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RunSettings:
+    """How one run goes about it."""
+
+    TITLE: ClassVar[str] = "Output"
+    dry_run: bool = option(is_flag=True, help="Show what would be done; change nothing.")
+    output_json: JsonSettings = group(JsonSettings)
+
+
+def deploy_options(
+    settings: DeploySettings, limits: LimitSettings, *, dry_run: bool = False
+) -> DeployOptions:
+    """The options of a deploy."""
+    from myop_cdn.deploy.options import DeployOptions
+    from myop_cdn.model import DeleteLimit
+
+    objects = settings.objects
+    return DeployOptions(
+        delete=settings.deleting.delete,
+        max_delete=limits.max_delete or DeleteLimit(),
+        cache_control=objects.cache_control,
+        encoding=objects.encoding,
+        invalidate=settings.cdn.invalidate,
+        wait=settings.cdn.wait,
+        cors_origins=objects.cors_origin,
+        ledger=objects.ledger,
+        jobs=limits.jobs,
+        endpoint_url=objects.endpoint_url,
+        dry_run=dry_run,
+    )
+
+
+def sync_options(export: ExportSettings, limits: LimitSettings) -> SyncOptions:
+    """The options of a sync. Raises InputError for an environment's name that is not one."""
+    from myop_cdn import names
+    from myop_cdn.errors import InputError
+    from myop_cdn.model import DeleteLimit
+    from myop_cdn.sync import SyncOptions
+
+    for name in export.environment:
+        if problem := names.problem(name):
+            raise InputError(f"--environment {names.shown(name)!r} {problem}")
+    return SyncOptions(
+        jobs=limits.jobs,
+        environments=frozenset(export.environment),
+        max_delete=limits.max_delete or DeleteLimit(),
+    )
