@@ -44,11 +44,12 @@ FLOORS = {
     "export": 5,
     "sandbox": 5,
     "send": 5,
-    "recipes": 5,
     "sync": 6,
     "deploy": 6,
     "publish": 7,
+    "api": 8,
     "listener": 8,
+    "recipes": 9,  # one of its files is a function that calls the API
     "demo": 9,
     "cli": 10,
     "__main__": 11,

@@ -88,6 +88,15 @@ RECIPES = {
             ),
             "the first lines of compose.yaml say how to add the secrets and to start it",
         ),
+        Recipe(
+            "lambda",
+            (
+                RecipeFile("lambda/handler.py", "handler.py"),
+                RecipeFile("lambda/template.yaml", "template.yaml"),
+                RecipeFile("lambda/deploy.sh", "deploy.sh", executable=True),
+            ),
+            "the first lines of deploy.sh say how to add the secrets and to deploy it",
+        ),
     )
 }
 

@@ -34,7 +34,7 @@ def test_every_recipe_says_what_it_is_and_holds_no_mark(
     run("init", name, tmp_path, "--destination", "gs://acme/site", "--package", "myop-cdn==9.8")
     texts = [path.read_text("utf-8") for path in _files(tmp_path)]
     for text in texts:
-        assert text.startswith(("# ", "// ", '"""'))
+        assert text.removeprefix("#!/bin/sh\n").startswith(("# ", "// ", '"""'))
         assert "@DESTINATION@" not in text
         assert "@PACKAGE@" not in text
         assert text.endswith("\n")

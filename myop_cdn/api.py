@@ -1,0 +1,130 @@
+"""What the commands do, for programs in Python: typed, and as stable as the commands are.
+
+Nothing here prints, reads an argument or ends the process. Every failure is an error of
+`myop_cdn.errors`, or is in the report that is returned.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from myop_cdn import payload, signature
+from myop_cdn.deploy import deploy as _deploy
+from myop_cdn.deploy.options import DeployOptions
+from myop_cdn.errors import InputError, SignatureInvalid
+from myop_cdn.export.api import ApiExporter
+from myop_cdn.export.client import check_url
+from myop_cdn.model import Delivery, Release, Scope
+from myop_cdn.publish import publish as _publish
+from myop_cdn.sync import SyncOptions
+from myop_cdn.sync import sync as _sync
+from myop_cdn.tree import Tree
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import timedelta
+
+    from myop_cdn.report import DeployReport, PublishReport, SyncReport
+
+__all__ = ["Delivery", "Release", "Scope", "deploy", "parse_payload", "publish", "sync", "verify"]
+
+EVERYTHING = Scope("full")
+DEFAULT_URL = "https://cloud.myop.dev"
+
+
+def verify(
+    body: bytes,
+    header: str | bytes | None,
+    secrets: str | Sequence[str] | None = None,
+    *,
+    max_age: timedelta | None = None,
+) -> None:
+    """Return if `header`, the value of X-Myop-Signature, is the signature of `body`.
+
+    body: the raw bytes, exactly as they came. secrets: the signing secret, or several while one
+    is being replaced; None: those of MYOP_WEBHOOK_SECRET, white space between them. max_age: how
+    far the signed timestamp may lie in the past or the future; None: any distance.
+    Raises SignatureInvalid, and InputError where there is no secret.
+    """
+    given = os.environ.get("MYOP_WEBHOOK_SECRET", "") if secrets is None else secrets
+    words = given.split() if isinstance(given, str) else given
+    verdict = signature.verify(body, header, [word.encode() for word in words])
+    if not verdict.valid:
+        raise SignatureInvalid(f"the signature is not valid: {verdict.reason}")
+    if max_age is not None:
+        timestamp = payload.signed_timestamp(body)
+        wrong = signature.check_age(timestamp, max_age, datetime.now(UTC))
+        if wrong is not None:
+            raise SignatureInvalid(wrong)
+
+
+def parse_payload(body: bytes) -> Delivery:
+    """What a payload asks for, in any of the forms that `--payload` takes.
+
+    Its `scope` is for `sync` and `publish`. Where no signature vouches for it, hand on
+    `scope.without_announcements()`. Raises PayloadError, naming the place.
+    """
+    return payload.parse(body)
+
+
+def sync(
+    output: str | Path,
+    scope: Scope = EVERYTHING,
+    *,
+    environments: Sequence[str] = (),
+    api_key: str | None = None,
+    api_url: str | None = None,
+) -> SyncReport:
+    """Export what `scope` asks for into the folder `output`.
+
+    environments: these alone, `preview` being one of the names. api_key, api_url: MYOP_API_KEY
+    and MYOP_API_URL where they are None. Raises what `myop_cdn.sync.sync` raises.
+    """
+    exporter = _exporter(api_key, api_url)
+    return _sync(scope, exporter, Tree(Path(output)), _sync_options(environments))
+
+
+def deploy(
+    source: str | Path, *destinations: str, options: DeployOptions | None = None
+) -> DeployReport:
+    """Bring every destination up to the folder `source`. Raises InputError, TreeError."""
+    return _deploy(Tree(Path(source)), destinations, options or DeployOptions())
+
+
+def publish(
+    *destinations: str,
+    scope: Scope = EVERYTHING,
+    output: str | Path = "myop-static",
+    environments: Sequence[str] = (),
+    options: DeployOptions | None = None,
+    api_key: str | None = None,
+    api_url: str | None = None,
+) -> PublishReport:
+    """Export what `scope` asks for and bring every destination up to it.
+
+    output: the folder that holds the exported files. The rest as for `sync` and `deploy`. The
+    report's `error` is None where all went well.
+    """
+    return _publish(
+        scope,
+        lambda: _exporter(api_key, api_url),
+        Tree(Path(output)),
+        destinations,
+        _sync_options(environments),
+        options or DeployOptions(),
+    )
+
+
+def _sync_options(environments: Sequence[str]) -> SyncOptions:
+    return SyncOptions(environments=frozenset(environments))
+
+
+def _exporter(api_key: str | None, api_url: str | None) -> ApiExporter:
+    key = api_key if api_key is not None else os.environ.get("MYOP_API_KEY", "").strip()
+    if not key or not all(33 <= ord(character) <= 126 for character in key):
+        raise InputError("there is no API key, or none that could be sent", "set MYOP_API_KEY")
+    url = check_url(api_url or os.environ.get("MYOP_API_URL") or DEFAULT_URL)
+    return ApiExporter(url, key, "api_key" if api_key is not None else "MYOP_API_KEY")
