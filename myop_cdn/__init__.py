@@ -1,3 +1,75 @@
-"""Verify Myop's webhooks, export what was released, and publish it to your own CDN."""
+"""Verify Myop's webhooks, export what was released, and publish it to your own CDN.
+
+The names of `__all__` are what the commands do, for programs in Python ('myop-cdn help python').
+They are loaded when they are first asked for: importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+
+TYPE_CHECKING = False  # as type checkers read it; importing typing would take longer than all else
+if TYPE_CHECKING:
+    from myop_cdn.api import (
+        Delivery,
+        DeployOptions,
+        InputError,
+        MyopCdnError,
+        PayloadError,
+        Release,
+        Scope,
+        SignatureInvalid,
+        deploy,
+        parse_payload,
+        publish,
+        sync,
+        verify,
+    )
 
 __version__ = "0.1.0"
+__all__ = [
+    "Delivery",
+    "DeployOptions",
+    "InputError",
+    "MyopCdnError",
+    "PayloadError",
+    "Release",
+    "Scope",
+    "SignatureInvalid",
+    "deploy",
+    "parse_payload",
+    "publish",
+    "sync",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module("myop_cdn.api"), name)
+
+
+def _function(name: str) -> property:
+    def get(_package: object) -> object:
+        return __getattr__(name)
+
+    def ignore(_package: object, _module: object) -> None:
+        pass
+
+    return property(get, ignore)
+
+
+class _Package(type(sys)):  # type: ignore[misc]  # mypy takes no call for a base class
+    """The package: `deploy`, `publish` and `sync` are its functions, although modules of these
+    names lie in it. Importing such a module sets the attribute, which is passed over here.
+    """
+
+    deploy = _function("deploy")
+    publish = _function("publish")
+    sync = _function("sync")
+
+
+sys.modules[__name__].__class__ = _Package

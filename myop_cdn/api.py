@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from myop_cdn import payload, signature
 from myop_cdn.deploy import deploy as _deploy
 from myop_cdn.deploy.options import DeployOptions
-from myop_cdn.errors import InputError, SignatureInvalid
+from myop_cdn.errors import InputError, MyopCdnError, PayloadError, SignatureInvalid
 from myop_cdn.export.api import ApiExporter
 from myop_cdn.export.client import check_url
 from myop_cdn.model import Delivery, Release, Scope
@@ -29,7 +29,21 @@ if TYPE_CHECKING:
 
     from myop_cdn.report import DeployReport, PublishReport, SyncReport
 
-__all__ = ["Delivery", "Release", "Scope", "deploy", "parse_payload", "publish", "sync", "verify"]
+__all__ = [
+    "Delivery",
+    "DeployOptions",
+    "InputError",
+    "MyopCdnError",
+    "PayloadError",
+    "Release",
+    "Scope",
+    "SignatureInvalid",
+    "deploy",
+    "parse_payload",
+    "publish",
+    "sync",
+    "verify",
+]
 
 EVERYTHING = Scope("full")
 DEFAULT_URL = "https://cloud.myop.dev"

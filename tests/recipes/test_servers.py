@@ -194,6 +194,10 @@ def test_nginx_hands_deliveries_on_and_nothing_else(
     # Larger than --max-body: nginx answers itself.
     ran = execute([*send, f"{url}/webhooks/myop", "--oversized"], tmp_path, environment)
     assert ran.code == 0, ran.text
+    state = tmp_path / "systemd" / "state"
+    words = [sys.executable, "-m", "myop_cdn", "deliveries", "list", "--json"]
+    ran = execute([*words, "--state-dir", str(state)], tmp_path, environment)
+    assert '"127.0.0.1"' in ran.text, ran.text  # the sender, as nginx saw it, and no proxy's port
     for path in ("/", "/status", "/metrics", "/webhooks/other"):
         ran = execute([*send, f"{url}{path}"], tmp_path, environment)
         assert "404" in ran.text, ran.text

@@ -12,9 +12,16 @@ import os
 from datetime import timedelta
 from typing import Any
 
-from myop_cdn.api import Scope, parse_payload, publish, verify
-from myop_cdn.deploy.options import DeployOptions
-from myop_cdn.errors import MyopCdnError, PayloadError, SignatureInvalid
+from myop_cdn import (
+    DeployOptions,
+    MyopCdnError,
+    PayloadError,
+    Scope,
+    SignatureInvalid,
+    parse_payload,
+    publish,
+    verify,
+)
 from myop_cdn.report import PublishReport
 
 PATH = "/webhooks/myop"
