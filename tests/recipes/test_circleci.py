@@ -81,7 +81,9 @@ def test_a_release_is_published_and_only_that(project: Project, stand: Stand) ->
     assert stand.published() == {"components/card/qa.json", "components/card/preview.json"}
 
 
-def test_a_schedule_has_no_body_and_publishes_everything(fresh: Project, stand: Stand) -> None:
+def test_a_schedule_has_no_body_and_publishes_everything(
+    fresh: Project, stand: Stand, wheel: Path
+) -> None:
     ran = fresh.run({"pipeline.trigger.type": "schedule"})
     assert ran.code == 0, ran.text
     assert stand.published() == EVERYTHING

@@ -81,7 +81,7 @@ class Repository:
 
 
 @pytest.fixture
-def github(stand: Stand, init: Init, repository: Path, tmp_path: Path) -> Repository:
+def github(stand: Stand, init: Init, repository: Path, tmp_path: Path, wheel: Path) -> Repository:
     tool("act")
     scratch = tmp_path / "act"
     scratch.mkdir()

@@ -38,7 +38,7 @@ class Project:
 
 
 @pytest.fixture
-def project(stand: Stand, init: Init, repository: Path) -> Project:
+def project(stand: Stand, init: Init, repository: Path, wheel: Path) -> Project:
     return Project(init("gitlab", repository), stand)
 
 

@@ -90,7 +90,7 @@ def test_a_signed_release_is_published_and_only_that(pipeline: Pipeline, stand: 
 
 
 def test_the_first_build_has_no_body_and_publishes_everything(
-    fresh: Pipeline, stand: Stand
+    fresh: Pipeline, stand: Stand, wheel: Path
 ) -> None:
     ran = fresh.build()
     assert ran.code == 0, ran.text
