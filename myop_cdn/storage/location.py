@@ -19,10 +19,11 @@ class Location:
     prefix: str
 
     @classmethod
-    def parse(cls, url: str, bucket_pattern: str) -> Location:
+    def parse(cls, url: str, pattern: str, noun: str = "bucket", rule: str = "") -> Location:
         """`scheme://bucket[/prefix]`, taken literally: nothing is percent-decoded.
 
-        bucket_pattern: a regular expression for the whole bucket name. Raises InputError.
+        pattern: a regular expression for the whole name of the bucket, or what the service calls
+        it (noun). rule: the same in words. Raises InputError.
         """
         scheme, _, rest = url.partition("://")
         bucket, _, prefix = rest.partition("/")
@@ -31,9 +32,12 @@ class Location:
                 f"a {scheme}:// destination takes no user or password",
                 "credentials come from the environment",
             )
-        if re.fullmatch(bucket_pattern, bucket) is None:
-            what = "that is not a bucket name" if bucket else "no bucket is named"
-            raise InputError(f"{shown_url(url)}: {what}", f"write {scheme}://bucket[/prefix]")
+        if re.fullmatch(pattern, bucket) is None:
+            what = (
+                f"{names.shown(bucket)!r} is not a {noun} name" if bucket else f"no {noun} is named"
+            )
+            form = f"write {scheme}://{noun}[/prefix]"
+            raise InputError(f"{shown_url(url)}: {what}", (bucket and rule) or form)
         return cls(scheme, bucket, check_prefix(prefix, url))
 
     @property

@@ -17,7 +17,7 @@ from myop_cdn.errors import (
     StorageUnreachable,
 )
 from myop_cdn.text import shown, without_credentials
-from myop_cdn.transport import ConnectionFailed, ResponseTooLarge, TransportError
+from myop_cdn.transport import ConnectionFailed, TransportError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -86,19 +86,14 @@ class Service:
         return StorageError(f"{where}: the service answered {said}")
 
     @contextmanager
-    def answering(self, where: str, netloc: str, limit: int) -> Iterator[None]:
-        """Make a StorageError of a request's TransportError.
-
-        netloc: the service's host. limit: bytes of the response that are read.
-        """
+    def answering(self, where: str, netloc: str) -> Iterator[None]:
+        """Make a StorageError of a request's TransportError. netloc: the service's host."""
         try:
             yield
         except ConnectionFailed as error:
             raise StorageUnreachable(
                 f"{where}: {netloc} {error.phrase}", error.hint or self.network
             ) from None
-        except ResponseTooLarge:
-            raise StorageError(f"{where}: {limit} bytes are the most that is read") from None
         except TransportError as error:
             kind = StorageUnavailable if error.temporary else StorageError
             raise kind(f"{where}: {netloc} {error.phrase}", error.hint) from None
@@ -107,6 +102,15 @@ class Service:
 def _seconds(retry_after: str) -> float:
     plain = retry_after.isascii() and retry_after.isdigit()  # else it is a date, which none sends
     return float(retry_after[:9]) if plain else 0.0
+
+
+def content(where: str, response: Response, limit: int) -> bytes:
+    """The response's body. Raises StorageError for one of more than `limit` bytes: a request for
+    content takes `FACTS_BYTES` at least, so that a refusal can be read whatever the limit is.
+    """
+    if len(response.body) > limit:
+        raise StorageError(f"{where}: there are more than the {limit} bytes that are read")
+    return response.body
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import http.client
 import socket
 import threading
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -37,6 +37,7 @@ class Answer:
     status: int
     body: bytes = b""
     type: str = "application/xml"
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 CUT = Answer(0)  # the upload reaches the server by half, then the connection breaks
@@ -73,7 +74,9 @@ class Proxy:
                     self.cut(body)
                     return
                 if answer is not None:
-                    self.say(answer.status, {"Content-Type": answer.type}, answer.body)
+                    self.say(
+                        answer.status, {"Content-Type": answer.type, **answer.headers}, answer.body
+                    )
                     return
                 connection = http.client.HTTPConnection(target, timeout=60)
                 try:

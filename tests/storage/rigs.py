@@ -163,9 +163,13 @@ def gcs_rig(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Rig:
 class AzureRig(CloudRig):
     """Azurite checks who may do what."""
 
-    @contextmanager
-    def denied(self) -> Iterator[Backend]:
+    def denied(self) -> AbstractContextManager[Backend]:
         """With a signature that allows reading and listing alone."""
+        return self.shared("rl")
+
+    @contextmanager
+    def shared(self, rights: str) -> Iterator[Backend]:
+        """With a signature that has these rights."""
         from datetime import UTC, datetime, timedelta
 
         from azure.storage.blob import ContainerSasPermissions, generate_container_sas
@@ -174,7 +178,7 @@ class AzureRig(CloudRig):
             ACCOUNT,
             self.bucket,
             account_key=KEY,
-            permission=ContainerSasPermissions(read=True, list=True),
+            permission=ContainerSasPermissions.from_string(rights),
             expiry=datetime.now(UTC) + timedelta(hours=1),
         )
         where = f"BlobEndpoint={self.endpoint}/{ACCOUNT};SharedAccessSignature={token}"

@@ -75,8 +75,8 @@ class TestAzure(BackendContract):
         return azure_rig(azurite, monkeypatch)
 
 
-class TestAzureByItsLibrary(BackendContract):
+class TestAzureThroughAProxy(BackendContract):
     @pytest.fixture
-    def rig(self, azurite: str, monkeypatch: pytest.MonkeyPatch) -> Rig:
-        monkeypatch.setattr("myop_cdn.storage.azure.backend.find_wire", lambda *_: None)
+    def rig(self, azurite: str, forward_proxy: str, monkeypatch: pytest.MonkeyPatch) -> Rig:
+        monkeypatch.setenv("HTTP_PROXY", forward_proxy)
         return azure_rig(azurite, monkeypatch)

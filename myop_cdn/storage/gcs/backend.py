@@ -31,6 +31,7 @@ from myop_cdn.storage.responses import (
     FACTS_BYTES,
     PAGE_BYTES,
     Service,
+    content,
     json_object,
     readable,
 )
@@ -42,7 +43,11 @@ if TYPE_CHECKING:
     from myop_cdn.storage.base import Backend, Body, OpenOptions, Precondition
     from myop_cdn.transport import Response
 
-BUCKET_PATTERN = r"[a-z0-9][a-z0-9._-]{1,221}"
+BUCKET_PATTERN = r"[a-z0-9](?=.{2,62}$|.*\.)[a-z0-9._-]{1,220}[a-z0-9]"
+BUCKET_RULE = (
+    "a bucket's name has 3 to 63 lower-case letters, digits, hyphens and underscores; with dots "
+    "up to 222"
+)
 PAGE_SIZE = 1000
 SERVICE = Service(
     container="bucket",
@@ -111,7 +116,9 @@ class GcsBackend:
     def get(self, key: str, limit: int = MAX_OBJECT_BYTES) -> Blob | None:
         """objects.get, the content as stored."""
         target = f"/download{self._object(key)}"
-        response = self._request("GET", target, {"alt": "media"}, _AS_STORED, key=key, limit=limit)
+        response = self._request(
+            "GET", target, {"alt": "media"}, _AS_STORED, key=key, limit=max(limit, FACTS_BYTES)
+        )
         if self._is_missing(response, key):
             return None
         stored = response.headers.get("x-goog-stored-content-encoding", "identity")
@@ -121,7 +128,11 @@ class GcsBackend:
             "" if stored == "identity" else stored,
         )
         with readable(self._where(key)):
-            return Blob(response.body, response.headers["x-goog-generation"], headers)
+            return Blob(
+                content(self._where(key), response, limit),
+                response.headers["x-goog-generation"],
+                headers,
+            )
 
     def put(
         self,
@@ -268,7 +279,7 @@ class GcsBackend:
         target = f"{self._base}{target}?{urlencode({**fields, 'prettyPrint': 'false'})}"
         sent = headers or {}
         who = self._authorization.headers() if self._authorization else {}
-        with SERVICE.answering(self._where(key), self._transport.endpoint.netloc, limit):
+        with SERVICE.answering(self._where(key), self._transport.endpoint.netloc):
             response = self._transport.request(method, target, {**sent, **who}, body, limit)
             if response.status == 401 and self._authorization:
                 who = self._authorization.headers(who)
@@ -400,7 +411,7 @@ def open_gcs(url: str, options: OpenOptions) -> GcsBackend:
     """The backend for `url`. Raises InputError for a malformed one, for an ACL or a storage class
     that Google does not have, and for a setup that is not supported.
     """
-    location = Location.parse(url, BUCKET_PATTERN)
+    location = Location.parse(url, BUCKET_PATTERN, "bucket", BUCKET_RULE)
     # S3 writes public-read, and so does gcloud storage's older sister.
     acl = re.sub("-([a-z])", lambda found: found[1].upper(), options.acl)
     storage_class = options.storage_class.upper()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 
-from myop_cdn.errors import CredentialsError
-from myop_cdn.storage.azure.account import Account, find_account
+from myop_cdn.errors import CredentialsError, StorageUnreachable
+from myop_cdn.storage.azure.account import Login, SharedAccess, SharedKey, find_account
 
 MINE = "https://mine.blob.core.windows.net"
 TEXT = "DefaultEndpointsProtocol=https;AccountName=mine;AccountKey=a2V5==;EndpointSuffix=x.net"
@@ -20,44 +22,24 @@ def _no_azure(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("variables", "given", "endpoint", "credential"),
     [
-        (
-            {"CONNECTION_STRING": TEXT},
-            None,
-            "https://mine.blob.x.net",
-            {"account_name": "mine", "account_key": "a2V5=="},
-        ),
+        ({"CONNECTION_STRING": TEXT}, None, "https://mine.blob.x.net", "key"),
         (
             {"CONNECTION_STRING": "BlobEndpoint=http://h/mine;SharedAccessSignature=?sv=1&sig=2"},
             None,
             "http://h/mine",
-            "sv=1&sig=2",
+            "?sv=1&sig=2",
         ),
-        (
-            {"ACCOUNT": "mine", "KEY": "a2V5"},
-            None,
-            MINE,
-            {"account_name": "mine", "account_key": "a2V5"},
-        ),
-        ({"ACCOUNT": "mine", "SAS_TOKEN": "?sv=1"}, None, MINE, "sv=1"),
-        ({"SAS_TOKEN": "sv=1"}, MINE, MINE, "sv=1"),
-        ({"SAS_TOKEN": "?sv=1\n"}, MINE, MINE, "sv=1"),
-        (
-            {"ACCOUNT": "mine", "KEY": " a2V5\n"},
-            None,
-            MINE,
-            {"account_name": "mine", "account_key": "a2V5"},
-        ),
-        (
-            {"CONNECTION_STRING": TEXT},
-            MINE,
-            MINE,
-            {"account_name": "mine", "account_key": "a2V5=="},
-        ),
+        ({"ACCOUNT": "mine", "KEY": "a2V5"}, None, MINE, "key"),
+        ({"ACCOUNT": "mine", "SAS_TOKEN": "?sv=1"}, None, MINE, "?sv=1"),
+        ({"SAS_TOKEN": "sv=1"}, MINE, MINE, "?sv=1"),
+        ({"SAS_TOKEN": "?sv=1\n"}, MINE, MINE, "?sv=1"),
+        ({"ACCOUNT": "mine", "KEY": " a2V5\n"}, None, MINE, "key"),
+        ({"CONNECTION_STRING": TEXT}, MINE, MINE, "key"),
         (
             {"CONNECTION_STRING": TEXT.replace("mine", "other"), "SAS_TOKEN": "sv=1"},
             MINE,
             MINE,
-            "sv=1",
+            "?sv=1",
         ),
     ],
 )
@@ -66,12 +48,18 @@ def test_the_first_that_is_given_counts(
     variables: dict[str, str],
     given: str | None,
     endpoint: str,
-    credential: object,
+    credential: str,
 ) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(f"AZURE_STORAGE_{name}", value)
     found = find_account("az://container", given)
-    assert found == Account(endpoint, credential)
+    assert found.endpoint.url + found.path == endpoint
+    if credential == "key":
+        assert isinstance(found.signer, SharedKey)
+        assert found.signer._account == "mine"
+    else:
+        assert isinstance(found.signer, SharedAccess)
+        assert found.signer.source_query == credential
     assert "a2V5" not in repr(found)
 
 
@@ -81,8 +69,81 @@ def test_no_account_says_what_to_set() -> None:
     assert "AZURE_STORAGE_ACCOUNT" in caught.value.hint
 
 
-def test_an_endpoint_without_a_scheme_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = "BlobEndpoint=mine.blob.core.windows.net;SharedAccessSignature=sv=1"
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "mine.blob.core.windows.net",
+        "https://mine.example?sv=SECRET",
+        "https://user:SECRET@mine.example",
+        "https://mine.example/with blank",
+        "ftp://mine.example",
+        "https://mine.example:SECRET",
+    ],
+)
+def test_an_endpoint_that_is_not_one_is_told(
+    endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = f"BlobEndpoint={endpoint};SharedAccessSignature=sv=1"
     monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", text)
-    with pytest.raises(CredentialsError, match="BlobEndpoint"):
+    with pytest.raises(CredentialsError, match="blob endpoint") as caught:
         find_account("az://container", None)
+    assert "SECRET" not in caught.value.message + caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("KEY", "SECRET!"), ("SAS_TOKEN", "sv=1 SECRET"), ("SAS_TOKEN", "SECRET ü")]
+)
+def test_a_credential_that_can_not_be_one_is_told_without_it(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT", "mine")
+    monkeypatch.setenv(f"AZURE_STORAGE_{name}", value)
+    with pytest.raises(CredentialsError) as caught:
+        find_account("az://container", None)
+    assert "SECRET" not in caught.value.message + caught.value.hint
+
+
+@dataclass
+class Token:
+    token: str
+    expires_on: int
+
+
+class Identity:
+    """Gives tokens that are good for an hour, or fails."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.asked = 0
+        self.error = error
+
+    def get_token(self, *scopes: str) -> Token:
+        """A token that counts."""
+        if self.error:
+            raise self.error
+        self.asked += 1
+        return Token(f"token-{self.asked}", self.asked * 3600)
+
+
+def test_a_token_is_kept_until_shortly_before_it_expires() -> None:
+    identity, now = Identity(), [10.0]
+    login = Login("az://container", identity, clock=lambda: now[0])
+    for moment, token in ((10.0, 1), (3000.0, 1), (3400.0, 2), (3700.0, 2)):
+        now[0] = moment
+        target, headers = login.sign("GET", "/c/k", {"comp": "list"}, {"A": "b"}, 0)
+        assert target == "/c/k?comp=list"
+        assert headers["Authorization"] == f"Bearer token-{token}"
+        assert headers["A"] == "b"
+
+
+def test_a_login_that_fails_is_told_without_its_settings() -> None:
+    from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
+
+    for error, kind in (
+        (ValueError("SECRET is not a tenant"), CredentialsError),  # as azure-identity does it
+        (FileNotFoundError(2, "No such file", "cert.pem"), CredentialsError),
+        (ClientAuthenticationError("SECRET"), CredentialsError),
+        (ServiceRequestError("SECRET"), StorageUnreachable),
+    ):
+        with pytest.raises(kind) as caught:
+            Login("az://container", Identity(error)).sign("GET", "/c", {}, {}, 0)
+        assert "SECRET" not in caught.value.message + caught.value.hint

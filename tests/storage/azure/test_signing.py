@@ -11,7 +11,7 @@ from azure.storage.blob._shared.authentication import SharedKeyCredentialPolicy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from myop_cdn.storage.azure.signing import SharedAccess, SharedKey
+from myop_cdn.storage.azure.account import SharedAccess, SharedKey
 
 KEY = base64.b64encode(b"a key of some length").decode()
 NAMES = st.sampled_from(
@@ -57,12 +57,12 @@ def test_signatures_are_those_of_the_sdk(
     assert target.partition("?")[0] == path
     assert dict(parse_qsl(urlsplit(target).query)) == fields
     assert signed["Authorization"] == by_the_sdk(
-        method, target, signed | {"Content-Length": str(length)}
+        method, target, dict(signed) | {"Content-Length": str(length)}
     )
 
 
 @pytest.mark.parametrize("key", ["not base64!", "YQ"])
-def test_a_key_that_is_no_base64_is_refused(key: str) -> None:
+def test_a_key_that_is_not_base64_is_refused(key: str) -> None:
     with pytest.raises(ValueError, match=r"(?i)base64|padding"):
         SharedKey("account", key)
 
