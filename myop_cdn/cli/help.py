@@ -21,7 +21,17 @@ if TYPE_CHECKING:
 class HelpSettings:
     """All that `help` takes."""
 
-    topic: tuple[str, ...] = argument(nargs=-1, metavar="[COMMAND|TOPIC]")
+    topic: tuple[str, ...] = argument(
+        nargs=-1,
+        metavar="[COMMAND|TOPIC]",
+        shell_complete=lambda _ctx, _param, incomplete: _offered(incomplete),
+    )
+
+
+def _offered(incomplete: str) -> list[str]:
+    from myop_cdn.cli import COMMANDS
+
+    return [name for name in (*COMMANDS, *topics()) if name.startswith(incomplete)]
 
 
 @command(HelpSettings, "myop-cdn help cors", name="help")

@@ -22,6 +22,8 @@ from myop_cdn.errors import ExitCode, MyopCdnError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from click.shell_completion import CompletionItem
+
     from myop_cdn.listener.http.sockets import Address
     from myop_cdn.model import DeleteLimit
 
@@ -151,13 +153,28 @@ def _parameters(settings: type[Any]) -> Iterator[click.Parameter]:
         if "group" in one.metadata:
             yield from _parameters(one.metadata["group"])
         elif "argument" in one.metadata:
-            yield click.Argument([one.name], **one.metadata["argument"])
+            yield click.Argument([one.name], **_completed(one.metadata["argument"]))
         else:
             names, attributes = one.metadata["option"]
             flag = f"--{one.name.replace('_', '-')}"
             if "default" in attributes and attributes["default"] is not None:
                 attributes = {"show_default": True, **attributes}
-            yield Option([*names, flag, one.name], title=title, **attributes)
+            yield Option([*names, flag, one.name], title=title, **_completed(attributes))
+
+
+def _completed(attributes: dict[str, Any]) -> dict[str, Any]:
+    """The same, completed by the shell with files or folders where the help asks for one."""
+    match = re.match(r"\[?(FILE|DIR)", attributes.get("metavar") or "")
+    if match is None or "shell_complete" in attributes:
+        return attributes
+    kind = "file" if match[1] == "FILE" else "dir"
+
+    def paths(_ctx: object, _param: object, incomplete: str) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem  # loaded when a shell asks
+
+        return [CompletionItem(incomplete, type=kind)]
+
+    return {**attributes, "shell_complete": paths}
 
 
 def _filled(settings: type[T], values: dict[str, Any]) -> T:
