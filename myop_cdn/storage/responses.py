@@ -17,7 +17,7 @@ from myop_cdn.errors import (
     StorageUnreachable,
 )
 from myop_cdn.text import shown, without_credentials
-from myop_cdn.transport import ConnectionFailed, TransportError
+from myop_cdn.transport import ConnectionFailed, ResponseTooLarge, TransportError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -86,13 +86,20 @@ class Service:
         return StorageError(f"{where}: the service answered {said}")
 
     @contextmanager
-    def answering(self, where: str, netloc: str) -> Iterator[None]:
-        """Make a StorageError of a request's TransportError. netloc: the service's host."""
+    def answering(self, where: str, netloc: str, limit: int) -> Iterator[None]:
+        """Make a StorageError of a request's TransportError.
+
+        netloc: the service's host. limit: bytes of the response that are read.
+        """
         try:
             yield
         except ConnectionFailed as error:
             raise StorageUnreachable(
                 f"{where}: {netloc} {error.phrase}", error.hint or self.network
+            ) from None
+        except ResponseTooLarge:
+            raise StorageError(
+                f"{where}: {netloc} answered with more than the {limit} bytes that are read"
             ) from None
         except TransportError as error:
             kind = StorageUnavailable if error.temporary else StorageError

@@ -278,7 +278,7 @@ class AzureBackend:
         target, sent = account.signer.sign(
             method, account.path + path, fields or {}, headers or {}, len(body)
         )
-        with SERVICE.answering(self._where(key), transport.endpoint.netloc):
+        with SERVICE.answering(self._where(key), transport.endpoint.netloc, limit):
             return transport.request(method, target, sent, body, limit)
 
     def _delete(self, key: str, condition: Mapping[str, str]) -> None:

@@ -279,7 +279,7 @@ class GcsBackend:
         target = f"{self._base}{target}?{urlencode({**fields, 'prettyPrint': 'false'})}"
         sent = headers or {}
         who = self._authorization.headers() if self._authorization else {}
-        with SERVICE.answering(self._where(key), self._transport.endpoint.netloc):
+        with SERVICE.answering(self._where(key), self._transport.endpoint.netloc, limit):
             response = self._transport.request(method, target, {**sent, **who}, body, limit)
             if response.status == 401 and self._authorization:
                 who = self._authorization.headers(who)
