@@ -9,12 +9,13 @@ import json
 import os
 import re
 import shlex
+import ssl
 import subprocess
 import sys
 import time
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPSConnection
 from typing import TYPE_CHECKING
 
 import pytest
@@ -194,10 +195,18 @@ def test_nginx_hands_deliveries_on_and_nothing_else(
     # Larger than --max-body: nginx answers itself.
     ran = execute([*send, f"{url}/webhooks/myop", "--oversized"], tmp_path, environment)
     assert ran.code == 0, ran.text
-    state = tmp_path / "systemd" / "state"
-    words = [sys.executable, "-m", "myop_cdn", "deliveries", "list", "--json"]
-    ran = execute([*words, "--state-dir", str(state)], tmp_path, environment)
-    assert '"127.0.0.1"' in ran.text, ran.text  # the sender, as nginx saw it, and no proxy's port
+    # The sender is whom nginx saw, whatever the request itself claims.
+    body, headers = delivery("banner", "production")
+    forged = {"X-Forwarded-For": "203.0.113.9", "Forwarded": "for=203.0.113.9"}
+    tls = ssl.create_default_context(cafile=str(cert))
+    connection = HTTPSConnection("127.0.0.1", port, timeout=30, context=tls)
+    connection.request("POST", "/webhooks/myop", body, headers | forged)
+    assert connection.getresponse().status == 200
+    connection.close()
+    words = [sys.executable, "-m", "myop_cdn", "deliveries", "list", "--json", "--state-dir"]
+    ran = execute([*words, str(tmp_path / "systemd" / "state")], tmp_path, environment)
+    assert '"127.0.0.1"' in ran.text, ran.text
+    assert "203.0.113.9" not in ran.text
     for path in ("/", "/status", "/metrics", "/webhooks/other"):
         ran = execute([*send, f"{url}{path}"], tmp_path, environment)
         assert "404" in ran.text, ran.text
