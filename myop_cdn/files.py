@@ -50,9 +50,10 @@ def opened(path: Path | str, below: Path | None = None) -> Iterator[FileIO]:
         if os.path.lexists(path) and not os.path.isfile(path):  # a socket can't be opened
             raise NotAFile(error.errno, "is not a plain file", str(path)) from None
         raise OSError(error.errno, error.strerror, str(path)) from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise NotAFile(0, "is not a plain file", str(path))
     with open(descriptor, "rb", buffering=0) as file:  # one read of all needs no buffer
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise NotAFile(0, "is not a plain file", str(path))
         yield file
 
 
