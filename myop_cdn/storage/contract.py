@@ -396,7 +396,9 @@ class BackendContract:
             head = target.head(f"history/{number}")
             assert head is not None, key
             assert (head.version, head.sha256) == (copied, body.sha256)
-            assert head.metadata == {**METADATA, SHA256_METADATA: body.sha256}
+            # Some services add names of their own to a copy.
+            assert head.metadata is not None
+            assert head.metadata.items() >= {**METADATA, SHA256_METADATA: body.sha256}.items()
             if target.keeps_headers:
                 assert head.headers == HEADERS
             assert content_of(target, f"history/{number}") == body.data
@@ -411,7 +413,9 @@ class BackendContract:
         assert content_of(backend) == b"old"
         head = backend.head(KEY)
         assert head is not None
-        assert head.metadata == {SHA256_METADATA: Body.of(b"old").sha256}
+        assert head.metadata is not None
+        assert head.sha256 == Body.of(b"old").sha256
+        assert head.metadata.keys().isdisjoint(METADATA)
 
     def test_a_source_that_changed_is_not_copied(self, rig: Rig) -> None:
         self.need_conditions()

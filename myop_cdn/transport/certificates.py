@@ -41,6 +41,11 @@ def trusting_context(variables: Sequence[str] = VARIABLES) -> ssl.SSLContext:
     return context
 
 
+def named_file(variables: Sequence[str] = VARIABLES) -> str | None:
+    """The first file or folder that a variable names, for libraries that take but one."""
+    return next((value for name in variables if (value := os.environ.get(name))), None)
+
+
 def _load(context: ssl.SSLContext, variable: str, path: str) -> None:
     try:
         if Path(path).is_dir():

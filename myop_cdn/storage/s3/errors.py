@@ -5,194 +5,161 @@ Reference ("Error responses") and of the STS API Reference.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from myop_cdn.errors import (
-    AccessDenied,
-    ContainerMissing,
     CredentialsError,
-    InputError,
-    PreconditionFailed,
+    MyopCdnError,
     StorageError,
     StorageUnavailable,
     StorageUnreachable,
 )
+from myop_cdn.storage.flat_xml import flat
+from myop_cdn.storage.responses import Service
+from myop_cdn.text import shown, without_credentials
+from myop_cdn.transport import Response
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from botocore.exceptions import BotoCoreError, ClientError
 
-_NO_KEYS_HINT = (
+NO_KEYS_HINT = (
     "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or let the CI system "
     "assume a role (AWS_ROLE_ARN with AWS_WEB_IDENTITY_TOKEN_FILE)"
 )
-_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
-_UNKNOWN = {
-    "InvalidAccessKeyId",
-    "InvalidClientTokenId",
-    "InvalidIdentityToken",
-    "InvalidToken",
-    "IDPRejectedClaim",
-    "NotSignedUp",
-    "SignatureDoesNotMatch",
-    "UnrecognizedClientException",
-}
-_DENIED = {"403", "AccessDenied", "AccessDeniedException", "AllAccessDisabled", "Forbidden"}
-_REGION = {
-    "301",
-    "AuthorizationHeaderMalformed",
-    "IllegalLocationConstraintException",
-    "PermanentRedirect",
-}
-_BUSY = {
-    "InternalError",
-    "OperationAborted",
-    "RequestTimeout",
-    "ServiceUnavailable",
-    "SlowDown",
-    "Throttling",
-    "ThrottlingException",
-    "TooManyRequestsException",
-    # The body that arrived is not the one that was sent.
-    "BadDigest",
-    "IncompleteBody",
-}
+SERVICE = Service(
+    container="bucket",
+    credentials="check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN; a session "
+    "may have expired",
+    access="the README has the smallest policy that is enough",
+    network="check the network, --endpoint-url and AWS_REGION",
+    unknown=frozenset(
+        {
+            "ExpiredToken", "ExpiredTokenException", "IDPRejectedClaim", "InvalidAccessKeyId",
+            "InvalidClientTokenId", "InvalidIdentityToken", "InvalidToken", "NotSignedUp",
+            "RequestExpired", "SignatureDoesNotMatch", "TokenRefreshRequired",
+            "UnrecognizedClientException",
+        }
+    ),
+    busy=frozenset(
+        {
+            "InternalError", "OperationAborted", "RequestTimeout", "ServiceUnavailable",
+            "SlowDown", "TemporaryRedirect", "Throttling", "ThrottlingException",
+            "TooManyRequestsException",
+            # The body that arrived is not the one that was sent.
+            "BadDigest", "IncompleteBody",
+        }
+    ),
+)  # fmt: skip
+REGION_CODES = frozenset(
+    {"AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "PermanentRedirect",
+     "TemporaryRedirect"}
+)  # fmt: skip
 
 
-def code(error: ClientError) -> str:
-    """The service's code for an error, or the HTTP status where it gave none (HEAD)."""
-    return str(error.response.get("Error", {}).get("Code", ""))
-
-
-def client_error() -> type[ClientError]:
-    """The class of errors that the service answered with.
-
-    `except client_error()` imports it when something was raised, and not for a run in which
-    all goes well: loading it takes as long as a listing.
+def error_fields(response: Response) -> dict[str, str]:
+    """The elements of a refusal's body, `Code` and `Message` among them; none where it has no
+    readable one (a HEAD's, a proxy's).
     """
-    from botocore.exceptions import ClientError
-
-    return ClientError
-
-
-def _connection_error() -> type[BotoCoreError]:
-    from botocore.exceptions import HTTPClientError
-
-    return HTTPClientError
+    try:
+        return flat(response.body).fields
+    except ValueError:
+        return {}
 
 
-def _any_other() -> type[BotoCoreError]:
-    from botocore.exceptions import BotoCoreError
-
-    return BotoCoreError
+def refusal(response: Response, where: str, *, conditional: bool = False) -> StorageError:
+    """The error that a refusing response stands for. conditional: whether the request had a
+    condition, which is then what a 404 or 409 is about.
+    """
+    fields = error_fields(response)
+    code, status = fields.get("Code", ""), response.status
+    if code == "RequestTimeTooSkewed":
+        return CredentialsError(f"{where}: this machine's clock is wrong", "set the clock")
+    if code in REGION_CODES - {"TemporaryRedirect"} or status == 301:
+        region = shown(fields.get("Region") or response.headers.get("x-amz-bucket-region", ""))
+        right = f"set AWS_REGION={region}" if region else "set AWS_REGION to the bucket's region"
+        return StorageError(f"{where}: the bucket is in another region", right)
+    if code == "AccessControlListNotSupported":
+        return StorageError(
+            f"{where}: the bucket does not take ACLs", "leave --acl out; a policy says who may read"
+        )
+    return SERVICE.refusal(
+        where,
+        response,
+        code,
+        fields.get("Message", ""),
+        conditional=conditional,
+        about_container=code == "NoSuchBucket",
+    )
 
 
 @contextmanager
-def mapped(url: str, key: str = "", *, conditional: bool = False) -> Iterator[None]:
-    """The one place where botocore's errors become StorageErrors.
-
-    conditional: whether the request had a condition, which is then what a 404 or 409 is about.
-    """
-    where = f"{url}: {key}" if key else url
+def sdk_errors(where: str) -> Iterator[None]:
+    """The one place where what the SDK raises becomes a StorageError."""
     try:
         yield
-    except client_error() as error:
-        raise _of_answer(error, where, conditional) from None
-    except _connection_error() as error:
-        raise _of_connection(error, where) from None
-    except _any_other() as error:
-        raise _of_setup(error, where) from None
-    except ValueError as error:  # boto3's word for an endpoint that is no URL
-        raise InputError(f"{where}: {error}") from None
+    except MyopCdnError:
+        raise
+    except OSError as error:
+        what = f"{error.filename} can't be read" if error.filename else "a file can't be read"
+        raise CredentialsError(
+            f"{where}: the AWS credentials can't be used: {shown(what, 200)}: {error.strerror}",
+            NO_KEYS_HINT,
+        ) from None
+    except Exception as error:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        if isinstance(error, ClientError):
+            raise _of_service(error, where) from None
+        if isinstance(error, BotoCoreError | ValueError):  # boto3's word for what is not a URL
+            raise _of_setup(error, where) from None
+        raise
 
 
-def _of_answer(error: ClientError, where: str, conditional: bool) -> StorageError:
-    name = code(error)
-    details: Any = error.response.get("Error", {})
-    meta: Any = error.response.get("ResponseMetadata", {})
-    status = int(meta.get("HTTPStatusCode", 0))
-    said = " ".join(str(details.get("Message", "")).split())[:200]
-    if name in _EXPIRED:
-        return CredentialsError(
-            f"{where}: the credentials have expired", "sign in again, or renew the session token"
-        )
-    if name == "RequestTimeTooSkewed":
-        return CredentialsError(f"{where}: this machine's clock is wrong", "set the clock")
+def _of_service(error: ClientError, where: str) -> StorageError:
+    details = error.response.get("Error", {})
+    code, message = shown(details.get("Code", "")), shown(details.get("Message", ""), 200)
     if error.operation_name.startswith(("AssumeRole", "GetRoleCredentials")):
         return CredentialsError(
-            f"{where}: the role could not be assumed ({name}: {said})",
+            f"{where}: the role could not be assumed ({code}: {message})",
             "check AWS_ROLE_ARN and the role's trust policy",
         )
-    if name in _UNKNOWN:
-        return CredentialsError(
-            f"{where}: the service does not know these credentials ({name})",
-            "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN",
-        )
-    if name == "NoSuchBucket":
-        return ContainerMissing(
-            f"{where}: no such bucket", "check its name, or make it first; none is made up"
-        )
-    if conditional and (status in (404, 409, 412) or name == "PreconditionFailed"):
-        return PreconditionFailed(f"{where}: was changed by somebody else")
-    if name in _DENIED or status == 403:
-        return AccessDenied(
-            f"{where}: {error.operation_name} is not allowed",
-            "the README has the smallest policy that is enough",
-        )
-    if name in _REGION or status == 301:
-        region = details.get("Region") or meta.get("HTTPHeaders", {}).get("x-amz-bucket-region")
-        right = f"set AWS_REGION={region}" if region else "set AWS_REGION to the bucket's region"
-        return StorageError(f"{where}: the bucket is in another region", right)
-    if name in _BUSY or status >= 500 or status == 429:
-        return StorageUnavailable(f"{where}: the service answered {status} {name}".rstrip())
-    return StorageError(f"{where}: {error.operation_name}: {name} {said}".rstrip())
-
-
-def _of_connection(error: BotoCoreError, where: str) -> StorageError:
-    from botocore.exceptions import (
-        ConnectTimeoutError,
-        EndpointConnectionError,
-        ProxyConnectionError,
-        SSLError,
+    response = Response(
+        error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0), {}, b""
     )
-
-    if isinstance(error, SSLError):
-        return StorageError(
-            f"{where}: no trusted TLS connection to the service",
-            "check --endpoint-url, and AWS_CA_BUNDLE where a proxy has its own certificates",
-        )
-    if isinstance(error, EndpointConnectionError | ConnectTimeoutError | ProxyConnectionError):
-        return StorageUnreachable(
-            f"{where}: no connection to the service",
-            "check the network, --endpoint-url and AWS_REGION",
-        )
-    return StorageUnavailable(f"{where}: the connection broke ({type(error).__name__})")
+    about = f"{where}: {error.operation_name}"
+    return SERVICE.refusal(about, response, code, message, about_container=code == "NoSuchBucket")
 
 
-def _of_setup(error: BotoCoreError, where: str) -> StorageError | InputError:
+def _of_setup(error: BotoCoreError | ValueError, where: str) -> StorageError:
     from botocore import exceptions as boto
 
-    if isinstance(error, boto.ConnectionError):
-        return _of_connection(error, where)
+    said = shown(without_credentials(" ".join(str(error).split())), 200)
     if isinstance(error, boto.NoCredentialsError):
-        return CredentialsError(f"{where}: no AWS credentials were found", _NO_KEYS_HINT)
-    if isinstance(error, boto.ParamValidationError | boto.InvalidRegionError):
-        return InputError(f"{where}: {' '.join(str(error).split())[:200]}")
+        return CredentialsError(f"{where}: no AWS credentials were found", NO_KEYS_HINT)
+    if isinstance(error, boto.SSLError):
+        return StorageError(
+            f"{where}: the service has a certificate that can't be verified",
+            "SSL_CERT_FILE names a file of certificates to trust, a proxy's own for instance",
+        )
+    if isinstance(
+        error,
+        boto.EndpointConnectionError | boto.ConnectTimeoutError | boto.ProxyConnectionError,
+    ):
+        return StorageUnreachable(f"{where}: the service can't be reached", SERVICE.network)
+    if isinstance(error, boto.HTTPClientError | boto.ConnectionError):
+        return StorageUnavailable(f"{where}: the connection broke ({type(error).__name__})")
     kinds = (
         boto.PartialCredentialsError,
         boto.CredentialRetrievalError,
         boto.ConfigNotFound,
+        boto.ConfigParseError,
         boto.ProfileNotFound,
         boto.UnauthorizedSSOTokenError,
         boto.SSOTokenLoadError,
         boto.TokenRetrievalError,
     )
     if isinstance(error, kinds):
-        said = " ".join(str(error).split())[:200]
-        return CredentialsError(
-            f"{where}: the AWS credentials can't be used: {said}", _NO_KEYS_HINT
-        )
-    if isinstance(error, boto.IncompleteReadError | boto.ResponseStreamingError):
-        return StorageUnavailable(f"{where}: the answer was cut short")
-    return StorageError(f"{where}: {type(error).__name__}")
+        return CredentialsError(f"{where}: the AWS credentials can't be used: {said}", NO_KEYS_HINT)
+    return StorageError(f"{where}: the AWS SDK can't say where the bucket is: {said}")
