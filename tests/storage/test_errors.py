@@ -45,8 +45,8 @@ def xml(code: str, more: str = "") -> bytes:
     ("status", "code", "kind", "word"),
     [
         (400, "ExpiredToken", CredentialsError, "expired"),
-        (403, "InvalidAccessKeyId", CredentialsError, "know"),
-        (403, "SignatureDoesNotMatch", CredentialsError, "know"),
+        (403, "InvalidAccessKeyId", CredentialsError, "refused"),
+        (403, "SignatureDoesNotMatch", CredentialsError, "refused"),
         (403, "RequestTimeTooSkewed", CredentialsError, "clock"),
         (403, "AccessDenied", AccessDenied, "not allowed"),
         (404, "NoSuchBucket", ContainerMissing, "no such bucket"),

@@ -3,8 +3,7 @@
 What the environment says plainly is read without the SDK, which takes longer to load than a
 deploy that has nothing to do. Everything else comes from botocore: profiles, roles, web
 identity, SSO and instances from its chain of credentials; other partitions, FIPS, dual-stack and
-accelerated endpoints from its rules, by way of a URL that it presigns. It makes no request for
-an object.
+accelerated endpoints from its rules, by way of a request that is stopped before it is sent.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import os
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 from myop_cdn.errors import CredentialsError, StorageError
 from myop_cdn.storage.s3.errors import NO_KEYS_HINT, sdk_errors
@@ -25,6 +24,7 @@ from myop_cdn.transport.certificates import named_file
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from botocore.awsrequest import AWSPreparedRequest
     from botocore.session import Session
     from mypy_boto3_s3 import S3Client
 
@@ -140,21 +140,37 @@ def _by_sdk(url: str, bucket: str, endpoint: str | None) -> Access:
 
     def site(region: str) -> Site:
         with sdk_errors(url):
-            presigned = sdk(region).generate_presigned_url(
-                "get_object", Params={"Bucket": bucket, "Key": "k"}
-            )
-        return _presigned_site(presigned)
+            return _site_of_sdk(sdk(region), bucket)
 
     plain = endpoint and not (session.get_scoped_config().get("s3") or {})
     return Access(_at_endpoint(bucket, endpoint) if endpoint and plain else site, region, keys, sdk)
 
 
-def _presigned_site(url: str) -> Site:
-    """The site that a presigned URL of the key "k" is at."""
-    parts = urlsplit(url)
-    endpoint, path = parse_base_url(f"{parts.scheme}://{parts.netloc}{parts.path}")
-    region = parse_qs(parts.query)["X-Amz-Credential"][0].split("/")[2]
-    return Site(endpoint, path.removesuffix("k"), region)
+def _site_of_sdk(client: S3Client, bucket: str) -> Site:
+    """Where the SDK's client is about to send a request to when it is stopped."""
+    try:
+        client.meta.events.register("before-send.s3", _stop)
+        client.head_object(Bucket=bucket, Key="k")
+    except _Stopped as stopped:
+        parts = urlsplit(stopped.request.url)
+        endpoint, path = parse_base_url(f"{parts.scheme}://{parts.netloc}{parts.path}")
+        _, _, scope = str(stopped.request.headers["Authorization"]).partition("Credential=")
+        return Site(endpoint, path.removesuffix("k"), scope.split("/")[2])
+    finally:
+        client.close()
+    raise AssertionError("the event comes before each request")
+
+
+class _Stopped(Exception):
+    """Before the SDK sends a request."""
+
+    def __init__(self, request: AWSPreparedRequest) -> None:
+        super().__init__()
+        self.request = request
+
+
+def _stop(request: AWSPreparedRequest, **_: object) -> None:
+    raise _Stopped(request)
 
 
 def _region(url: str, *candidates: str | None) -> str:
