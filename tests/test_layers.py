@@ -23,7 +23,6 @@ FLOORS = {
     "text": 0,
     "retry": 1,
     "transport": 1,
-    "wire": 1,
     "filelock": 1,
     "files": 2,
     "names": 1,

@@ -8,16 +8,18 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import urllib3
-
-from myop_cdn.errors import InvalidationError
+from myop_cdn.errors import InputError, InvalidationError
+from myop_cdn.retry import RetryPolicy
+from myop_cdn.transport import Limits, Transport, TransportError, parse_base_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-_TRIES = 6
+    from myop_cdn.transport import Response
+
+_POLICY = RetryPolicy(attempts=6, first_pause=0.5, longest_pause=30.0)
 _BUSY = (408, 429, 500, 502, 503, 504)
-_LONGEST_PAUSE_SECONDS = 30.0
+_LIMITS = Limits(silence_seconds=30.0, body_bytes=2**20)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,10 @@ class Answer:
 
 
 class Api:
-    """One service for one user. token: asked for before each call, never shown."""
+    """One service for one user. token: asked for before each call, never shown.
+
+    Raises InputError where `base` is not a plain http(s) URL.
+    """
 
     def __init__(
         self,
@@ -41,11 +46,15 @@ class Api:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._name = name
-        self._base = base.rstrip("/")
         self._token = token
         self._hint = hint
         self._sleep = sleep
-        self._pool = urllib3.PoolManager(timeout=30.0, retries=False)
+        try:
+            endpoint, self._path = parse_base_url(base.rstrip("/"))
+        except ValueError as error:
+            raise InputError(f"{name}: the address of its API is {error}") from None
+        self._base = endpoint.url + self._path
+        self._transport = Transport(endpoint, _LIMITS)
 
     def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Answer:
         """One request, made again while the service is busy.
@@ -53,35 +62,37 @@ class Api:
         path: below the base, or a whole URL that the service itself has given. Raises
         InvalidationError.
         """
-        url = path if path.startswith(f"{self._base}/") else f"{self._base}/{path.lstrip('/')}"
+        below = path.removeprefix(self._base) if path.startswith(f"{self._base}/") else path
+        target = f"{self._path}/{below.lstrip('/')}"
         headers = {"Authorization": f"Bearer {self._token()}", "Accept": "application/json"}
-        data = None if body is None else json.dumps(body).encode()
-        if data is not None:
+        data = b"" if body is None else json.dumps(body).encode()
+        if body is not None:
             headers["Content-Type"] = "application/json"
-        for tries in range(1, _TRIES + 1):
-            last = tries == _TRIES
+        tries = 0
+        while True:
+            tries += 1
+            last = tries == _POLICY.attempts
+            after = 0.0
             try:
-                answer = self._pool.request(method, url, body=data, headers=headers)
-            except urllib3.exceptions.HTTPError as error:
-                if last:
-                    what = f"{self._name}: no answer ({type(error).__name__})"
-                    raise InvalidationError(what) from None
+                response = self._transport.request(method, target, headers, data)
+            except TransportError as error:
+                if last or not error.temporary:
+                    what = f"{self._name}: no answer: the service {error.phrase}"
+                    raise InvalidationError(what, error.hint) from None
             else:
-                if answer.status not in _BUSY or last:
-                    return self._checked(answer)
-            longest = min(_LONGEST_PAUSE_SECONDS, 0.5 * 2.0**tries)
-            self._sleep(longest * (0.5 + random.random() / 2))  # noqa: S311 - spreads retries
-        raise AssertionError("the last try returns or raises")
+                if response.status not in _BUSY or last:
+                    return self._checked(response)
+                after = response.retry_after()
+            self._sleep(_POLICY.pause(tries, random.random(), after))  # noqa: S311 - no secret
 
-    def _checked(self, answer: urllib3.BaseHTTPResponse) -> Answer:
-        if answer.status in (401, 403):
-            what = f"{self._name}: the service answered {answer.status}"
+    def _checked(self, response: Response) -> Answer:
+        if response.status in (401, 403):
+            what = f"{self._name}: the service answered {response.status}"
             raise InvalidationError(what, self._hint)
-        if not 200 <= answer.status < 300:
-            raise InvalidationError(f"{self._name}: the service answered {answer.status}")
+        if not 200 <= response.status < 300:
+            raise InvalidationError(f"{self._name}: the service answered {response.status}")
         try:
-            value = json.loads(answer.data) if answer.data.strip() else {}
-        except ValueError:
+            value = json.loads(response.body) if response.body.strip() else {}
+        except (ValueError, RecursionError):
             value = {}
-        headers = {key.lower(): value for key, value in answer.headers.items()}
-        return Answer(answer.status, value if isinstance(value, dict) else {}, headers)
+        return Answer(response.status, value if isinstance(value, dict) else {}, response.headers)

@@ -125,20 +125,20 @@ def test_a_disk_that_takes_only_a_part_of_the_output_is_a_failure(
     command.env["PYTHONUNBUFFERED"] = unbuffered
     body = BODY + b" " * 200_000
     (command.home / "body").write_bytes(body)
-    # A report that is longer than any file of the tree: the limit is for all of them.
+    # A long report of a run that writes no file: the limit is for all of them.
     many = full_tree({"c" * 120: [f"e{n:03}" for n in range(150)]})
+    source, destination = write(command.home / "tree", many), command.home / "cdn"
 
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (8000, 8000))
 
     verify = ("verify", "body", "--signature", sign(body, SECRET.encode()))
-    with Sandbox(write(command.home / "api", many)) as sandbox:
-        sync = ("sync", "--dry-run", "--json", "--api-url", sandbox.url)
-        for words in (verify, sync):
-            with (command.home / "out").open("wb") as out:
-                ended = command(*words, stdout=out, preexec_fn=limit)
-            assert ended.returncode == 1
-            assert b"can't write to stdout: File too large" in ended.stderr
+    deploy = ("deploy", f"file://{destination}", "--source", str(source), "--dry-run", "--json")
+    for words in (verify, deploy):
+        with (command.home / "out").open("wb") as out:
+            ended = command(*words, stdout=out, preexec_fn=limit)
+        assert ended.returncode == 1
+        assert b"can't write to stdout: File too large" in ended.stderr
 
 
 def test_a_dry_run_into_head_is_quiet(command: Command) -> None:
