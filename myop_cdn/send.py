@@ -126,7 +126,12 @@ def post(
         ) from None
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
-        raise MyopCdnError(f"no answer from {parts.hostname}: {reason}") from None
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+        raise MyopCdnError(
+            f"no answer from {host}:{port}: {reason}",
+            "check that the receiver runs, and that it listens at this address and port",
+        ) from None
     return Reply(answer.status, answer.reason, text, clock() - started)
 
 

@@ -147,7 +147,9 @@ def test_nobody_there_is_a_failure_in_json_too(run: Run, url: str, receiver: Rig
         receiver.stop()
     ended = run("send", url, "--json")
     assert ended.code == 1
-    assert "no answer" in ended.json["error"]["message"]
+    port = url.rsplit(":", 1)[1].partition("/")[0]
+    assert f"no answer from 127.0.0.1:{port}" in ended.json["error"]["message"]
+    assert "check that the receiver runs" in ended.json["error"]["hint"]
     receiver.start()
 
 
