@@ -1,4 +1,4 @@
-"""The README's generated parts: `python -m tests.readme` writes them anew."""
+"""The generated reference of all options: `python -m tests.readme` writes it anew."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from click.testing import CliRunner
 
 from myop_cdn.cli import COMMANDS, cli
 
-README = Path(__file__).parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+REFERENCE = ROOT / "myop_cdn" / "docs" / "reference.md"
 BEGIN, END = "<!-- reference: begin -->", "<!-- reference: end -->"
 
 
@@ -58,11 +60,9 @@ def parsed(name: str, words: list[str]) -> click.Context:
 
 
 def main() -> None:
-    """Put the reference into the README."""
-    text = README.read_text("utf-8")
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    README.write_text(before + reference() + after, "utf-8")
+    """Write the reference."""
+    title = "# Every command and every option"
+    REFERENCE.write_text(f"{title}\n\n{reference()}\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ def _offered(incomplete: str) -> list[str]:
     return [name for name in (*COMMANDS, *topics()) if name.startswith(incomplete)]
 
 
-@command(HelpSettings, "myop-cdn help cors", name="help")
+@command(HelpSettings, "myop-cdn help reference", name="help")
 def help_(console: Console, settings: HelpSettings) -> None:
     """Show the help of a COMMAND, or read about a TOPIC. Without either: what there is to read."""
     from myop_cdn.cli import COMMANDS, cli
