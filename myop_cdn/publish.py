@@ -1,22 +1,39 @@
-"""Sync, then deploy: the one place where the two meet."""
+"""Look at the destinations, sync, then deploy: the one place where the three meet.
+
+In this order: what Myop answers after a look is at least as new as what was seen there.
+"""
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from myop_cdn.deploy import DeployOptions, check_destinations, deploy
-from myop_cdn.report import DeployReport, PublishReport
-from myop_cdn.sync import left_alone, sync
+from myop_cdn.deploy import (
+    CACHED,
+    Cause,
+    Deployment,
+    DeployOptions,
+    check_destinations,
+    noted,
+    read_exported,
+)
+from myop_cdn.deploy.source import LocalObject, encoded
+from myop_cdn.errors import MyopCdnError
+from myop_cdn.model import PREVIEW, DocumentRef, Release, Scope
+from myop_cdn.report import DeployReport, PublishReport, SyncReport
+from myop_cdn.storage.base import Body
+from myop_cdn.sync import SyncOptions, left_alone, sync
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from myop_cdn.export import Exporter
-    from myop_cdn.model import Scope
+    from myop_cdn.model import ExportedDocument
     from myop_cdn.progress import Progress
-    from myop_cdn.sync import SyncOptions
     from myop_cdn.tree import Tree
+
+__all__ = ["Cause", "check_destinations", "publish"]
 
 
 def publish(
@@ -27,23 +44,117 @@ def publish(
     sync_options: SyncOptions | None = None,
     deploy_options: DeployOptions | None = None,
     progress: Progress | None = None,
+    cause: Cause | None = None,
 ) -> PublishReport:
     """Export what `scope` asks for into `tree` and bring every destination up to it.
 
-    exporter: makes the exporter; not called where there is nothing to do. Documents that failed
-    don't hold up the others, but nothing is deleted then. A scope of `none` deploys nothing, nor
-    does a tree without documents. Raises InputError for destinations, and what `sync` raises.
+    Deployed are exactly the documents that were just exported, never the rest of the folder.
+    exporter: makes an exporter; called again where another run was there in between, not at all
+    where there is nothing to do. cause: what the destinations' logs say about why. Documents that
+    failed don't hold up the others, but nothing is deleted then. A scope of `none` deploys
+    nothing. Raises InputError for destinations, and what `sync` raises; what goes wrong at a
+    destination is in its report.
     """
+    sync_options = sync_options or SyncOptions()
     deploy_options = deploy_options or DeployOptions()
     nothing = DeployReport(deploy_options.dry_run)
     if scope.kind == "none":
         return PublishReport(left_alone(tree), nothing)
-    if destinations:
-        check_destinations(destinations, deploy_options, tree.root)  # before any request
-    synced = sync(scope, exporter(), tree, sync_options, progress)
-    if not destinations or not tree.refs():
-        return PublishReport(synced, nothing)
-    options = replace(deploy_options, skip_partial_delete=True)
-    if synced.failed:
-        options = replace(options, delete=False)
-    return PublishReport(synced, deploy(tree, destinations, options, progress))
+    if not destinations:
+        return PublishReport(sync(scope, exporter(), tree, sync_options, progress), nothing)
+    options = replace(
+        deploy_options, skip_partial_delete=True, environments=sync_options.environments
+    )
+    cause = replace(cause or Cause("publish"), scope=scope.kind, announced=_announced(scope, cause))
+    with Deployment(destinations, options, tree.root, cause, progress) as deployment:
+        opened = exporter()  # what is wrong with it is said before any request
+        deployment.look(None if scope.kind == "full" else _documents_of(scope, sync_options))
+        synced = sync(scope, opened, tree, sync_options, progress)
+        if not synced.documents:
+            return PublishReport(synced, nothing)
+        again = _AskAgain(exporter, tree, scope, sync_options, options)
+        try:
+            source = read_exported(
+                tree,
+                options.encoding,
+                options.jobs,
+                synced.documents,
+                deployment.needs_md5s,
+                whole=scope.kind == "full" and not synced.failed,
+            )
+        except MyopCdnError as error:
+            return PublishReport(synced, deployment.fail(error))
+        deployed = deployment.bring(source, again)
+    return PublishReport(_with_cached_behind(synced, deployed), deployed)
+
+
+def _documents_of(scope: Scope, options: SyncOptions) -> list[DocumentRef]:
+    """The documents that an incremental sync is going to export."""
+    wanted: dict[DocumentRef, None] = {}
+    for release in scope.releases:
+        if options.wants(release.environment):
+            wanted[release.ref] = None
+            if options.with_previews and options.wants(PREVIEW):
+                wanted[DocumentRef(release.component_id, PREVIEW)] = None
+    return list(wanted)
+
+
+def _announced(scope: Scope, cause: Cause | None) -> str:
+    if cause is not None and cause.announced:
+        return cause.announced
+    moments = [one.announced_at for one in scope.releases if one.announced_at]
+    return max(moments).isoformat().replace("+00:00", "Z") if moments else ""
+
+
+def _with_cached_behind(synced: SyncReport, deployed: DeployReport) -> SyncReport:
+    """The sync's report, documents whose answer looked cached marked as behind."""
+    cached = {
+        one.key
+        for destination in deployed.destinations
+        for one in destination.overtaken
+        if one.reason == CACHED
+    }
+    if not cached:
+        return synced
+    documents = tuple(
+        replace(one, holds_announced=False) if one.ref.path in cached else one
+        for one in synced.documents
+    )
+    return replace(synced, documents=documents)
+
+
+class _AskAgain:
+    """Exports single documents once more, for a destination where somebody was in between."""
+
+    def __init__(
+        self,
+        exporter: Callable[[], Exporter],
+        tree: Tree,
+        scope: Scope,
+        sync_options: SyncOptions,
+        deploy_options: DeployOptions,
+    ) -> None:
+        self._exporter = exporter
+        self._tree = tree
+        self._releases = {release.ref: release for release in scope.releases}
+        self._sync_options = replace(sync_options, with_previews=False)
+        self._deploy_options = deploy_options
+        self._lock = threading.Lock()  # several destinations may ask at once
+
+    def __call__(self, keys: Collection[str]) -> Mapping[str, LocalObject]:
+        """The documents at these keys that Myop has, by key. Raises what `sync` raises."""
+        refs = sorted(ref for ref in map(DocumentRef.of, keys) if ref)
+        releases = (self._releases.get(ref) or _as_release(ref) for ref in refs)
+        scope = Scope("incremental", tuple(releases))
+        with self._lock:
+            synced = sync(scope, self._exporter(), self._tree, self._sync_options)
+        return {one.ref.path: self._object(one) for one in synced.documents}
+
+    def _object(self, document: ExportedDocument) -> LocalObject:
+        key = document.ref.path
+        data = encoded(self._tree.read(key), self._deploy_options.encoding)
+        return LocalObject.of(key, Body.of(data), noted(document))
+
+
+def _as_release(ref: DocumentRef) -> Release:
+    return Release(ref.component_id, ref.environment)

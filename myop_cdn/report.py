@@ -111,10 +111,22 @@ Reason = Literal["new", "content", "headers", "manifest"]
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """One object that was, or is to be, uploaded, and why."""
+    """One object that was, or is to be, uploaded, and why.
+
+    name: the component's. before, after: what it held and is to hold, as variants are called.
+    All three are "" where not known.
+    """
 
     key: str
     reason: Reason
+    name: str = field(default="", compare=False)
+    before: str = field(default="", compare=False)
+    after: str = field(default="", compare=False)
+
+    def to_json(self) -> dict[str, str]:
+        """As in the `uploaded` list of deploy's JSON report."""
+        said = {"component": self.name, "before": self.before, "after": self.after}
+        return {"key": self.key, "reason": self.reason, **{k: v for k, v in said.items() if v}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,13 +195,15 @@ class DestinationReport:
         """One entry of `destinations` in deploy's JSON report."""
         report: dict[str, Any] = {
             "url": self.url,
-            "uploaded": [{"key": up.key, "reason": up.reason} for up in self.uploaded],
+            "uploaded": [up.to_json() for up in self.uploaded],
             "unchanged": self.unchanged,
             "deleted": list(self.deleted),
             "failed": [{"key": one.key, "error": one.error} for one in self.failed],
+            "overtaken": [{"key": one.key, "reason": one.reason} for one in self.overtaken],
             "refused": self.refused,
             "invalidated": list(self.invalidated),
             "warnings": list(self.warnings),
+            "commit": self.commit,
             "seconds": round(self.seconds, 3),
         }
         return with_error(report, self.error)

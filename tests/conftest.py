@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
@@ -14,9 +16,39 @@ from myop_cdn.cli import cli
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 settings.register_profile("house", deadline=None, max_examples=60)  # no test asserts on timing
 settings.load_profile("house")
+
+
+# What a file of tests names when it starts a server or a process, or loads a cloud's SDK.
+_NEEDS_MORE = re.compile(
+    r"\b(moto|boto3|botocore|subprocess|socket|threading|Sandbox|ApiServer|Rig|gcp_storage_emulator)\b"
+    r"|tests\.(servers|api_server|listener|chaos|end_to_end|storage\.rigs|recipes)|sandbox\b|Demo\("
+)
+
+
+@cache
+def _is_pure(path: Path) -> bool:
+    """Whether a file's tests need nothing but this process and a folder."""
+    return _NEEDS_MORE.search(path.read_text("utf-8")) is None
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With `-m pure` the other files are not even loaded: their SDKs take seconds."""
+    if config.option.markexpr != "pure":
+        return None
+    if collection_path.is_dir():
+        return True if collection_path.name in ("chaos", "end_to_end", "servers") else None
+    is_other = collection_path.name.startswith("test_") and not _is_pure(collection_path)
+    return True if is_other else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Every test is `pure` or `servers`, by its file."""
+    for item in items:
+        item.add_marker("pure" if _is_pure(item.path) else "servers")
 
 
 @pytest.fixture(autouse=True)

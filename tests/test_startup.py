@@ -108,7 +108,7 @@ def test_a_deploy_with_nothing_to_do_loads_what_it_needs(tmp_path: Path) -> None
     assert not tops(modules) & (HEAVY | {"urllib3", "http", "ssl", "email", "sysconfig"})
     assert "importlib.metadata" not in modules
     ours = {module for module in modules if module.startswith("myop_cdn.")}
-    assert not any(module.startswith("myop_cdn.export") for module in ours)
+    assert not any(module.startswith("myop_cdn.export.") for module in ours)
     assert {module for module in ours if module.startswith("myop_cdn.storage.")} <= {
         "myop_cdn.storage.base",
         "myop_cdn.storage.filelock",

@@ -28,6 +28,10 @@ class DeployCommandSettings:
         metavar="DIR",
         help="The folder to upload.",
     )
+    force: bool = option(
+        is_flag=True,
+        help="Upload documents even where the destination holds what was exported later.",
+    )
     deploy: DeploySettings = group(DeploySettings)
     limits: LimitSettings = group(LimitSettings)
     run: RunSettings = group(RunSettings)
@@ -49,7 +53,9 @@ def deploy(console: Console, settings: DeployCommandSettings) -> DeployReport:
     from myop_cdn.deploy import deploy as run
     from myop_cdn.tree import Tree
 
-    options = deploy_options(settings.deploy, settings.limits, dry_run=settings.run.dry_run)
+    options = deploy_options(
+        settings.deploy, settings.limits, dry_run=settings.run.dry_run, force=settings.force
+    )
     with console.progress() as progress:
         report = run(Tree(settings.source), settings.destinations, options, progress)
     say_deploy(console, report)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from click.shell_completion import CompletionItem
 
+    from myop_cdn.deploy.options import HistoryLimit
     from myop_cdn.listener.http.sockets import Address
     from myop_cdn.model import DeleteLimit
 
@@ -239,6 +240,25 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since clic
             return timedelta(seconds=float(match[1]) * _TIME_UNITS[match[2]])
         except OverflowError:
             self.fail(f"{text!r} is too long", param, ctx)
+
+
+class History(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
+    """How much of the past is kept: a number of contents of each document, or a duration."""
+
+    name = "n|duration"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> HistoryLimit:
+        """The limit; a usage error for anything else."""
+        from myop_cdn.deploy.options import HistoryLimit
+
+        if isinstance(value, HistoryLimit):
+            return value
+        text = str(value).strip()
+        if re.fullmatch(r"[0-9]{1,6}", text):
+            return HistoryLimit(count=int(text))
+        return HistoryLimit(age=Duration().convert(text, param, ctx))
 
 
 class MaxDelete(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from myop_cdn.cli.console import Console
-    from myop_cdn.report import DeployReport, DestinationReport, SyncReport
+    from myop_cdn.report import DeployReport, DestinationReport, SyncReport, Upload
 
 
 def say_sync(console: Console, report: SyncReport, *, dry_run: bool) -> None:
@@ -59,6 +59,8 @@ def say_deploy(console: Console, report: DeployReport) -> None:
             console.warning(f"{one.url}: {warning}")
         for failure in one.failed:
             console.warning(f"{one.url}: {failure.key} failed: {failure.error}")
+        for passed in one.overtaken:
+            console.info(f"{one.url}: {passed.key} was overtaken: {passed.reason}")
         if one.refused is not None:
             hint = one.refusal.hint if one.refusal else ""
             why = one.refusal.message if one.refusal else one.refused
@@ -69,9 +71,17 @@ def say_deploy(console: Console, report: DeployReport) -> None:
             console.info(_destination_line(one, report.dry_run))
         if report.dry_run and not console.wants_json:
             for upload in one.uploaded:
-                console.data(f"upload {one.url}/{upload.key} ({upload.reason})")
+                console.data(f"upload {one.url}/{upload.key} ({upload.reason}){_change(upload)}")
             for key in one.deleted:
                 console.data(f"delete {one.url}/{key}")
+
+
+def _change(upload: Upload) -> str:
+    """Which component changes from which variant to which, as far as is known."""
+    if not upload.name:
+        return ""
+    ends = " → ".join(one for one in (upload.before, upload.after) if one)
+    return f"  {upload.name}" + (f" · {ends}" if ends else "")
 
 
 def _destination_line(one: DestinationReport, dry_run: bool) -> str:
@@ -83,6 +93,8 @@ def _destination_line(one: DestinationReport, dry_run: bool) -> str:
         parts.append(f"{len(one.deleted)} {would}deleted")
     if one.failed:
         parts.append(f"{len(one.failed)} failed")
+    if one.overtaken:
+        parts.append(f"{len(one.overtaken)} overtaken")
     if not parts and one.error is not None:
         return f"{one.url}: nothing was changed"
     parts.append(f"{one.unchanged} unchanged" if parts else "unchanged")

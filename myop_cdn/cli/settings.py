@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, ClassVar
 import click
 
 from myop_cdn.cli.console import Console
-from myop_cdn.cli.options import HeaderValue, MaxDelete, Origin, group, option
+from myop_cdn.cli.options import Duration, HeaderValue, History, MaxDelete, Origin, group, option
 
 if TYPE_CHECKING:
-    from myop_cdn.deploy.options import DeployOptions, Encoding
+    from datetime import timedelta
+
+    from myop_cdn.deploy.options import DeployOptions, Encoding, HistoryLimit
     from myop_cdn.model import DeleteLimit
     from myop_cdn.sync import SyncOptions
 
@@ -145,7 +147,25 @@ class ObjectSettings:
         help="Let pages of this origin read the objects (https://app.example.com); repeat it.",
     )
     ledger: str | None = option(
-        metavar="URL", help="Keep the ledger in this folder or bucket, not beside the objects."
+        metavar="URL", help="Keep the log in this folder or bucket, not beside the objects."
+    )
+    history: HistoryLimit | None = option(
+        type=History(),
+        metavar="N|DURATION",
+        help="How much of what is replaced is kept, to go back to: so many contents of each "
+        "document, or those of so long; 0 keeps nothing.  [default: 10]",
+    )
+    acl: str = option(
+        default="",
+        show_default=False,
+        metavar="ACL",
+        help="The canned ACL (S3) or predefined ACL (GCS) of what is written, public-read for one.",
+    )
+    storage_class: str = option(
+        default="",
+        show_default=False,
+        metavar="CLASS",
+        help="The storage class (S3, GCS) or access tier (Azure) of what is written.",
     )
     endpoint_url: str | None = option(
         metavar="URL",
@@ -159,6 +179,12 @@ class DeleteSettings:
 
     TITLE: ClassVar[str] = "Deleting"
     delete: bool = option(is_flag=True, help="Delete objects that a complete tree lacks.")
+    delete_after: timedelta = option(
+        type=Duration(),
+        default="0",
+        metavar="DURATION",
+        help="How long a document has to have been gone before --delete takes it away.",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,16 +241,21 @@ class RunSettings:
 
 
 def deploy_options(
-    settings: DeploySettings, limits: LimitSettings, *, dry_run: bool = False
+    settings: DeploySettings, limits: LimitSettings, *, dry_run: bool = False, force: bool = False
 ) -> DeployOptions:
     """The options of a deploy."""
-    from myop_cdn.deploy.options import DeployOptions
+    from myop_cdn.deploy.options import DeployOptions, HistoryLimit
     from myop_cdn.model import DeleteLimit
 
     objects = settings.objects
     return DeployOptions(
         delete=settings.deleting.delete,
+        delete_after=settings.deleting.delete_after,
         max_delete=limits.max_delete or DeleteLimit(),
+        force=force,
+        history=objects.history or HistoryLimit(),
+        acl=objects.acl,
+        storage_class=objects.storage_class,
         cache_control=objects.cache_control,
         encoding=objects.encoding,
         invalidate=settings.cdn.invalidate,

@@ -51,7 +51,7 @@ class VerifySettings:
 @command(
     VerifySettings,
     'myop-cdn verify body.json --signature "$SIGNATURE" --explain',
-    'cat body.json | myop-cdn verify --signature "$SIGNATURE" | myop-cdn sync --payload -',
+    'cat body.json | myop-cdn verify --signature "$SIGNATURE" \\\n    | myop-cdn sync --payload -',
 )
 def verify(console: Console, settings: VerifySettings) -> None:
     """Check the signature of a webhook's body, read from FILE or stdin.

@@ -1,7 +1,8 @@
-"""Bring destinations up to a tree: plan first, then act.
+"""Bring destinations up to a tree: look and plan first, then act.
 
-The way of the data: tree → `Source` (hashes); ledger and listing → `Seen` (facts); both → `Plan`
-(a value) → `apply` → ledger → `DestinationReport`. Nothing here knows which service it talks to.
+The way of the data: look → `RemoteObject`s and a `View` of the log; tree → `LocalObject`s; both →
+`Plan` (a value) → conditional writes → commit → `DestinationReport`. Nothing here knows which
+service it talks to.
 """
 
 from __future__ import annotations
@@ -9,24 +10,47 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from myop_cdn.deploy.destination import deploy_to
-from myop_cdn.deploy.options import DEFAULT_CACHE_CONTROL, DeployOptions, Encoding
-from myop_cdn.deploy.source import Source, read_source
-from myop_cdn.deploy.target import Target, open_targets
-from myop_cdn.errors import RefusedError
+from myop_cdn import exportnote
+from myop_cdn.deploy.destination import CACHED, Destination
+from myop_cdn.deploy.log import Cause
+from myop_cdn.deploy.options import (
+    DEFAULT_CACHE_CONTROL,
+    DeployOptions,
+    Encoding,
+    HistoryLimit,
+)
+from myop_cdn.deploy.source import Source, noted, read_exported, read_source
+from myop_cdn.deploy.target import open_targets
+from myop_cdn.errors import MyopCdnError, RefusedError
+from myop_cdn.model import MANIFEST
 from myop_cdn.progress import Silent
 from myop_cdn.report import DeployReport, DestinationReport
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from concurrent.futures import Future
+    from collections.abc import Callable, Sequence
     from pathlib import Path
+    from types import TracebackType
 
-    from myop_cdn.deploy.target import Look
+    from myop_cdn.deploy.destination import AskAgain
+    from myop_cdn.model import DocumentRef
     from myop_cdn.progress import Progress
     from myop_cdn.tree import Tree
 
-__all__ = ["DEFAULT_CACHE_CONTROL", "DeployOptions", "Encoding", "check_destinations", "deploy"]
+__all__ = [
+    "CACHED",
+    "DEFAULT_CACHE_CONTROL",
+    "Cause",
+    "DeployOptions",
+    "Deployment",
+    "Encoding",
+    "HistoryLimit",
+    "check_destinations",
+    "deploy",
+    "noted",
+    "read_exported",
+]
+
+_MOST_LOOKED_AT_ONE_BY_ONE = 300  # documents; a listing costs less than more HEADs
 
 
 def deploy(
@@ -34,6 +58,7 @@ def deploy(
     destinations: Sequence[str],
     options: DeployOptions | None = None,
     progress: Progress | None = None,
+    cause: Cause | None = None,
 ) -> DeployReport:
     """Bring every destination up to `tree`, all at once, and say what was done at each.
 
@@ -42,20 +67,23 @@ def deploy(
     twice, and for a folder that is entangled with the tree's.
     """
     options = options or DeployOptions()
-    progress = progress or Silent()
-    targets = open_targets(destinations, options, tree.root)
-    # The services are asked what they have while the files are being hashed.
-    looking = ThreadPoolExecutor(max(1, len(targets)), "look")
-    looks = [_Ahead(looking.submit(target.look)) for target in targets]
-    try:
-        source = read_source(tree, options.encoding, options.jobs)
-    except RefusedError as error:
-        reports = [DestinationReport.refusing(target.store.url, error) for target in targets]
-    else:
-        reports = _deploy_all(targets, looks, source, options, progress)
-    finally:
-        looking.shutdown(wait=False, cancel_futures=True)
-    return DeployReport(options.dry_run, tuple(reports))
+    cause = cause or Cause("deploy")
+    with Deployment(destinations, options, tree.root, cause, progress) as deployment:
+        refs = None
+        if tree.exists() and tree.read_if_there(MANIFEST) is None:
+            try:
+                partial = tree.refs()
+            except RefusedError as error:
+                return deployment.refuse(error)
+            refs = partial if len(partial) <= _MOST_LOOKED_AT_ONE_BY_ONE else None
+        # The services are asked what they have while the files are being hashed.
+        looking = deployment.begin_look(refs)
+        try:
+            known = exportnote.read(tree).documents
+            source = read_source(tree, options.encoding, options.jobs, known, looking)
+        except RefusedError as error:
+            return deployment.refuse(error)
+        return deployment.bring(source)
 
 
 def check_destinations(
@@ -68,35 +96,80 @@ def check_destinations(
     open_targets(destinations, options, source)
 
 
-def _deploy_all(
-    targets: Sequence[Target],
-    looks: Sequence[_Ahead],
-    source: Source,
-    options: DeployOptions,
-    progress: Progress,
-) -> list[DestinationReport]:
-    def one(target: Target, look: _Ahead) -> DestinationReport:
-        try:
-            return deploy_to(target, source, options, progress, look)
-        finally:
-            target.close()
+class Deployment:
+    """A deploy to several destinations at once, in two steps: look, then bring.
 
-    if len(targets) == 1:
-        return [one(targets[0], looks[0])]
-    pool = ThreadPoolExecutor(len(targets), "destination")
-    try:
-        return list(pool.map(one, targets, looks))
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-
-
-class _Ahead:
-    """A look that was begun before it was needed. Its result is given out once and not kept: a
-    listing takes as much memory as all that is made of it.
+    Opening it makes no request and raises InputError as `deploy` does.
     """
 
-    def __init__(self, begun: Future[Look]) -> None:
-        self._begun = [begun]
+    def __init__(
+        self,
+        destinations: Sequence[str],
+        options: DeployOptions,
+        source: Path | None,
+        cause: Cause,
+        progress: Progress | None = None,
+    ) -> None:
+        self._options = options
+        self._targets = open_targets(destinations, options, source)
+        progress = progress or Silent()
+        self._work = [Destination(one, options, cause, progress) for one in self._targets]
+        self._pool = ThreadPoolExecutor(max(1, len(self._targets)), "destination")
+        self._has_md5s = False
 
-    def __call__(self) -> Look:
-        return self._begun.pop().result()
+    def __enter__(self) -> Deployment:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for target in self._targets:
+            target.close()
+
+    def look(self, refs: Sequence[DocumentRef] | None) -> None:
+        """See what is at every destination: of these documents, or (None) of all."""
+        self.begin_look(refs)
+        for look in self._looks:
+            look.result()
+
+    def begin_look(self, refs: Sequence[DocumentRef] | None) -> Callable[[], bool]:
+        """As `look`, without waiting. The result says whether MD5 hashes are going to be needed,
+        as far as is known yet.
+        """
+
+        def one(destination: Destination) -> None:
+            destination.look(refs)
+            self._has_md5s |= any(there.md5 for there in destination.remote.values())
+
+        self._looks = [self._pool.submit(one, destination) for destination in self._work]
+        return self.needs_md5s
+
+    def needs_md5s(self) -> bool:
+        """Whether some service told MD5 hashes."""
+        return self._has_md5s
+
+    def bring(self, source: Source, ask_again: AskAgain | None = None) -> DeployReport:
+        """Bring every destination up to `source`. ask_again: see `Destination.bring`."""
+
+        def one(destination: Destination) -> DestinationReport:
+            return destination.bring(source, ask_again)
+
+        for look in self._looks:
+            look.result()
+        if len(self._work) == 1:
+            return DeployReport(self._options.dry_run, (one(self._work[0]),))
+        return DeployReport(self._options.dry_run, tuple(self._pool.map(one, self._work)))
+
+    def refuse(self, error: RefusedError) -> DeployReport:
+        """The report of a deploy whose source can't be deployed anywhere."""
+        reports = [DestinationReport.refusing(one.store.url, error) for one in self._targets]
+        return DeployReport(self._options.dry_run, tuple(reports))
+
+    def fail(self, error: MyopCdnError) -> DeployReport:
+        """The report of a deploy whose source could not be read after all."""
+        reports = [DestinationReport(one.store.url, error=error) for one in self._targets]
+        return DeployReport(self._options.dry_run, tuple(reports))

@@ -2,66 +2,150 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from myop_cdn import jsontext
-from myop_cdn.deploy.encoding import encoded
-from myop_cdn.errors import RefusedError, StorageError, TreeError
+from myop_cdn.deploy.log import Entry, written
+from myop_cdn.document import Document
+from myop_cdn.errors import DocumentError, RefusedError, StorageError, TreeError
+from myop_cdn.exportnote import NotedDocument
 from myop_cdn.model import MANIFEST, DocumentRef
 from myop_cdn.storage.base import Body
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from myop_cdn.deploy.options import Encoding
     from myop_cdn.manifest import Manifest
+    from myop_cdn.model import ExportedDocument
+    from myop_cdn.storage.base import Blob
     from myop_cdn.tree import Tree
 
 _PART = 32  # files that are handed to a thread at once
 _JSON_BLANKS = b" \t\r\n"
+_GZIP_LEVEL = 6
+_MOST_DECODED = 256 * 2**20
+
+
+def encoded(data: bytes, encoding: Encoding) -> bytes:
+    """`data` as it is stored. gzip's header has no time stamp: same bytes, same result."""
+    return gzip.compress(data, _GZIP_LEVEL, mtime=0) if encoding == "gzip" else data
+
+
+def content_encoding(encoding: Encoding) -> str:
+    """The `Content-Encoding` header's value; "" for none."""
+    return "gzip" if encoding == "gzip" else ""
+
+
+def decoded(blob: Blob) -> bytes:
+    """An object's content. Raises StorageError where it is encoded in an unknown way, or becomes
+    more than 256 MB.
+    """
+    how = blob.headers.content_encoding.strip().lower()
+    if how in ("", "identity"):
+        return blob.data
+    if how != "gzip":
+        raise StorageError(f"stored with the unknown Content-Encoding {how[:40]!r}")
+    unpacking = zlib.decompressobj(31)
+    try:
+        data = unpacking.decompress(blob.data, _MOST_DECODED)
+    except zlib.error:
+        raise StorageError("stored as gzip, but is not") from None
+    if unpacking.unconsumed_tail or not unpacking.eof:
+        raise StorageError("stored as gzip that is cut short or becomes too large")
+    return data
+
+
+def noted(document: ExportedDocument) -> NotedDocument:
+    """What is known of a document that was exported just now, in the form of the tree's note."""
+    release = document.release
+    return NotedDocument(
+        document.sha256,
+        document.asked_at,
+        document.name,
+        document.variants,
+        release.variant_id if release else None,
+        release.announced_at if release else None,
+    )
+
+
+def _entry(known: NotedDocument, sha256: str) -> Entry:
+    """A document as an entry of the log. sha256: of the stored bytes."""
+    held = {one.id: one for one in known.variants}
+    announced = held.get(known.announced_variant or "")
+    shown = announced or next(iter(known.variants), None)
+    at = known.announced_at
+    return Entry(
+        sha256,
+        asked=int(known.asked_at.timestamp()) if known.asked_at else 0,
+        name=known.name,
+        variant=shown.id if shown else "",
+        variant_name=shown.name if shown else "",
+        announced=written(at) if announced and at else "",
+    )
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class LocalObject:
     """An object as it is to be: its stored (encoded) size in bytes and hashes in hex.
 
-    md5: None until it is needed, which it is not where the ledger knows the object.
+    md5: None until it is needed. entry: it as an entry of the log, version and headers not
+    filled in. variants: the ids of all variants that it holds. is_noted: whether it is known when
+    Myop was asked for it.
     """
 
     key: str
     size: int
     sha256: str
     md5: str | None = None
+    entry: Entry = field(default_factory=lambda: Entry(""))
+    variants: tuple[str, ...] = ()
+    is_noted: bool = False
 
     @classmethod
-    def of(cls, key: str, body: Body) -> Wanted:
+    def of(
+        cls,
+        key: str,
+        body: Body,
+        known: NotedDocument | None = None,
+        *,
+        with_md5: bool = False,
+    ) -> LocalObject:
         """What `body` is under `key`."""
-        return cls(key, len(body.data), body.sha256)
+        return cls(
+            key,
+            len(body.data),
+            body.sha256,
+            body.md5 if with_md5 else None,
+            _entry(known, body.sha256) if known else Entry(body.sha256),
+            tuple(one.id for one in known.variants) if known else (),
+            known is not None and known.asked_at is not None,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
     """A tree that was read through once. No file's bytes are kept, but the manifest's.
 
-    documents: every component document on disk that can be one, by key. manifest: None where
-    the tree is partial, else the manifest and its own bytes. broken: by key, what is wrong with
-    the files that can't be documents; what is at the destination must not be lost to them.
+    documents: every component document that is to be deployed, by key. manifest: None where the
+    tree is partial, or only a part of it is to be deployed; else the manifest and its own bytes.
+    broken: by key, what is wrong with the files that can't be documents; what is at the
+    destination must not be lost to them. changed: keys of files that are others than were
+    exported. asked: when Myop was asked for the whole tree, at the earliest; 0 where not known.
     """
 
     tree: Tree
     encoding: Encoding
-    documents: Mapping[str, Wanted]
-    manifest: Manifest | None
-    manifest_data: bytes
+    documents: Mapping[str, LocalObject]
+    manifest: Manifest | None = None
+    manifest_data: bytes = b""
     broken: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether the tree has a manifest, and every entry of it is on disk."""
-        return self.manifest is not None and not self.missing
+    changed: tuple[str, ...] = ()
 
     @property
     def missing(self) -> list[str]:
@@ -75,7 +159,14 @@ class Source:
         bare = [ref for ref in self.manifest.previews() if ref.component_id not in components]
         return sorted(absent | {ref.path for ref in bare})
 
-    def body(self, wanted: Wanted) -> Body:
+    @property
+    def asked(self) -> int:
+        """When the first of the documents was asked for, in seconds since 1970; 0 where that is
+        not known of all of them.
+        """
+        return min((one.entry.asked for one in self.documents.values()), default=0)
+
+    def body(self, wanted: LocalObject) -> Body:
         """The bytes of a document, read now.
 
         Raises StorageError when they are not those that were planned with, TreeError.
@@ -85,25 +176,34 @@ class Source:
             raise StorageError(f"{wanted.key}: the file was changed while it was being deployed")
         return Body(data, wanted.sha256)
 
+    def described(self, key: str) -> Entry | None:
+        """A document's component and variants, read from the file itself; None where it is not
+        a document.
+        """
+        ref = DocumentRef.of(key)
+        if ref is None:
+            return None
+        try:
+            document = Document.parse(ref, self.tree.read(key))
+        except (DocumentError, TreeError):
+            return None
+        known = NotedDocument("", None, document.name, document.variants)
+        return _entry(known, self.documents[key].sha256)
 
-def read_source(tree: Tree, encoding: Encoding, jobs: int) -> Source:
+
+def read_source(
+    tree: Tree,
+    encoding: Encoding,
+    jobs: int,
+    known: Mapping[str, NotedDocument],
+    with_md5: Callable[[], bool],
+) -> Source:
     """Read the whole tree once, for its hashes. A file that can't be a document is set apart.
 
-    Raises RefusedError where it is missing, unreadable or holds no documents.
+    known: what is known of the files, by key; it counts while the file has that hash. with_md5:
+    asked now and then whether MD5 hashes will be needed. Raises RefusedError where the tree is
+    missing, unreadable or holds no documents.
     """
-
-    broken: dict[str, str] = {}
-
-    def hashed(keys: Sequence[str]) -> list[Wanted]:
-        found = []
-        for key in keys:
-            data = tree.read(key)
-            if trouble := _trouble(data):
-                broken[key] = trouble
-            else:
-                found.append(Wanted.of(key, Body.of(encoded(data, encoding))))
-        return found
-
     hint = "nothing was changed; run a sync first, or check --source"
     if not tree.exists():
         raise RefusedError(f"{tree.root}: there is no such folder", hint)
@@ -113,16 +213,70 @@ def read_source(tree: Tree, encoding: Encoding, jobs: int) -> Source:
         keys = [ref.path for ref in tree.refs()]
         if not keys:
             raise RefusedError(f"{tree.root} holds no component documents", hint)
-        with ThreadPoolExecutor(min(jobs, 4), "read") as pool:
-            # Handing single files over takes as long as hashing a small one.
-            parts = [keys[start : start + _PART] for start in range(0, len(keys), _PART)]
-            documents = {one.key: one for part in pool.map(hashed, parts) for one in part}
+        documents, broken, _ = _read(tree, keys, encoding, jobs, known, with_md5)
     except TreeError as error:
         raise RefusedError(f"the source can't be read: {error.message}", error.hint) from None
     return Source(tree, encoding, documents, manifest, data, broken)
 
 
-def _trouble(data: bytes) -> str | None:
+def read_exported(
+    tree: Tree,
+    encoding: Encoding,
+    jobs: int,
+    exported: Sequence[ExportedDocument],
+    with_md5: Callable[[], bool],
+    *,
+    whole: bool,
+) -> Source:
+    """Read exactly the documents that were exported. whole: they are the whole tree, so that its
+    manifest goes with them. Raises TreeError.
+    """
+    known = {one.ref.path: noted(one) for one in exported}
+    documents, broken, changed = _read(tree, list(known), encoding, jobs, known, with_md5)
+    manifest = tree.manifest() if whole else None
+    data = tree.read(MANIFEST) if manifest else b""
+    return Source(tree, encoding, documents, manifest, data, broken, tuple(changed))
+
+
+def _read(
+    tree: Tree,
+    keys: Sequence[str],
+    encoding: Encoding,
+    jobs: int,
+    known: Mapping[str, NotedDocument],
+    with_md5: Callable[[], bool],
+) -> tuple[dict[str, LocalObject], dict[str, str], list[str]]:
+    broken: dict[str, str] = {}
+    changed: list[str] = []
+
+    def hashed(keys: Sequence[str]) -> list[LocalObject]:
+        found = []
+        md5 = with_md5()
+        for key in keys:
+            data = tree.read(key)
+            if problem := _problem(data):
+                broken[key] = problem
+                continue
+            body = Body.of(encoded(data, encoding))
+            about = known.get(key)
+            if about is not None:
+                plain = body.sha256 if encoding == "identity" else Body.of(data).sha256
+                if plain != about.sha256:
+                    changed.append(key)
+                    about = None
+            found.append(LocalObject.of(key, body, about, with_md5=md5))
+        return found
+
+    # Handing single files over takes as long as hashing a small one.
+    parts = [keys[start : start + _PART] for start in range(0, len(keys), _PART)]
+    if len(parts) == 1:
+        return {one.key: one for one in hashed(parts[0])}, broken, changed
+    with ThreadPoolExecutor(min(jobs, 4), "read") as pool:
+        documents = {one.key: one for part in pool.map(hashed, parts) for one in part}
+    return documents, broken, changed
+
+
+def _problem(data: bytes) -> str | None:
     """Why this file can't be a document, or None. Its ends are looked at: parsing every file
     would take longer than hashing it, and a file that was cut short has lost its end.
     """
@@ -130,7 +284,7 @@ def _trouble(data: bytes) -> str | None:
     if not bare:
         return "the file is empty"
     if bare[:1] != b"{":
-        return "the file is no JSON object"
+        return "the file is not a JSON object"
     # Where each member has a line of its own, the last brace has one too; another one may be the
     # end of something within.
     is_suspect = bare[1:2] == b"\n" and bare[-2:] != b"\n}"

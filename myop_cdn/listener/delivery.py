@@ -21,6 +21,7 @@ from myop_cdn.listener.http.response import Response
 from myop_cdn.listener.queue.deliveries import KEPT, Record
 from myop_cdn.payload import parse
 from myop_cdn.signature import check_age, parse_timestamp, verify
+from myop_cdn.text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -132,7 +133,7 @@ class DeliveryChecks:
             announced=announced.timestamp() if announced is not None else now,
             peer=peer,
             headers={
-                name: value.decode("latin-1")[:200] for name, value in fields if name in _KEPT
+                name: shown(value.decode("latin-1"), 200) for name, value in fields if name in _KEPT
             },
             secret=verdict.index,
             event=delivery.event,

@@ -16,7 +16,7 @@ import pytest
 
 from tests.chaos.stand import Stand, free_port
 from tests.listener import certificate
-from tests.listener.rig import Wire, until, webhook
+from tests.listener.rig import Wire, signature, until, webhook
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -171,6 +171,21 @@ def test_secrets_are_read_again_on_sighup(stand: Stand, tmp_path: Path) -> None:
     until(lambda: "were not read again" in stand.log.read_text())
     assert stand.post(stand.release(0))[0] == 401
     assert process.poll() is None
+
+
+def test_a_secret_is_rotated_by_its_file_alone(stand: Stand, tmp_path: Path) -> None:
+    """The procedure as documented: both secrets in the file, then only the new one."""
+    file = tmp_path / "secret"
+    file.write_bytes(stand.secret + b"\n")
+    stand.start("--no-sync-at-start", "--secret-file", str(file))
+    file.write_bytes(stand.secret + b"\nrenewed\n")
+    until(lambda: "secrets=2" in stand.log.read_text())
+    body = stand.release(0)
+    assert stand.post(body)[0] == 200
+    assert stand.post(body, **{"X-Myop-Signature": signature(body, b"renewed")})[0] == 200
+    file.write_bytes(b"renewed\n")
+    until(lambda: "secrets=1" in stand.log.read_text())
+    assert stand.post(stand.release(1))[0] == 401
 
 
 def test_sighup_says_that_the_environment_can_t_be_read_again(stand: Stand) -> None:

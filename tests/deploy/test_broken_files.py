@@ -21,8 +21,8 @@ KEY = "components/card/qa.json"
     [
         (b"", "empty"),
         (b" \r\n\t", "empty"),
-        (b"<html>not found</html>", "no JSON object"),
-        (b"[]", "no JSON object"),
+        (b"<html>not found</html>", "not a JSON object"),
+        (b"[]", "not a JSON object"),
         (document("card")[:-20], "cut short"),
         (document("card")[:-30], "cut short"),
         (b"{", "cut short"),

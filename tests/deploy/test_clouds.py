@@ -14,7 +14,7 @@ from myop_cdn.errors import ExitCode
 from myop_cdn.storage import open_backend
 from myop_cdn.storage.base import Body, Headers
 from myop_cdn.storage.contract import listing
-from tests.deploy.trees import make_tree
+from tests.deploy.trees import document, make_tree
 from tests.servers.azure import connection_string
 
 if TYPE_CHECKING:
@@ -67,13 +67,15 @@ def run(tree: Tree, url: str, **options: object) -> DestinationReport:
     return report.destinations[0]
 
 
-def test_a_ledger_elsewhere_is_kept_and_believed(tree: Tree, url: str, tmp_path: Path) -> None:
+def test_a_log_elsewhere_is_kept_and_believed(tree: Tree, url: str, tmp_path: Path) -> None:
     site = f"file://{tmp_path}/elsewhere"
     dry = run(tree, site, ledger=f"{url}/ledger.json", dry_run=True)
     first = run(tree, site, ledger=f"{url}/ledger.json")
     assert dry.warnings == first.warnings == ()
     assert len(first.uploaded) == 5
-    assert list(listing(open_backend(url))) == ["ledger.json"]
+    kept = list(listing(open_backend(url)))
+    assert kept
+    assert all(key.startswith("ledger/") for key in kept)
     assert run(tree, site, ledger=f"{url}/ledger.json").uploaded == ()
 
 
@@ -96,7 +98,7 @@ def test_what_is_there_is_the_tree_and_a_second_run_does_nothing(tree: Tree, url
 def test_one_edit_and_one_deletion_are_found(tree: Tree, url: str) -> None:
     run(tree, url)
     backend = open_backend(url)
-    backend.put("components/old/qa.json", Body.of(b"{}"), Headers())
+    backend.put("components/old/qa.json", Body.of(document("old", "<p>gone</p>")), Headers())
     backend.put("theirs.html", Body.of(b"theirs"), Headers())
     tree.write(ONE, tree.read(ONE).replace(b"hello", b"hallo"))
     report = run(tree, url, delete=True)

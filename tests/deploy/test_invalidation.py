@@ -8,9 +8,12 @@ import boto3
 import pytest
 
 from myop_cdn.deploy import DeployOptions, deploy
-from myop_cdn.deploy.ledger import LEDGER, Ledger
+from myop_cdn.deploy.log import Log
 from myop_cdn.errors import ExitCode
-from tests.deploy.trees import make_tree
+from myop_cdn.storage import open_backend
+from myop_cdn.storage.base import OpenOptions
+from myop_cdn.storage.store import Store
+from tests.deploy.trees import document, make_tree
 from tests.servers.proxy import Answer, Proxy
 
 if TYPE_CHECKING:
@@ -68,9 +71,10 @@ class Site:
         return [sorted(one["InvalidationBatch"]["Paths"]["Items"]) for one in batches]
 
     def pending(self) -> list[tuple[str, ...]]:
-        """What the ledger says is owed."""
-        data = self.bucket.get(f"site/{LEDGER}")["Body"].read()
-        return list(Ledger.parse(data).pending.values())
+        """What the destination's log says is owed."""
+        options = OpenOptions(endpoint_url=self.bucket.endpoint)
+        store = Store(open_backend(f"{self.bucket.url}/site", options))
+        return list(Log(store).newest().state.owed.values())
 
 
 @pytest.fixture
@@ -85,7 +89,7 @@ def test_changed_and_deleted_paths_are_sent_without_the_origin_path(site: Site) 
     first = site.deploy(wait=True)
     assert first.exit_code is ExitCode.DONE
     assert "/components/form%20one/qa.json" in first.invalidated
-    site.bucket.put("site/components/old/qa.json", b"{}")
+    site.bucket.put("site/components/old/qa.json", document("old"))
     site.tree.write(ONE, site.tree.read(ONE).replace(b"hello", b"hallo"))
     report = site.deploy(delete=True)
     expected = ["/components/form%20one/qa.json", "/components/old/qa.json"]
@@ -134,7 +138,7 @@ def test_what_is_owed_to_one_cdn_is_not_forgotten_by_a_run_without_it(site: Site
 
 
 def test_a_run_that_was_killed_before_its_end_is_made_up_for(site: Site) -> None:
-    """Its uploads are there, and neither ledger nor distribution has heard of them."""
+    """Its uploads are there, and neither log nor distribution has heard of them."""
     site.deploy()
     site.tree.write(ONE, site.tree.read(ONE).replace(b"hello", b"hallo"))
     site.bucket.put(

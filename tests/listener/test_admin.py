@@ -96,7 +96,7 @@ def test_metrics_count_what_came_in_and_what_became_of_it(operator: Operator) ->
     rig.post(body)
     rig.post(body)
     rig.post(body, secret=b"wrong")
-    until(lambda: operator.metrics().get("myop_cdn_runs_total,scope=incremental,state=done"))
+    until(lambda: operator.metrics()["myop_cdn_last_success_timestamp_seconds"])
     found = operator.metrics()
     assert found["myop_cdn_received_total,fate=accepted"] == 1
     assert found["myop_cdn_received_total,fate=duplicate"] == 1

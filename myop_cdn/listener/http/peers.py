@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING
 
@@ -51,6 +52,7 @@ class TrustedProxies:
     def __init__(self, networks: Sequence[str] = ()) -> None:
         self._unix = UNIX in networks
         self._networks: list[IPv4Network | IPv6Network] = []
+        self._of_host = lru_cache(1024)(self._classify)  # the same few connect again and again
         for text in networks:
             if text != UNIX:
                 try:
@@ -67,10 +69,14 @@ class TrustedProxies:
             return (Peer(UNIX, None), UNIX) if self._unix else (Peer(UNIX, UNIX, True), None)
         host, port = address[:2]
         shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        key, local, hop = self._of_host(host)
+        return Peer(shown, key, local), hop
+
+    def _classify(self, host: str) -> tuple[str | None, bool, str | None]:
         ip = _plain(ip_address(host.partition("%")[0]))
         if self._trusts(ip):
-            return Peer(shown, None), str(ip)
-        return Peer(shown, _key(ip), ip.is_loopback), None
+            return None, False, str(ip)
+        return _key(ip), ip.is_loopback, None
 
     def sender(self, request: Request, hop: str) -> Peer:
         """Whom the trusted proxy `hop` passes `request` on for.

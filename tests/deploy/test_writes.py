@@ -6,7 +6,7 @@ from itertools import count
 
 import pytest
 
-from myop_cdn.deploy.pool import Hopeless, run_all
+from myop_cdn.deploy.writes import AbortRun, run_all
 from myop_cdn.errors import AccessDenied, StorageError, StorageUnavailable
 
 
@@ -29,7 +29,7 @@ def test_what_would_fail_for_all_ends_the_work_at_once() -> None:
         next(begun)
         raise AccessDenied("no")
 
-    with pytest.raises(Hopeless) as caught:
+    with pytest.raises(AbortRun) as caught:
         list(run_all(work, range(10_000), 4, "test"))
     assert isinstance(caught.value.cause, AccessDenied)
     assert next(begun) <= 4
@@ -42,7 +42,7 @@ def test_a_service_that_fails_again_and_again_is_given_up() -> None:
         next(begun)
         raise StorageUnavailable("503")
 
-    with pytest.raises(Hopeless):
+    with pytest.raises(AbortRun):
         list(run_all(work, range(10_000), 2, "test"))
     assert next(begun) < 20
 

@@ -1,0 +1,720 @@
+"""The destination's log: who published what, when and why; a transaction log of small objects.
+
+    log/<number, inverted>.json     one object per commit, written by create-if-absent
+    state/<number, inverted>.json   a checkpoint now and then: all objects as of that commit
+    history/<sha256>                contents that were replaced or deleted
+
+It lies below `.myop-cdn/` beside the objects, or where `--ledger` says. As Delta Lake does it, a
+commit is a numbered object that is created if it is absent: who comes second reads the commits
+that came between, settles what they touched and takes the next number. Unlike there, numbers are
+inverted, so that a listing of one key finds the newest; and every commit carries what is small
+and holds for the whole destination (what is held back, what CDNs are still owed), so that a run
+which looks at a few documents reads one commit and no checkpoint.
+
+The objects themselves stay the truth. All of this may be deleted: the next full run looks at
+every object and begins anew. It may be public, so it names no host, no user and no secret.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from myop_cdn.errors import MyopCdnError, PreconditionFailed, StorageError
+from myop_cdn.storage.base import JSON_TYPE, Body, Headers, Precondition
+from myop_cdn.workers import each
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from myop_cdn.deploy.options import HistoryLimit
+    from myop_cdn.storage.base import ObjectInfo
+    from myop_cdn.storage.store import Store
+
+FOLDER = ".myop-cdn/"
+OLD_LEDGER = f"{FOLDER}ledger.json"  # what version 0.1.0 kept in place of a log
+HEADERS = Headers(JSON_TYPE, "no-store")
+CHECKPOINT_EVERY = 20  # commits; read by full runs alone, and written by them
+RECENT = timedelta(hours=24)  # over which deletions are counted
+_FORM = 2
+_DIGITS = 12
+_LARGEST = 999_999_999_999
+_INLINE = 8_000  # bytes of carried state that each commit may repeat
+_INLINE_CHANGES = 100  # that a commit's own object holds
+_FEWEST_COMMITS = 100  # before old ones are cleared
+_PART = 1000  # objects that are written at once
+_COMMIT_LIMIT = 256 * 2**20
+_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One object as it was put.
+
+    sha256: of the stored bytes, lower-case hex. headers: their fingerprint, None where the
+    service keeps none. version: the service's. asked: when Myop was asked for it, in seconds
+    since 1970 by Myop's clock; 0 where not known. name: the component's. variant, variant_name:
+    what the document holds. announced: the sender's timestamp (ISO 8601) of the release that
+    announced that variant; "" where none did.
+    """
+
+    sha256: str
+    headers: str | None = None
+    version: str = ""
+    asked: int = 0
+    name: str = ""
+    variant: str = ""
+    variant_name: str = ""
+    announced: str = ""
+
+    @property
+    def label(self) -> str:
+        """The variant for people: its name, or its id where it has none."""
+        return self.variant_name or self.variant
+
+    def dump(self) -> list[str | int | None]:
+        """As JSON: the fields in their order, without the empty ones at the end."""
+        values: list[str | int | None] = [
+            self.sha256,
+            self.headers,
+            self.version,
+            self.asked,
+            self.name,
+            self.variant,
+            self.variant_name,
+            self.announced,
+        ]
+        while not values[-1]:
+            values.pop()
+        return values
+
+    @classmethod
+    def parse(cls, value: Any) -> Entry:
+        """The opposite. Raises ValueError, TypeError."""
+        one = cls(*value)
+        texts = (one.sha256, one.version, one.name, one.variant, one.variant_name, one.announced)
+        if type(one.asked) is not int or {*map(type, texts)} != {str}:
+            raise TypeError("not an entry")
+        if one.headers is not None and type(one.headers) is not str:
+            raise TypeError("not an entry")
+        return one
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What one commit did to one object. None: the object was, or is, not there."""
+
+    before: Entry | None
+    after: Entry | None
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """What a rollback took away: content of this SHA-256, or ("") the object's absence.
+
+    instead: the SHA-256 of what the rollback put there; "" where it put nothing.
+    """
+
+    sha256: str
+    instead: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What holds for the whole destination, carried from commit to commit.
+
+    holds: by key. owed: keys that CDNs were not told of yet, by a fingerprint of the CDN's name.
+    gone: since when documents have been gone from Myop (ISO 8601). removed: moments (seconds
+    since 1970) and numbers of deletions within the last day. ignores_conditions: the service
+    carries conditional writes out whatever is there; None: not known yet.
+    """
+
+    holds: Mapping[str, Hold] = field(default_factory=dict)
+    owed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    gone: Mapping[str, str] = field(default_factory=dict)
+    removed: tuple[tuple[int, int], ...] = ()
+    ignores_conditions: bool | None = None
+
+    def removed_since(self, moment: datetime) -> int:
+        """How many documents were deleted after `moment`."""
+        since = moment.timestamp()
+        return sum(count for at, count in self.removed if at > since)
+
+    def dump(self) -> dict[str, Any]:
+        """As JSON, without what is empty."""
+        value: dict[str, Any] = {}
+        if self.holds:
+            value["holds"] = {k: [one.sha256, one.instead] for k, one in self.holds.items()}
+        if owed := {cdn: list(keys) for cdn, keys in sorted(self.owed.items()) if keys}:
+            value["owed"] = owed
+        if self.gone:
+            value["gone"] = dict(self.gone)
+        if self.removed:
+            value["removed"] = [list(one) for one in self.removed]
+        if self.ignores_conditions is not None:
+            value["conditions"] = "ignored" if self.ignores_conditions else "kept"
+        return value
+
+    @classmethod
+    def parse(cls, value: Any) -> State:
+        """The opposite. Raises ValueError, TypeError, KeyError, AttributeError."""
+        conditions = value.get("conditions")
+        return cls(
+            {str(k): Hold(str(a), str(b)) for k, (a, b) in value.get("holds", {}).items()},
+            {str(cdn): tuple(map(str, keys)) for cdn, keys in value.get("owed", {}).items()},
+            {str(key): str(since) for key, since in value.get("gone", {}).items()},
+            tuple((int(at), int(count)) for at, count in value.get("removed", ())),
+            None if conditions is None else conditions == "ignored",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why something is published. command: "publish", "deploy", "rollback", … delivery: the
+    delivery's id in the listener's journal. announced: the newest timestamp (ISO 8601) that the
+    sender signed. scope: "full", "incremental", or what was rolled back to.
+    """
+
+    command: str
+    scope: str = ""
+    delivery: str = ""
+    announced: str = ""
+
+    def dump(self) -> dict[str, str]:
+        """As JSON, without what is empty."""
+        values = {
+            "command": self.command,
+            "scope": self.scope,
+            "delivery": self.delivery,
+            "announced": self.announced,
+        }
+        return {name: value for name, value in values.items() if value}
+
+    @classmethod
+    def parse(cls, value: Any) -> Cause:
+        """The opposite."""
+        known = ("command", "scope", "delivery", "announced")
+        return cls(*(str(value.get(name, "")) for name in known))
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """One commit. at: when, by the clock of who wrote it, aware. changes: by key. anew: what
+    had been before was not known when it was written, so nothing can be taken back past it.
+    state_at: the commit that spells out the state, where this one does not. changes_at: where the
+    changes are, below the log's folder, where they are kept apart; `changes` may be empty then.
+    """
+
+    number: int
+    id: str
+    at: datetime
+    cause: Cause
+    changes: Mapping[str, Change]
+    state: State = field(default_factory=State)
+    anew: bool = False
+    state_at: int | None = None
+    changes_at: str | None = None
+
+    def dump(self) -> bytes:
+        """The bytes of the object."""
+        changes = self.dump_changes() if self.changes_at is None else _json(self.changes_at)
+        head: dict[str, Any] = {"form": _FORM, "number": self.number, "id": self.id}
+        head |= {"at": written(self.at), "cause": self.cause.dump()}
+        if self.anew:
+            head["anew"] = True
+        state = self.state.dump() if self.state_at is None else self.state_at
+        return b'%b,"state":%b,"changes":%b}' % (_json(head)[:-1], _json(state), changes)
+
+    def dump_changes(self) -> bytes:
+        """The changes alone. Part by part: as one value they would take the memory twice."""
+        changes = list(self.changes.items())
+        parts = (changes[start : start + _PART] for start in range(0, len(changes), _PART))
+        return b"{%b}" % b",".join(_json(dict(map(_dumped, part)))[1:-1] for part in parts)
+
+    @classmethod
+    def parse(cls, data: bytes) -> Commit:
+        """The commit in `data`. Raises ValueError where it is none, or of a later form."""
+        try:
+            raw = _parsed(data)
+            state, changes = raw["state"], raw["changes"]
+            apart = isinstance(changes, str)
+            return cls(
+                int(raw["number"]),
+                str(raw["id"]),
+                moment(raw["at"]),
+                Cause.parse(raw["cause"]),
+                {} if apart else {key: _change(value) for key, value in changes.items()},
+                State() if isinstance(state, int) else State.parse(state),
+                bool(raw.get("anew")),
+                state if isinstance(state, int) else None,
+                changes if apart else None,
+            )
+        except (KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise ValueError(f"not a commit ({type(error).__name__})") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """All objects as of one commit. kept: how many commits there were when old ones were cleared
+    for the last time.
+    """
+
+    number: int
+    objects: Mapping[str, Entry]
+    kept: int = 0
+
+    def dump(self) -> bytes:
+        """The bytes of the object. Part by part: as one value it would take the memory twice."""
+        keys = sorted(self.objects)
+        parts = (keys[start : start + _PART] for start in range(0, len(keys), _PART))
+        joined = b",".join(
+            _json({key: self.objects[key].dump() for key in part})[1:-1] for part in parts
+        )
+        head = _json({"form": _FORM, "number": self.number, "kept": self.kept})
+        return b'%b,"objects":{%b}}' % (head[:-1], joined)
+
+    @classmethod
+    def parse(cls, data: bytes) -> Checkpoint:
+        """The checkpoint in `data`. Raises ValueError where it is none, or of a later form."""
+        try:
+            raw = _parsed(data)
+            return cls(int(raw["number"]), _entries(raw["objects"]), int(raw["kept"]))
+        except (KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise ValueError(f"not a checkpoint ({type(error).__name__})") from None
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The log as it was read at one moment.
+
+    newest: the newest commit; None where there is none, or it can't be read. number: its number,
+    0 where there is no commit. state: as it carries it. objects: all objects, where everything
+    was read and nothing was missing; else None. as_of: for each key the service's moment at
+    which its entry was written, at the latest. checkpoint: the number of the newest one, None
+    where there is none. old: a ledger of version 0.1.0 was read in its place. numbers: of all
+    commits that are listed, where everything was read. kept: see `Checkpoint`. warnings: what
+    could not be read.
+    """
+
+    newest: Commit | None = None
+    number: int = 0
+    state: State = field(default_factory=State)
+    objects: Mapping[str, Entry] | None = None
+    as_of: Mapping[str, datetime | None] = field(default_factory=dict)
+    checkpoint: int | None = None
+    old: bool = False
+    numbers: tuple[int, ...] = ()
+    kept: int = 0
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no log at all."""
+        return self.number == 0 and self.checkpoint is None and not self.old
+
+
+class Log:
+    """The log of one destination: the objects below `folder` in `store`.
+
+    old_ledger: the key of the ledger that version 0.1.0 kept.
+    """
+
+    def __init__(self, store: Store, folder: str = FOLDER, old_ledger: str = OLD_LEDGER) -> None:
+        self.store = store
+        self.folder = folder
+        self.old_ledger = old_ledger
+        self._read: dict[int, Commit] = {}
+
+    def newest(self) -> View:
+        """What the newest commit tells: a listing of one key, and that object.
+
+        Raises StorageError.
+        """
+        listed = self.store.list(f"{self.folder}log/", 1)
+        number = self._number(listed[0]) if listed else 0
+        if not listed or number == 0:
+            return View()
+        try:
+            commit = self._commit(listed[0].key, whole=False)
+        except ValueError as error:
+            problem = f"the newest commit of the log could not be read ({error})"
+            return View(None, number, warnings=(problem,))
+        if commit is None:
+            return self.newest()  # cleared between the two requests
+        return View(commit, number, self.state_of(commit))
+
+    def everything(self, jobs: int) -> View:
+        """All objects as the log has them: the newest checkpoint and the commits since.
+
+        Raises StorageError.
+        """
+        listed = {self._number(one): one for one in self.store.list(f"{self.folder}log/")}
+        listed.pop(0, None)
+        numbers = tuple(sorted(listed, reverse=True))
+        warnings: list[str] = []
+        checkpoint, modified = self._checkpoint(warnings)
+        taken_over = State()
+        old = False
+        if checkpoint is None and (found := self._old_ledger(warnings)) is not None:
+            checkpoint, modified, taken_over = found
+            old = True
+        base = checkpoint.number if checkpoint else 0
+        wanted = [number for number in numbers if number > base]
+        commits = self._commits([listed[number].key for number in wanted], jobs, warnings)
+        newest = commits.get(numbers[0]) if numbers else None
+        if numbers and newest is None and numbers[0] <= base:
+            newest = self._commits([listed[numbers[0]].key], 1, warnings).get(numbers[0])
+        number = max(numbers[0] if numbers else 0, base)
+        whole = sorted(commits) == list(range(base + 1, number + 1))
+        if numbers and not whole:
+            warnings.append("commits of the log are missing or damaged: every object is looked at")
+        state = self.state_of(newest) if newest else taken_over
+        if old and newest:
+            state = replace(state, owed={**taken_over.owed, **state.owed})
+        kept = checkpoint.kept if checkpoint else 0
+        view = View(
+            newest, number, state, None, {}, base or None, old, numbers, kept, tuple(warnings)
+        )
+        if not whole or (view.is_empty and not commits):
+            return view
+        objects = dict(checkpoint.objects) if checkpoint else {}
+        as_of: dict[str, datetime | None] = dict.fromkeys(objects, modified)
+        for one in sorted(commits):
+            for key, change in commits[one].changes.items():
+                if change.after is None:
+                    objects.pop(key, None)
+                else:
+                    objects[key] = change.after
+                    as_of[key] = listed[one].modified
+        return replace(view, objects=objects, as_of=as_of)
+
+    def commit(self, number: int) -> Commit | None:
+        """The commit of this number; None where it is gone or can't be read. StorageError."""
+        known = self._read.get(number)
+        if known is None or (known.changes_at and not known.changes):
+            for one in self.store.list(f"{self.folder}log/{_inverted(number)}", 1):
+                try:
+                    commit = self._commit(one.key)
+                except ValueError:
+                    return None
+                if commit is not None:
+                    self._read[number] = commit
+        return self._read.get(number)
+
+    def since(self, number: int) -> tuple[int, list[Commit]]:
+        """The newest commit's number and the commits after `number`, oldest first; one that can't
+        be read is left out. Raises StorageError.
+        """
+        size = 10
+        while True:
+            listed = self.store.list(f"{self.folder}log/", size)
+            found = [one for one in listed if self._number(one) > number]
+            if len(found) < size:
+                break
+            size *= 10
+        newer: list[Commit] = []
+        for one in reversed(found):
+            try:
+                commit = self._commit(one.key)
+            except ValueError:
+                continue
+            if commit is not None:
+                newer.append(commit)
+        return max((self._number(one) for one in found), default=number), newer
+
+    def all(self, jobs: int) -> tuple[list[Commit], list[str]]:
+        """Every commit that can be read, newest first, and warnings. Raises StorageError."""
+        warnings: list[str] = []
+        keys = [one.key for one in self.store.list(f"{self.folder}log/")]
+        commits = self._commits(keys, jobs, warnings)
+        return [commits[number] for number in sorted(commits, reverse=True)], warnings
+
+    def append(self, commit: Commit) -> bool:
+        """Write a commit under its number; False where somebody else has that number already.
+
+        Raises StorageError.
+        """
+        key = self.key_of(commit)
+        short = self._shortened(commit)
+        if len(commit.changes) > _INLINE_CHANGES:
+            # Who publishes one document reads the newest commit: it must not be as long as a
+            # full run's changes.
+            short = replace(short, changes_at=f"changes/{commit.id}.json")
+            apart = Body.of(commit.dump_changes())
+            self.store.put(f"{self.folder}{short.changes_at}", apart, HEADERS)
+        body = Body.of(short.dump())
+        if commit.state.ignores_conditions:
+            # Nobody can be kept from a number: each writer has a name of its own.
+            self.store.put(key, body, HEADERS)
+        else:
+            try:
+                self.store.put(key, body, HEADERS, precondition=Precondition(None))
+            except PreconditionFailed:
+                # Or a write whose answer was lost on the way was tried again, and found itself.
+                there = self.store.get(key, _COMMIT_LIMIT)
+                return there is not None and there.data == body.data
+        self._read[commit.number] = commit
+        return True
+
+    def key_of(self, commit: Commit) -> str:
+        """Where a commit is kept."""
+        suffix = f"-{commit.id}" if commit.state.ignores_conditions else ""
+        return f"{self.folder}log/{_inverted(commit.number)}{suffix}.json"
+
+    def write_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Keep a checkpoint. One that is there already says the same. Raises StorageError."""
+        key = f"{self.folder}state/{_inverted(checkpoint.number)}.json"
+        self.store.put(key, Body.of(checkpoint.dump()), HEADERS)
+
+    def drop_old_ledger(self) -> None:
+        """Delete the ledger that was taken over. Raises StorageError."""
+        self.store.delete([self.old_ledger])
+
+    def state_of(self, commit: Commit) -> State:
+        """What a commit carries; where it names another that spells it out, what that one says.
+
+        Raises StorageError.
+        """
+        if commit.state_at is None:
+            return commit.state
+        spelled = self.commit(commit.state_at)
+        return spelled.state if spelled else State()
+
+    def history_key(self, sha256: str) -> str:
+        """Where content of this hash is kept."""
+        return f"{self.folder}history/{sha256}"
+
+    def ignores_conditions(self, version: str | None) -> bool:
+        """Whether the service carries a conditional write out whatever is there.
+
+        Tried with an object that is not there, to be replaced if it has `version`, any version
+        the service has given; None where none is known. Raises StorageError.
+        """
+        probe, body = f"{self.folder}probe.json", Body.of(b"{}")
+        if version is None:
+            version = self.store.put(probe, body, HEADERS)
+            self.store.delete([probe])
+        try:
+            self.store.put(probe, body, HEADERS, precondition=Precondition(version))
+        except PreconditionFailed:
+            return False
+        self.store.delete([probe])
+        return True
+
+    def clear(self, newest: Commit, limit: HistoryLimit, jobs: int, kept: int) -> int:
+        """Delete commits and contents that are not to be kept any longer; how many stay.
+
+        Every commit has to be read for that, so it is done when they have become twice as many as
+        stayed the last time (`kept`). Contents are deleted a day after they were put there: a
+        run that has not committed yet may need them. Raises StorageError.
+        """
+        listed = self.store.list(f"{self.folder}log/")
+        if len(listed) < max(_FEWEST_COMMITS, 2 * kept):
+            return kept
+        commits, _ = self.all(jobs)
+        spent: dict[str, int] = {}
+        needed = {newest.state_at, newest.number}
+        hashes = {hold.instead for hold in self.state_of(newest).holds.values()}
+        for commit in commits:
+            for key, change in commit.changes.items():
+                spent[key] = spent.get(key, 0) + 1
+                young = limit.age is not None and newest.at - commit.at <= limit.age
+                if young or (limit.age is None and spent[key] <= limit.count):
+                    needed.add(commit.number)
+                    hashes |= {change.before.sha256} if change.before else set()
+        gone = [one.key for one in listed if self._number(one) not in needed]
+        ids = {commit.id for commit in commits if commit.number in needed}
+        start = f"{self.folder}changes/"
+        for one in self.store.list(start):
+            is_old = one.modified is None or newest.at - one.modified > RECENT
+            if is_old and one.key.removeprefix(start).removesuffix(".json") not in ids:
+                gone.append(one.key)
+        start = f"{self.folder}history/"
+        for one in self.store.list(start):
+            is_old = one.modified is not None and newest.at - one.modified > RECENT
+            if is_old and one.key.removeprefix(start) not in hashes:
+                gone.append(one.key)
+        gone += [
+            one.key
+            for one in self.store.list(f"{self.folder}state/")
+            if self._number(one) < newest.number
+        ]
+        self.delete(gone)
+        return len(needed)
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """Delete objects of the log. Raises StorageError."""
+        size = self.store.delete_batch
+        for at in range(0, len(keys), size):
+            self.store.delete(keys[at : at + size])
+
+    def _shortened(self, commit: Commit) -> Commit:
+        """With a reference in place of a large state that an earlier commit spells out."""
+        before = self._read.get(commit.number - 1)
+        if before is None or len(_json(commit.state.dump())) <= _INLINE:
+            return commit
+        same = commit.state == self.state_of(before)
+        at = before.number if before.state_at is None else before.state_at
+        return replace(commit, state_at=at) if same else commit
+
+    def _number(self, info: ObjectInfo) -> int:
+        """The number in a commit's or checkpoint's name; 0 for a foreign object."""
+        digits = info.key.rpartition("/")[2][:_DIGITS]
+        if len(digits) < _DIGITS or not digits.isdecimal() or not info.key.endswith(".json"):
+            return 0
+        return _LARGEST - int(digits)
+
+    def _commit(self, key: str, *, whole: bool = True) -> Commit | None:
+        """The commit at `key`, None where there is nothing. Raises ValueError, StorageError.
+
+        whole: with its changes where they are kept apart.
+        """
+        blob = self.store.get(key, _COMMIT_LIMIT)
+        if blob is None:
+            return None
+        commit = Commit.parse(blob.data)
+        if whole and commit.changes_at is not None:
+            apart = self.store.get(f"{self.folder}{commit.changes_at}", _COMMIT_LIMIT)
+            if apart is None:
+                raise ValueError("its changes are gone")
+            commit = replace(commit, changes=parse_changes(apart.data))
+        self._read[commit.number] = commit
+        return commit
+
+    def _commits(self, keys: Sequence[str], jobs: int, warnings: list[str]) -> dict[int, Commit]:
+        found: dict[int, Commit] = {}
+
+        def read(key: str) -> Commit | None:
+            try:
+                return self._commit(key)
+            except ValueError as error:
+                warnings.append(f"{key} could not be read ({error})")
+                return None
+
+        for done in each(read, keys, jobs, "log", lambda error: error is not None):
+            if done.error is not None:
+                raise done.error
+            if done.result is not None:
+                found.setdefault(done.result.number, done.result)
+        return found
+
+    def _checkpoint(self, warnings: list[str]) -> tuple[Checkpoint | None, datetime | None]:
+        for one in self.store.list(f"{self.folder}state/", 1):
+            blob = self.store.get(one.key)
+            try:
+                return (Checkpoint.parse(blob.data), one.modified) if blob else (None, None)
+            except ValueError as error:
+                warnings.append(f"{one.key} could not be read ({error})")
+        return None, None
+
+    def _old_ledger(self, warnings: list[str]) -> tuple[Checkpoint, datetime | None, State] | None:
+        """What a ledger of version 0.1.0 remembers, as a checkpoint before the first commit."""
+        blob = self.store.get(self.old_ledger)
+        if blob is None:
+            return None
+        info = self.store.head(self.old_ledger)
+        try:
+            raw = json.loads(blob.data)
+            if raw["form"] != 1:
+                raise ValueError(f"form {raw['form']!r} is not known")
+            objects = {
+                key: Entry.parse([sha256, headers, version or ""])
+                for key, (sha256, headers, version) in raw["objects"].items()
+            }
+            owed = {cdn: tuple(map(str, keys)) for cdn, keys in raw["pending"].items()}
+            ignored = True if raw.get("conditions") == "ignored" else None
+        except (KeyError, TypeError, AttributeError, RecursionError, ValueError) as error:
+            why = str(error) if type(error) is ValueError else type(error).__name__
+            warnings.append(f"the ledger could not be read ({why}); every object is looked at")
+            return Checkpoint(0, {}), None, State()
+        state = State(owed=owed, ignores_conditions=ignored)
+        return Checkpoint(0, objects), info.modified if info else None, state
+
+
+def parse_changes(data: bytes) -> dict[str, Change]:
+    """The changes in `data`, by key. Raises ValueError where it is something else."""
+    try:
+        return {key: _change(value) for key, value in json.loads(data).items()}
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"not the changes of a commit ({type(error).__name__})") from None
+
+
+def new_id() -> str:
+    """A random name for a commit."""
+    return secrets.token_hex(8)
+
+
+def name_fingerprint(name: str) -> str:
+    """A CDN's or a destination's name in the log: 16 hex digits, so that accounts stay out."""
+    return hashlib.sha256(name.encode()).hexdigest()[:16]
+
+
+def written(at: datetime) -> str:
+    """A moment as it is written everywhere: ISO 8601, UTC, milliseconds, Z."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def moment(text: str) -> datetime:
+    """The opposite. Raises ValueError for one without a zone."""
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        raise ValueError("a moment without a zone")
+    return at
+
+
+def describe(error: MyopCdnError) -> str:
+    """An error with its hint on one line, for reports."""
+    return f"{error.message} ({error.hint})" if error.hint else error.message
+
+
+def check_number(text: str) -> int | None:
+    """The commit that `text` names, or None where it names none."""
+    return int(text) if text.isdecimal() and len(text) < _DIGITS else None
+
+
+def unreadable(log: Log) -> StorageError:
+    """What is said where a command needs a log and there is none."""
+    return StorageError(f"{log.store.url}: nothing was published here yet: there is no log")
+
+
+def _inverted(number: int) -> str:
+    return f"{_LARGEST - number:0{_DIGITS}d}"
+
+
+def _json(value: Any) -> bytes:
+    return _encoder.encode(value).encode("utf-8", "surrogatepass")
+
+
+def _parsed(data: bytes) -> dict[str, Any]:
+    raw: dict[str, Any] = json.loads(data)
+    if raw["form"] != _FORM:
+        raise ValueError(f"form {raw['form']!r} is not known")
+    return raw
+
+
+def _dumped(item: tuple[str, Change]) -> tuple[str, list[Any]]:
+    key, change = item
+    before = change.before.dump() if change.before else None
+    return key, [before, change.after.dump() if change.after else None]
+
+
+def _change(value: Any) -> Change:
+    before, after = value
+    return Change(
+        None if before is None else Entry.parse(before),
+        None if after is None else Entry.parse(after),
+    )
+
+
+def _entries(objects: dict[str, Any]) -> dict[str, Entry]:
+    """The objects of a checkpoint, in the place of what they are made from: no second copy."""
+    shared: dict[str | None, str | None] = {}  # nearly all have the same headers
+    for key, value in objects.items():
+        if len(value) > 1:
+            value[1] = shared.setdefault(value[1], value[1])
+        objects[key] = Entry.parse(value)
+    return objects

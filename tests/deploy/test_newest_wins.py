@@ -1,0 +1,190 @@
+"""Several jobs publish to one destination at once: no release is lost, whatever their pace, and
+the manifest never names a document that is not there. TEST_RACES: how many rounds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from myop_cdn.deploy import DeployOptions, target
+from myop_cdn.document import Document
+from myop_cdn.errors import DocumentError, ExitCode
+from myop_cdn.manifest import Manifest
+from myop_cdn.model import DeleteLimit, DocumentRef, Release, Scope
+from myop_cdn.publish import publish
+from myop_cdn.storage import open_backend
+from myop_cdn.sync import SyncOptions
+from myop_cdn.tree import Tree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from myop_cdn.report import PublishReport
+
+ROUNDS = int(os.environ.get("TEST_RACES", "4"))
+_serial = count()
+
+
+@dataclass
+class Myop:
+    """Myop's side: what is released, and answers that take a while."""
+
+    variants: dict[DocumentRef, int] = field(default_factory=dict)
+    chance: random.Random = field(default_factory=lambda: random.Random(1))
+    longest: float = 0.004
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    name = "api"
+    asks_again = False
+
+    @contextmanager
+    def open(self, scope: Scope, progress: object = None) -> Iterator[Myop]:
+        """It answers to anybody."""
+        yield self
+
+    def index(self) -> Manifest:
+        """All that is released."""
+        self.wait()
+        environments: dict[str, list[str]] = {}
+        for ref in list(self.variants):
+            listed = environments.setdefault(ref.component_id, [])
+            if not ref.is_preview:
+                listed.append(ref.environment)
+        entries = [{"id": k, "name": k, "environments": v} for k, v in environments.items()]
+        value = {"version": 1, "exportedAt": "2026-03-24T10:00:00.000Z", "components": entries}
+        return Manifest.parse(json.dumps(value).encode())
+
+    def document(self, ref: DocumentRef) -> Document:
+        """What is released there, as of some moment while it is being asked."""
+        self.wait()
+        number = self.variants.get(ref)
+        self.wait()
+        if number is None:
+            raise DocumentError(f"{ref.path}: not found")
+        variant = {"id": f"v{number}", "name": f"V{number}", "loader": {}}
+        item = {"id": ref.component_id, "name": ref.component_id, "consume_variant": [variant]}
+        return Document.parse(ref, json.dumps({"item": item}).encode(), datetime.now(UTC))
+
+    def release(self, component: str, environment: str = "qa") -> Release:
+        """Release a new variant; its preview is another one too."""
+        with self.lock:
+            for ref in (DocumentRef(component, environment), DocumentRef(component, "preview")):
+                self.variants[ref] = self.variants.get(ref, 0) + 1
+        return Release(component, environment)
+
+    def wait(self) -> None:
+        """A random while."""
+        time.sleep(self.chance.random() * self.longest)
+
+
+def slow(backend: Any, myop: Myop) -> Any:
+    """A destination whose requests take a while."""
+    for name in ("list", "head", "get", "put", "copy", "delete_version", "delete"):
+        inner = getattr(backend, name)
+
+        def request(*args: Any, _inner: Any = inner, **more: Any) -> Any:
+            myop.wait()
+            return _inner(*args, **more)
+
+        setattr(backend, name, request)
+    return backend
+
+
+class Site:
+    """A destination and the jobs that publish there."""
+
+    def __init__(self, folder: Path, url: str, myop: Myop) -> None:
+        self.folder = folder
+        self.url = url
+        self.myop = myop
+        self.backend = open_backend(url)
+
+    def publish(self, scope: Scope, **options: Any) -> PublishReport:
+        """One job, in a workspace of its own."""
+        tree = Tree(self.folder / f"workspace-{next(_serial)}")
+        return publish(
+            scope,
+            lambda: self.myop,
+            tree,
+            [self.url],
+            SyncOptions(jobs=4, ask_again_seconds=0),
+            DeployOptions(jobs=4, max_delete=DeleteLimit(percent=100), **options),
+        )
+
+    def live(self) -> dict[DocumentRef, int]:
+        """The variants that the destination holds."""
+        found = {}
+        for one in self.backend.list(None, "components/").objects:
+            ref, blob = DocumentRef.of(one.key), self.backend.get(one.key)
+            assert ref is not None
+            assert blob is not None
+            variant = json.loads(blob.data)["item"]["consume_variant"][0]["id"]
+            found[ref] = int(variant[1:])
+        return found
+
+    def dangling(self) -> list[str]:
+        """The documents that the manifest names, and that are not there."""
+        blob = self.backend.get("manifest.json")
+        named = Manifest.parse(blob.data).all_refs() if blob else []
+        return [ref.path for ref in named if self.backend.head(ref.path) is None]
+
+
+@pytest.fixture(params=["memory", "folder"])
+def site(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+    myop = Myop()
+    for number in range(6):
+        myop.release(f"c{number}")
+    name = f"newest-{next(_serial)}"
+    url = f"memory://{name}" if request.param == "memory" else f"file://{tmp_path}/{name}"
+    site = Site(tmp_path, url, myop)
+    assert site.publish(Scope("full")).exit_code is ExitCode.DONE
+    monkeypatch.setattr(
+        target, "open_backend", lambda url, options: slow(open_backend(url, options), myop)
+    )
+    return site
+
+
+@pytest.mark.parametrize("delete", [False, True])
+def test_no_release_is_lost_beside_a_full_sync(site: Site, delete: bool) -> None:
+    myop = site.myop
+    for number in range(ROUNDS):
+        myop.chance = random.Random(number)
+        over = threading.Event()
+        seen: list[str] = []
+
+        def poll(over: threading.Event = over, seen: list[str] = seen) -> None:
+            while not over.is_set():
+                seen.extend(site.dangling())
+                time.sleep(0.002)
+
+        def release(component: str) -> PublishReport:
+            myop.wait()
+            return site.publish(Scope("incremental", (myop.release(component),)))
+
+        jobs = [*(f"c{chosen}" for chosen in myop.chance.sample(range(6), 3)), f"new{number}", "c0"]
+        with ThreadPoolExecutor(8) as pool:
+            polling = pool.submit(poll)
+            full = pool.submit(site.publish, Scope("full"), delete=delete)
+            reports = list(pool.map(release, jobs))
+            ended = [*reports, full.result()]
+            over.set()
+            polling.result()
+        assert [str(one.error) for one in ended if one.error] == []
+        assert site.live() == myop.variants, f"round {number}"
+        assert seen == []
+        blob = site.backend.get("manifest.json")
+        assert blob is not None
+        assert set(Manifest.parse(blob.data).all_refs()) == set(myop.variants)
