@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 MAX_PARSED_BYTES = 1 << 20  # of a body that nobody vouches for, no more than this is parsed
+MAX_WRITTEN = 4 * MAX_PARSED_BYTES  # characters of it in another form
 _DIGITS = re.compile(rb"[0-9a-fA-F]{64}")
 
 
@@ -109,13 +110,27 @@ def _rewritten(body: bytes, header: str, secrets: Sequence[bytes]) -> bool:
         {"ensure_ascii": False},
     )
     for form in forms:
-        try:
-            written = json.dumps(value, **form).encode()
-        except (ValueError, RecursionError):
-            continue
-        if _matches(written, header, secrets):
+        written = _written(value, form)
+        if written is not None and _matches(written, header, secrets):
             return True
     return False
+
+
+def _written(value: Any, form: dict[str, Any]) -> bytes | None:
+    """The JSON text in this form; None where it grows beyond what a sender would write, as
+    nesting does when it is indented.
+    """
+    pieces: list[str] = []
+    left = MAX_WRITTEN
+    try:
+        for piece in json.JSONEncoder(**form).iterencode(value):
+            left -= len(piece)
+            if left < 0:
+                return None
+            pieces.append(piece)
+        return "".join(pieces).encode()
+    except (ValueError, RecursionError):
+        return None
 
 
 def _secret(body: bytes | bytearray, header: str, secrets: Sequence[bytes]) -> Iterator[str]:

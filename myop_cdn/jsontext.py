@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _LONG = 1000  # characters
+MAX_WRITTEN_BYTES = 256 * 1024 * 1024
 _RARE_CONTROLS = tuple(code for code in range(32) if code not in b"\t\n\r")
 _ESCAPES = (
     (b"\\", rb"\\"),
@@ -37,6 +38,15 @@ class TooDeep(ValueError):
 
     def __init__(self) -> None:
         super().__init__("nested too deeply")
+
+
+class TooLong(ValueError):
+    """A value that takes more bytes to write than are allowed: deep nesting is indented, so a
+    small text may become a thousand times its size.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("nested too deeply for its size")
 
 
 class Foreign(ValueError):
@@ -74,14 +84,23 @@ def loads(data: bytes) -> Any:
         raise TooDeep from None
 
 
-def dumps(value: Any) -> bytes:
+def dumps(value: Any, limit: int = MAX_WRITTEN_BYTES) -> bytes:
     """`value` as `JSON.stringify(value, null, 2)` writes it, in UTF-8.
 
-    Raises TooDeep.
+    Raises TooDeep, TooLong (more than `limit` bytes).
     """
     pieces: list[bytes] = []
+    left = limit
+
+    def put(piece: bytes) -> None:
+        nonlocal left
+        left -= len(piece)
+        if left < 0:
+            raise TooLong
+        pieces.append(piece)
+
     try:
-        _write(value, b"\n", pieces.append)
+        _write(value, b"\n", put)
     except RecursionError:
         raise TooDeep from None
     return b"".join(pieces)

@@ -126,8 +126,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
         # Two readers could take two different ones of them.
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
+        left = list(reversed(value))  # each key once, in the order in which they were first met
+        twice = next(key for key, _ in pairs if not left or left.pop() != key)
         raise PayloadError(f"the key {names.shown(twice)!r} stands twice in one object")
     return value
 

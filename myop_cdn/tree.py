@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 LOCK_WAIT_SECONDS = 600.0
-MAX_FILE_BYTES = 256 * 1024 * 1024  # four times what is taken from Myop's API
+MAX_FILE_BYTES = 256 * 1024 * 1024  # what `jsontext` writes at the most
 
 
 class Tree:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -72,6 +73,17 @@ def test_a_big_body_is_not_parsed_but_its_end_is_looked_at() -> None:
     assert findings == [
         "a trailing newline was added to the body (echo does; use printf or a file)"
     ]
+
+
+def test_nesting_that_would_grow_when_it_is_indented_is_given_up() -> None:
+    """Half a megabyte of this would be half a gigabyte."""
+    nested = b"[" * 900 + b"1," * 200_000 + b"1" + b"]" * 900
+    tracemalloc.start()
+    try:
+        assert "nothing usual explains it" in explain(nested, GOOD, [KEY])[0]
+        assert tracemalloc.get_traced_memory()[1] < 100e6
+    finally:
+        tracemalloc.stop()
 
 
 @given(

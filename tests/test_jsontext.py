@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from myop_cdn import jsontext
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 NODE = shutil.which("node")
 STRINGIFY = """
@@ -172,3 +175,28 @@ def test_a_long_string_is_quoted_as_a_short_one(pattern: str) -> None:
     # Halves that meet make a whole character, in one string as in the other.
     assume("\ud800" not in pattern)
     assert jsontext.dumps(pattern * times) == b'"' + short[1:-1] * times + b'"'
+
+
+@pytest.mark.parametrize("opening", [b"[", b'{"a":'])
+def test_nesting_does_not_grow_beyond_the_limit_when_it_is_indented(opening: bytes) -> None:
+    closing = b"]" if opening == b"[" else b"}"
+    value = jsontext.loads(opening * 300 + b"[" + b"1," * 1000 + b"1]" + closing * 300)
+    with pytest.raises(jsontext.TooLong):
+        jsontext.dumps(value, 100_000)
+    assert len(jsontext.dumps(value)) > 600_000
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda size: "1" * size,
+        lambda size: "1." + "0" * size + "1",
+        lambda size: "0." + "0" * size + "1",
+        lambda size: "1e" + "9" * size,
+        lambda size: "1e-" + "9" * size,
+    ],
+)
+def test_a_long_number_is_written_no_longer_than_it_was(make: Callable[[int], str]) -> None:
+    for size in (10, 1000, 100_000):
+        literal = make(size)
+        assert len(rewritten(literal)) <= max(len(literal), 25)

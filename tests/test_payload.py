@@ -186,3 +186,32 @@ def test_any_bytes_are_a_delivery_or_a_payload_error(data: bytes) -> None:
     with suppress(PayloadError):
         payload.parse(data)
     assert payload.is_reserialized(data) in (True, False)
+
+
+class Key(str):
+    """A key that counts how often it is compared with another."""
+
+    __slots__ = ()
+    compared = 0
+
+    def __eq__(self, other: object) -> bool:
+        Key.compared += 1
+        return str.__eq__(self, other)
+
+    def __ne__(self, other: object) -> bool:
+        Key.compared += 1
+        return str.__ne__(self, other)
+
+    __hash__ = str.__hash__
+
+
+@given(st.integers(1, 3000), st.data())
+def test_a_doubled_key_is_found_in_linear_time(size: int, draw: st.DataObject) -> None:
+    """Nobody has vouched for these bytes yet."""
+    twice = draw.draw(st.integers(0, size - 1))
+    pairs = [(Key(f"k{n}"), n) for n in range(size)]
+    pairs.insert(draw.draw(st.integers(twice + 1, size)), (Key(f"k{twice}"), None))
+    Key.compared = 0
+    with pytest.raises(PayloadError, match=rf"'k{twice}' stands twice"):
+        payload._object(pairs)
+    assert Key.compared <= 10 * size + 100
