@@ -1,36 +1,38 @@
 """A test delivery: made, signed and sent to any receiver, as the dashboard's "Sync Now" does.
 
-The faults that can be asked for are the ones a receiver has to stand. Sent over a plain
-socket, since no HTTP library sends what is wrong on purpose.
+The faults that can be asked for are the ones a receiver has to stand.
 """
 
 from __future__ import annotations
 
-import contextlib
-import http.client
 import json
-import socket
-import ssl
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
-from urllib.parse import SplitResult, urlsplit
 
 from myop_cdn.errors import InputError, MyopCdnError
+from myop_cdn.payload import EVENT
 from myop_cdn.signature import sign
+from myop_cdn.text import shown_url
+from myop_cdn.transport import Limits, ReadTimeout, Transport, TransportError, parse_base_url
+from myop_cdn.transport.endpoint import is_this_machine, refuse_plain_http
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from myop_cdn.model import Release
+    from myop_cdn.transport import Endpoint
 
 SENDER_WAITS = 10.0  # seconds; after that a delivery has failed for good (Myop's page)
-EVENT = "components.deployed"
 _STALE = timedelta(hours=1)
 _OVERSIZED = 2 * 1024 * 1024  # bytes; twice what `serve` takes
 _CHUNK = 1000  # bytes
-_SHOWN = 2000  # bytes of an answer that are kept
+_SHOWN = 2000  # bytes of a response that are kept
+_MAX_RESPONSE = 1 << 20  # bytes
+_HINTS: dict[type[TransportError], str] = {
+    ReadTimeout: "Myop's sender gives up after 10 s; a receiver should answer first, then work",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +46,8 @@ class Faults:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
-    """A receiver's answer. seconds: from the first byte sent to the last received."""
+class DeliveryResponse:
+    """What a receiver answered. body: its beginning. seconds: until its last byte."""
 
     status: int
     reason: str
@@ -64,9 +66,14 @@ class Reply:
 
 
 def body_of(
-    releases: Sequence[Release], faults: Faults, now: datetime, organization: str = "test"
+    releases: Sequence[Release],
+    faults: Faults | None = None,
+    *,
+    now: datetime,
+    organization: str = "test",
 ) -> bytes:
     """A webhook's body in the form of Myop's page; without releases it asks for a full sync."""
+    faults = faults or Faults()
     moment = now - _STALE if faults.stale else now
     timestamp = moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     data: dict[str, object] = {
@@ -93,81 +100,61 @@ def post(
     body: bytes,
     secret: bytes,
     faults: Faults | None = None,
+    *,
+    allow_http: bool = False,
     clock: Callable[[], float] = time.monotonic,
-) -> Reply:
-    """Send one delivery and wait for the answer, somewhat longer than the sender would.
+) -> DeliveryResponse:
+    """Send one delivery and wait for the response, somewhat longer than the sender would.
 
-    Raises InputError for a URL that is none, MyopCdnError when there is no answer.
+    allow_http: whether it may go to another machine unencrypted. Raises InputError for a URL
+    that is not one, or not allowed; MyopCdnError when there is no response.
     """
     faults = faults or Faults()
-    parts = _parts(url)
-    signature = sign(body, secret)
-    if faults.bad_signature:
-        # The right form, and a body's signature, only not this body's.
-        signature = sign(body + b" ", secret)
-    head = _head(parts.path, parts.query, parts.netloc.rpartition("@")[2], body, signature, faults)
+    endpoint, target = _parsed(url)
+    refuse_plain_http(endpoint, "the delivery", allowed=allow_http)
+    # The wrong signature has the right form: it is another body's.
+    signature = sign(body + b" " if faults.bad_signature else body, secret)
+    headers = {
+        "Content-Type": "application/json",
+        "X-Myop-Event": EVENT,
+        "X-Myop-Signature": signature,
+        "Connection": "close",
+    }
+    pieces = [body[at : at + _CHUNK] for at in range(0, len(body), _CHUNK)]
+    limits = Limits(
+        silence_seconds=2 * SENDER_WAITS, total_seconds=2 * SENDER_WAITS, body_bytes=_MAX_RESPONSE
+    )
     started = clock()
+    transport = Transport(endpoint, limits, proxied=not is_this_machine(endpoint.host), clock=clock)
     try:
-        with _connect(parts.scheme, parts.hostname or "", parts.port) as sock:
-            # Refused before all of it was sent: the answer may be there still.
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                sock.sendall(head + (_chunks(body) if faults.chunked else body))
-            answer = http.client.HTTPResponse(sock, method="POST")
-            answer.begin()
-            text = answer.read(_SHOWN).decode("utf-8", "replace").strip()
-    except TimeoutError:
+        response = transport.request("POST", target, headers, pieces if faults.chunked else body)
+    except TransportError as error:
+        host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
         raise MyopCdnError(
-            f"no answer within {2 * SENDER_WAITS:.0f} s", "Myop gives up after 10 s"
+            f"no answer from {host}:{endpoint.port}: it {error.phrase}",
+            error.hint
+            or _HINTS.get(
+                type(error),
+                "check that the receiver runs, and that it listens at this address and port",
+            ),
         ) from None
-    except ssl.SSLCertVerificationError as error:
-        raise MyopCdnError(
-            f"the certificate of {parts.hostname} is not trusted: {error.verify_message}",
-            "SSL_CERT_FILE names a file of certificates to trust",
+    finally:
+        transport.close()
+    text = response.body[:_SHOWN].decode("utf-8", "replace").strip()
+    return DeliveryResponse(response.status, response.reason, text, clock() - started)
+
+
+def _parsed(url: str) -> tuple[Endpoint, str]:
+    """The host, and the path with the query."""
+    plain, question, query = url.partition("?")
+    try:
+        endpoint, path = parse_base_url(plain)
+        if not all(" " < sign <= "~" and sign not in '"<>#' for sign in query):
+            raise ValueError("a query with characters that need percent-encoding")
+    except ValueError as error:
+        raise InputError(
+            f"{shown_url(url)!r} is not the URL of a receiver: {error}",
+            "for instance http://localhost:3000/webhooks/myop",
         ) from None
-    except (OSError, http.client.HTTPException) as error:
-        reason = getattr(error, "strerror", None) or type(error).__name__
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-        raise MyopCdnError(
-            f"no answer from {host}:{port}: {reason}",
-            "check that the receiver runs, and that it listens at this address and port",
-        ) from None
-    return Reply(answer.status, answer.reason, text, clock() - started)
-
-
-def _parts(url: str) -> SplitResult:
-    with contextlib.suppress(ValueError):
-        parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-        if usable and url.isascii() and all(sign > " " for sign in url):
-            return parts
-    raise InputError("the URL is none of a receiver", "for instance http://host:3000/webhooks/myop")
-
-
-def _connect(scheme: str, host: str, port: int | None) -> socket.socket:
-    where = (host, port or (443 if scheme == "https" else 80))
-    sock = socket.create_connection(where, timeout=2 * SENDER_WAITS)
-    if scheme == "https":
-        return ssl.create_default_context().wrap_socket(sock, server_hostname=host)
-    return sock
-
-
-def _head(path: str, query: str, host: str, body: bytes, signature: str, faults: Faults) -> bytes:
-    target = (path or "/") + (f"?{query}" if query else "")
-    framing = "Transfer-Encoding: chunked" if faults.chunked else f"Content-Length: {len(body)}"
-    lines = [
-        f"POST {target} HTTP/1.1",
-        f"Host: {host}",
-        "Content-Type: application/json",
-        f"X-Myop-Event: {EVENT}",
-        f"X-Myop-Signature: {signature}",
-        "User-Agent: myop-cdn-send",
-        framing,
-        "Connection: close",
-    ]
-    return "\r\n".join(lines).encode("ascii") + b"\r\n\r\n"
-
-
-def _chunks(body: bytes) -> bytes:
-    parts = [body[at : at + _CHUNK] for at in range(0, len(body), _CHUNK)]
-    return b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
+    # The slash at a path's end is the receiver's business.
+    return endpoint, (path + "/" * plain.endswith("/") or "/") + question + query

@@ -15,7 +15,7 @@ from myop_cdn.text import shown, shown_url
 if TYPE_CHECKING:
     from myop_cdn.cli.console import Console
     from myop_cdn.model import Release
-    from myop_cdn.send import Faults, Reply
+    from myop_cdn.send import DeliveryResponse, Faults
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,9 @@ class SendSettings:
     payload: str | None = option(
         metavar="FILE|-", help="Send this body as it is, instead of one made up."
     )
+    allow_http: bool = option(
+        is_flag=True, help="Allow plain http:// to a host that is not this machine."
+    )
     secrets: SecretSettings = group(SecretSettings)
     faults: FaultSettings = group(FaultSettings)
     output: JsonSettings = group(JsonSettings)
@@ -55,7 +58,7 @@ class SendReport:
 
     url: str
     expected: str
-    replies: tuple[Reply, ...]
+    replies: tuple[DeliveryResponse, ...]
 
     @property
     def error(self) -> MyopCdnError | None:
@@ -105,9 +108,13 @@ def send(console: Console, settings: SendSettings) -> SendReport:
             raise InputError("--payload is sent as it is: no --release, --stale, --oversized")
         body = bytes(read_input(settings.payload, MAX_BYTES, "payload"))
     else:
-        body = body_of([_release(one) for one in settings.release], faults, datetime.now(UTC))
+        releases = [_release(one) for one in settings.release]
+        body = body_of(releases, faults, now=datetime.now(UTC))
     times = 2 if wrong.duplicate else 1
-    replies = tuple(post(settings.url, body, secret, faults) for _ in range(times))
+    replies = tuple(
+        post(settings.url, body, secret, faults, allow_http=settings.allow_http)
+        for _ in range(times)
+    )
     report = SendReport(shown_url(settings.url), _expected(faults), replies)
     for reply in replies:
         _say(console, reply, report.expected)
@@ -136,13 +143,13 @@ def _expected(faults: Faults) -> str:
     return "401" if faults.bad_signature or faults.stale else "2xx"
 
 
-def _is_right(reply: Reply, expected: str) -> bool:
+def _is_right(reply: DeliveryResponse, expected: str) -> bool:
     if expected == "2xx":
         return reply.accepted
     return reply.in_time and str(reply.status) == expected
 
 
-def _json(reply: Reply) -> dict[str, Any]:
+def _json(reply: DeliveryResponse) -> dict[str, Any]:
     return {
         "status": reply.status,
         "body": reply.body,
@@ -151,7 +158,7 @@ def _json(reply: Reply) -> dict[str, Any]:
     }
 
 
-def _say(console: Console, reply: Reply, expected: str) -> None:
+def _say(console: Console, reply: DeliveryResponse, expected: str) -> None:
     from myop_cdn.send import SENDER_WAITS
 
     share = f"{reply.seconds:.3f} s of the {SENDER_WAITS:.0f} s that Myop waits"

@@ -36,7 +36,7 @@ class Receiver:
     def __init__(self, place: Place, api_url: str, api_key: str, secret: bytes, log: Log) -> None:
         self.destination = place.cdn.as_uri()
         self._tree = Tree(place.static)
-        self._exporter = ApiExporter(api_url, api_key, "the demo")
+        self._exporter = ApiExporter(api_url, api_key, "the demo", proxied=False)
         self._runs: queue.SimpleQueue[PublishReport | MyopCdnError] = queue.SimpleQueue()
         found = listen(Address("127.0.0.1", 0))
         settings = Settings(place.state, full_every=timedelta(0))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from myop_cdn import signature
@@ -21,16 +22,16 @@ from myop_cdn.demo.components import (
     PRICING,
     Myop,
 )
-from myop_cdn.demo.delivery import announce, post
 from myop_cdn.demo.place import snapshot
 from myop_cdn.demo.receiver import Receiver
 from myop_cdn.demo.story import Fact, Grid, Step
 from myop_cdn.errors import MyopCdnError, TreeError
 from myop_cdn.model import MANIFEST, PREVIEW, DocumentRef
 from myop_cdn.sandbox import REHEARSAL_KEY, Sandbox
+from myop_cdn.send import body_of, post
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from myop_cdn.demo.place import Place
     from myop_cdn.listener import Log
@@ -101,7 +102,7 @@ class Demo:
         )
 
     def _deliver(self, receiver: Receiver, releases: tuple[Release, ...]) -> Step:
-        body = announce(releases, ORGANIZATION)
+        body = _announcement(releases)
         self._sent = time.monotonic()
         reply = post(receiver.url, body, self._secret)
         _expect(reply.status == 200, f"a signed delivery was answered {reply.status}")
@@ -141,7 +142,7 @@ class Demo:
 
     def _forge(self, sandbox: Sandbox, receiver: Receiver, releases: tuple[Release, ...]) -> Step:
         before, asked = snapshot(self.place.cdn), len(sandbox.requests)
-        forged = post(receiver.url, announce(releases, ORGANIZATION), b"a guess")
+        forged = post(receiver.url, _announcement(releases), b"a guess")
         _expect(forged.status == 401, f"a forged delivery was answered {forged.status}")
         _expect(snapshot(self.place.cdn) == before, "a forged delivery changed the folder")
         _expect(len(sandbox.requests) == asked, "a forged delivery made the listener ask Myop")
@@ -156,7 +157,7 @@ class Demo:
 
     def _repeat(self, receiver: Receiver, releases: tuple[Release, ...]) -> Step:
         before = snapshot(self.place.cdn)
-        reply = post(receiver.url, announce(releases, ORGANIZATION), self._secret)
+        reply = post(receiver.url, _announcement(releases), self._secret)
         _expect(reply.status == 200, f"a signed delivery was answered {reply.status}")
         report = receiver.next_report()
         _expect(not report.sync.changed, "a repeated release changed the exported tree")
@@ -248,6 +249,10 @@ def _release_step() -> Step:
             Fact("released to", ", ".join(RELEASED_TO)),
         ),
     )
+
+
+def _announcement(releases: Sequence[Release]) -> bytes:
+    return body_of(releases, now=datetime.now(UTC), organization=ORGANIZATION)
 
 
 def _uploaded(report: PublishReport) -> tuple[str, ...]:

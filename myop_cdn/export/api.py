@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from myop_cdn import jsontext
@@ -24,7 +25,7 @@ DEFAULT_URL = "https://cloud.myop.dev"
 class ApiExporter:
     """Exports from Myop's API.
 
-    url, key, key_source, allow_http, wait: as for `Client`.
+    url, key, key_source, allow_http, proxied, wait: as for `Client`.
     """
 
     def __init__(
@@ -34,25 +35,17 @@ class ApiExporter:
         key_source: str,
         *,
         allow_http: bool = False,
+        proxied: bool = True,
         wait: Callable[[float], bool] | None = None,
     ) -> None:
-        self._url = url
-        self._key = key
-        self._key_source = key_source
-        self._allow_http = allow_http
-        self._wait = wait
+        self._make = partial(
+            Client, url, key, key_source, allow_http=allow_http, proxied=proxied, wait=wait
+        )
 
     @contextmanager
     def open(self, scope: Scope, progress: Progress) -> Iterator[ApiExport]:  # noqa: ARG002
         """Connections for one run, closed at its end."""
-        client = Client(
-            self._url,
-            self._key,
-            self._key_source,
-            progress,
-            allow_http=self._allow_http,
-            wait=self._wait,
-        )
+        client = self._make(progress)
         try:
             yield ApiExport(client)
         finally:

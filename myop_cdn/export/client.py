@@ -45,9 +45,9 @@ class Client:
 
     url: the API's base URL. key, key_source: the API key, and where it came from in words.
     progress: told what is being retried. allow_http: whether the key may go to another machine
-    unencrypted. wait: sleeps for so many seconds and tells whether to go on. clock: counts
-    seconds. notice_seconds: when it is said that there is no answer yet. Raises InputError for a
-    URL that is not one, or not allowed.
+    unencrypted. proxied: whether the environment's proxy is used. wait: sleeps for so many
+    seconds and tells whether to go on. clock: counts seconds. notice_seconds: when it is said
+    that there is no answer yet. Raises InputError for a URL that is not one, or not allowed.
     """
 
     def __init__(
@@ -58,6 +58,7 @@ class Client:
         progress: Progress | None = None,
         *,
         allow_http: bool = False,
+        proxied: bool = True,
         wait: Callable[[float], bool] | None = None,
         clock: Callable[[], float] = time.monotonic,
         notice_seconds: float = NOTICE_SECONDS,
@@ -84,7 +85,7 @@ class Client:
             total_seconds=ATTEMPT_SECONDS,
             body_bytes=MAX_BODY_BYTES,
         )
-        self._transport = Transport(self._endpoint, limits, clock=clock)
+        self._transport = Transport(self._endpoint, limits, clock=clock, proxied=proxied)
         self._progress = progress or Silent()
         self._last_notice = float("-inf")
         self._notice = threading.Timer(notice_seconds, self._say_waiting)

@@ -63,9 +63,10 @@ class Limits:
 class Transport:
     """Requests to `endpoint`, over connections that are kept until closed. Safe between threads.
 
-    The environment's proxy is used where it wants one. variables: those that name certificates
-    to trust (`certificates.py`), read at the first https connection. context: makes the TLS
-    context in their place. clock: counts seconds. Raises InputError for a proxy that is not one.
+    The environment's proxy is used where it wants one, unless not `proxied`. variables: those
+    that name certificates to trust (`certificates.py`), read at the first https connection.
+    context: makes the TLS context in their place. clock: counts seconds. Raises InputError for a
+    proxy that is not one.
     """
 
     def __init__(
@@ -75,9 +76,11 @@ class Transport:
         variables: Sequence[str] = VARIABLES,
         context: Callable[[], ssl.SSLContext] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        proxied: bool = True,
     ) -> None:
         self.endpoint = endpoint
-        self._proxy = find_proxy(endpoint)
+        self._proxy = find_proxy(endpoint) if proxied else None
         self._limits = limits or Limits()
         self._make_context = context or (lambda: trusting_context(variables))
         self._context: ssl.SSLContext | None = None

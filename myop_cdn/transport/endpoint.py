@@ -67,7 +67,7 @@ def parse_base_url(url: str) -> tuple[Endpoint, str]:
 
 def refuse_plain_http(endpoint: Endpoint, what: str, *, allowed: bool) -> None:
     """Raise InputError where `what` (in words) would go to another machine unencrypted."""
-    if endpoint.scheme == "https" or allowed or _is_this_machine(endpoint.host):
+    if endpoint.scheme == "https" or allowed or is_this_machine(endpoint.host):
         return
     raise InputError(
         f"{what} would go to {endpoint.netloc} over plain HTTP, for everybody on the way to read",
@@ -75,7 +75,8 @@ def refuse_plain_http(endpoint: Endpoint, what: str, *, allowed: bool) -> None:
     )
 
 
-def _is_this_machine(host: str) -> bool:
+def is_this_machine(host: str) -> bool:
+    """Whether a host is this machine by its very name or address."""
     name = host.lower().rstrip(".")
     if name == "localhost" or name.endswith(".localhost"):  # RFC 6761, 6.3
         return True

@@ -119,7 +119,7 @@ def test_a_certificate_that_is_not_trusted_is_told_in_words(
         threading.Thread(target=answer, daemon=True).start()
         ended = run("send", f"https://127.0.0.1:{server.getsockname()[1]}/")
     error, hint = ended.err.splitlines()
-    assert (ended.code, "certificate of 127.0.0.1 is not trusted" in error) == (1, True)
+    assert (ended.code, "has a certificate that can't be verified" in error) == (1, True)
     assert "_ssl.c" not in error
     assert "SSL_CERT_FILE" in hint
 
@@ -140,6 +140,38 @@ def test_a_certificate_that_is_not_trusted_is_told_in_words(
 def test_what_can_t_be_sent_is_bad_usage(run: Run, url: str, words: list[str]) -> None:
     ended = run("send", *[url if word == "URL" else word for word in words], stdin=b"{}")
     assert ended.code == 2
+
+
+def test_a_dead_port_is_named_with_what_to_do(run: Run, url: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    ended = run("send", f"http://127.0.0.1:{port}/webhooks/myop")
+    assert ended.code == 1
+    error, hint = ended.err.splitlines()
+    assert f"no answer from 127.0.0.1:{port}: it can't be reached" in error
+    assert "listen" in hint
+
+
+def test_https_to_a_port_that_speaks_plain_http_is_told_as_that(run: Run, url: str) -> None:
+    ended = run("send", url.replace("http:", "https:"))
+    assert ended.code == 1
+    assert "does not speak HTTPS" in ended.err
+    assert "certificate" not in ended.err
+
+
+@pytest.mark.parametrize("url", ["http://user:pw@127.0.0.1/x", " http://u:pw@h:x/", "u:pw@h"])
+def test_credentials_in_the_url_are_never_shown(run: Run, receiver: Rig, url: str) -> None:
+    ended = run("send", url, "--json", env={"MYOP_WEBHOOK_SECRET": SECRET.decode()})
+    assert ended.code == 2
+    assert b"pw" not in ended.out
+    assert "pw" not in ended.err
+
+
+def test_a_delivery_does_not_go_over_plain_http_to_another_machine(run: Run, url: str) -> None:
+    ended = run("send", "http://receiver.invalid/webhooks/myop")
+    assert (ended.code, "--allow-http" in ended.err) == (2, True)
+    ended = run("send", "http://receiver.invalid/webhooks/myop", "--allow-http")
+    assert (ended.code, "name that can't be resolved" in ended.err) == (1, True)
 
 
 def test_nobody_there_is_a_failure_in_json_too(run: Run, url: str, receiver: Rig) -> None:
