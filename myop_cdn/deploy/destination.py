@@ -938,7 +938,8 @@ class Destination:
                     changes.setdefault(key, Change(entry, None))
         state = self._next_state(self.view.state)
         anew = self.view.number == 0 or (self.looked_at_all and self.view.objects is None)
-        begins = self.looked_at_all and self.view.objects is None and self.error is None
+        takes_over = self.view.objects is None or self.view.old
+        begins = self.looked_at_all and takes_over and self.error is None
         nothing_there = not (self.remote or (self.manifest and self.manifest.blob))
         if not changes and state == self.view.state and (not begins or nothing_there):
             return None

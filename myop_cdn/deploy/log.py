@@ -88,7 +88,7 @@ class Entry:
             self.variant_name,
             self.announced,
         ]
-        while not values[-1]:
+        while len(values) > 1 and not values[-1]:
             values.pop()
         return values
 

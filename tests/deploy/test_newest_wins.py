@@ -12,7 +12,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +45,7 @@ class Myop:
     variants: dict[DocumentRef, int] = field(default_factory=dict)
     chance: random.Random = field(default_factory=lambda: random.Random(1))
     longest: float = 0.004
+    later: int = 0  # seconds that its clock goes ahead
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     name = "api"
@@ -76,7 +77,7 @@ class Myop:
             raise DocumentError(f"{ref.path}: not found")
         variant = {"id": f"v{number}", "name": f"V{number}", "loader": {}}
         item = {"id": ref.component_id, "name": ref.component_id, "consume_variant": [variant]}
-        return Document.parse(ref, json.dumps({"item": item}).encode(), datetime.now(UTC))
+        return Document.parse(ref, json.dumps({"item": item}).encode(), self.now())
 
     def release(self, component: str, environment: str = "qa") -> Release:
         """Release a new variant; its preview is another one too."""
@@ -85,6 +86,10 @@ class Myop:
                 self.variants[ref] = self.variants.get(ref, 0) + 1
         return Release(component, environment)
 
+    def now(self) -> datetime:
+        """Its clock."""
+        return datetime.now(UTC) + timedelta(seconds=self.later)
+
     def wait(self) -> None:
         """A random while."""
         time.sleep(self.chance.random() * self.longest)
@@ -92,14 +97,16 @@ class Myop:
 
 def slow(backend: Any, myop: Myop) -> Any:
     """A destination whose requests take a while."""
-    for name in ("list", "head", "get", "put", "copy", "delete_version", "delete"):
-        inner = getattr(backend, name)
 
-        def request(*args: Any, _inner: Any = inner, **more: Any) -> Any:
+    def slowed(inner: Any) -> Any:
+        def request(*args: Any, **more: Any) -> Any:
             myop.wait()
-            return _inner(*args, **more)
+            return inner(*args, **more)
 
-        setattr(backend, name, request)
+        return request
+
+    for name in ("list", "head", "get", "put", "copy", "delete_version", "delete"):
+        setattr(backend, name, slowed(getattr(backend, name)))
     return backend
 
 
