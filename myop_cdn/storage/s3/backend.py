@@ -200,8 +200,11 @@ class S3Backend:
         if response.status == 200 and "ETag" in fields:
             version = fields["ETag"].strip('"')
             if self.endpoint is not None and tells_by_etag and version != source_version:
-                # Encryption changes ETags, too.
-                self._check_source(source, source_key, source_version)
+                try:  # encryption changes ETags, too
+                    self._check_source(source, source_key, source_version)
+                except PreconditionFailed:
+                    self._delete(key, {})
+                    raise
             return version
         if response.status == 200:
             response = Response(500, response.headers, response.body)
