@@ -1,0 +1,293 @@
+"""`myop-cdn history`, `diff` and `rollback`: what was published, and taking it back."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import click
+
+from myop_cdn.cli.options import MaxDelete, argument, command, group, option
+from myop_cdn.cli.settings import CdnSettings, JsonSettings, RunSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from myop_cdn.cli.console import Console
+    from myop_cdn.deploy.history import DiffReport, HistoryReport, Selection
+    from myop_cdn.deploy.log import Change, Commit
+    from myop_cdn.deploy.rollback import RollbackReport
+    from myop_cdn.deploy.target import Target
+    from myop_cdn.model import DeleteLimit
+
+_MOST_LINES = 20  # of one commit
+
+
+@dataclass(frozen=True, slots=True)
+class SelectionSettings:
+    """Which documents."""
+
+    TITLE: ClassVar[str] = "Which documents"
+    component: tuple[str, ...] = option(
+        multiple=True, metavar="ID", help="This component only; repeat it for more."
+    )
+    environment: tuple[str, ...] = option(
+        multiple=True,
+        metavar="NAME",
+        help="This environment only; repeat it for more. 'preview' is one of the names.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceSettings:
+    """Where the log is found."""
+
+    TITLE: ClassVar[str] = "Destination"
+    ledger: str | None = option(
+        metavar="URL", help="The folder or bucket that keeps the log, as given to deploy."
+    )
+    endpoint_url: str | None = option(
+        metavar="URL",
+        help="An S3-compatible service for s3:// destinations; AWS_ENDPOINT_URL works too.",
+    )
+    jobs: int = option(
+        type=click.IntRange(1, 256), default=16, metavar="N", help="How many requests at once."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class HistorySettings:
+    """All that `history` takes."""
+
+    TITLE: ClassVar[str] = "History"
+    destination: str = argument(metavar="DESTINATION")
+    forget: bool = option(
+        is_flag=True,
+        help="Delete the contents that are kept of these documents' past, for good.",
+    )
+    which: SelectionSettings = group(SelectionSettings)
+    place: PlaceSettings = group(PlaceSettings)
+    output_json: JsonSettings = group(JsonSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class DiffSettings:
+    """All that `diff` takes."""
+
+    destination: str = argument(metavar="DESTINATION")
+    start: str | None = argument(metavar="[FROM]", required=False)
+    end: str | None = argument(metavar="[TO]", required=False)
+    place: PlaceSettings = group(PlaceSettings)
+    output_json: JsonSettings = group(JsonSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class RollbackSettings:
+    """All that `rollback` takes."""
+
+    TITLE: ClassVar[str] = "Where to go back to"
+    destination: str = argument(metavar="DESTINATION")
+    to: str | None = option(
+        metavar="COMMIT|TIME",
+        help="A commit's number, or a time (2026-03-24T10:00:00Z): the last commit by then.",
+    )
+    resume: bool = option(
+        is_flag=True, help="Hold back no longer what an earlier rollback took away."
+    )
+    max_delete: DeleteLimit | None = option(
+        type=MaxDelete(),
+        metavar="N|N%",
+        help="How many documents may be removed because they were not there then; more is "
+        "refused.  [default: 25%, or one component's documents]",
+    )
+    acl: str = option(
+        default="",
+        show_default=False,
+        metavar="ACL",
+        help="The canned ACL (S3) or predefined ACL (GCS) of what is written, public-read for one.",
+    )
+    storage_class: str = option(
+        default="",
+        show_default=False,
+        metavar="CLASS",
+        help="The storage class (S3, GCS) or access tier (Azure) of what is written.",
+    )
+    which: SelectionSettings = group(SelectionSettings)
+    place: PlaceSettings = group(PlaceSettings)
+    cdn: CdnSettings = group(CdnSettings)
+    run: RunSettings = group(RunSettings)
+
+
+@command(
+    HistorySettings,
+    "myop-cdn history s3://my-bucket/myop",
+    "myop-cdn history s3://my-bucket/myop --component pricing-card --json",
+)
+def history(console: Console, settings: HistorySettings) -> HistoryReport:
+    """List what was published at a destination, newest first.
+
+    Each commit is shown with its number, when it was made and by which command, and with the
+    variants that each document held before and after it.
+    """
+    from myop_cdn.deploy.history import forget, read_history
+
+    selection = _selection(settings.which)
+    with closing(_target(settings.destination, settings.place)) as target:
+        work = forget if settings.forget else read_history
+        report = work(target, selection, settings.place.jobs)
+    _warn(console, report.warnings)
+    if not console.wants_json:
+        for one in report.commits:
+            console.data("\n".join(_commit_lines(one)))
+    if report.forgotten is not None:
+        console.info(f"{report.url}: {report.forgotten} kept contents deleted")
+    if report.held:
+        console.info(f"{report.url}: held back since a rollback: {', '.join(report.held)}")
+    return report
+
+
+@command(
+    DiffSettings,
+    "myop-cdn diff s3://my-bucket/myop",
+    "myop-cdn diff s3://my-bucket/myop 2026-03-24T10:00:00Z",
+)
+def diff(console: Console, settings: DiffSettings) -> DiffReport:
+    """Show what changed at a destination between two commits.
+
+    FROM and TO are commits' numbers or times (2026-03-24T10:00:00Z). Without TO it is the newest
+    commit, without FROM the one before. The exit code is 0 whether or not they differ.
+    """
+    from myop_cdn.deploy.history import read_diff
+
+    with closing(_target(settings.destination, settings.place)) as target:
+        report = read_diff(target, settings.start, settings.end, settings.place.jobs)
+    _warn(console, report.warnings)
+    if not console.wants_json:
+        for line in _change_lines(report.changes, None):
+            console.data(line)
+    what = f"{len(report.changes)} objects differ" if report.changes else "nothing differs"
+    console.info(f"{report.url}: {what} from commit {report.start} to {report.end}")
+    return report
+
+
+@command(
+    RollbackSettings,
+    "myop-cdn rollback s3://my-bucket/myop --to 41 --component pricing-card --dry-run",
+    "myop-cdn rollback s3://my-bucket/myop --to 2026-03-24T10:00:00Z",
+    "myop-cdn rollback s3://my-bucket/myop --resume",
+)
+def rollback(console: Console, settings: RollbackSettings) -> RollbackReport:
+    """Put documents back to what they were, without asking Myop.
+
+    The service copies what it kept (see --history of publish). What is taken away is held back:
+    a later run that brings the same content passes over it; a new release goes through, and
+    --resume lets everything through again.
+
+    A document whose past content is not kept any more is named, and the exit code is 4; where
+    nothing can be put back, it is 3 and nothing is changed.
+    """
+    from myop_cdn.deploy.options import DeployOptions
+    from myop_cdn.deploy.rollback import check_request, resume, roll_back
+    from myop_cdn.model import DeleteLimit
+
+    check_request(settings.to, resumes=settings.resume)
+    selection = _selection(settings.which)
+    options = DeployOptions(
+        max_delete=settings.max_delete or DeleteLimit(),
+        acl=settings.acl,
+        storage_class=settings.storage_class,
+        invalidate=settings.cdn.invalidate,
+        wait=settings.cdn.wait,
+        ledger=settings.place.ledger,
+        jobs=settings.place.jobs,
+        endpoint_url=settings.place.endpoint_url,
+        dry_run=settings.run.dry_run,
+    )
+    from myop_cdn.deploy.target import open_targets
+
+    with closing(open_targets([settings.destination], options)[0]) as target:
+        if settings.to is None:
+            report = resume(target, selection, options)
+        else:
+            report = roll_back(target, settings.to, selection, options)
+    _say_rollback(console, report)
+    return report
+
+
+def _target(destination: str, place: PlaceSettings) -> Target:
+    from myop_cdn.deploy.options import DeployOptions
+    from myop_cdn.deploy.target import open_targets
+
+    options = DeployOptions(ledger=place.ledger, jobs=place.jobs, endpoint_url=place.endpoint_url)
+    return open_targets([destination], options)[0]
+
+
+def _selection(which: SelectionSettings) -> Selection:
+    from myop_cdn.deploy.history import Selection, check_names
+
+    return Selection(
+        check_names("--component", which.component),
+        check_names("--environment", which.environment),
+    )
+
+
+def _warn(console: Console, warnings: tuple[str, ...]) -> None:
+    for warning in warnings:
+        console.warning(warning)
+
+
+def _commit_lines(commit: Commit) -> list[str]:
+    from myop_cdn.deploy.log import written
+
+    why = " ".join(one for one in (commit.cause.command, commit.cause.scope) if one)
+    if commit.cause.delivery:
+        why += f", delivery {commit.cause.delivery}"
+    lines = _change_lines(commit.changes, _MOST_LINES)
+    return [f"{commit.number}  {written(commit.at)}  {why}", *(f"    {one}" for one in lines)]
+
+
+def _change_lines(changes: Mapping[str, Change], most: int | None) -> list[str]:
+    """A line for each change: "Pricing Card (card) · production · Classic → Aurora"."""
+    keys = sorted(changes)
+    lines = [_change_line(key, changes[key]) for key in keys[:most]]
+    if len(keys) > len(lines):
+        lines.append(f"and {len(keys) - len(lines)} more; --json lists all")
+    return lines
+
+
+def _change_line(key: str, change: Change) -> str:
+    from myop_cdn.model import DocumentRef
+
+    before, after, ref = change.before, change.after, DocumentRef.of(key)
+    known = after or before
+    name = known.name if known else ""
+    what = key
+    if ref is not None:
+        called = f"{name} ({ref.component_id})" if name else ref.component_id
+        what = f"{called} · {ref.environment}"
+    labels = [one.label for one in (before, after) if one and one.label]
+    if after is None:
+        return " · ".join([what, *labels, "deleted"])
+    if before is None:
+        return " · ".join([what, *labels, "new"])
+    if before.sha256 == after.sha256:
+        return " · ".join([what, *labels[-1:], "headers"])
+    return " · ".join([what, " → ".join(labels)] if labels else [what])
+
+
+def _say_rollback(console: Console, report: RollbackReport) -> None:
+    from myop_cdn.cli.reports import say_deploy
+    from myop_cdn.report import DeployReport
+
+    one = report.destination
+    if report.to is not None:
+        say_deploy(console, DeployReport(report.dry_run, (one,)))
+        if one.refused is None and one.error is None:
+            verb = "would go" if report.dry_run else "went"
+            console.info(f"{one.url}: {verb} back to commit {report.to}")
+        return
+    would = "would be " if report.dry_run else ""
+    what = ", ".join(report.resumed)
+    said = f"{would}held back no longer: {what}" if what else "unchanged: nothing was held back"
+    console.info(f"{one.url}: {said}")

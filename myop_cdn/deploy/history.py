@@ -1,0 +1,285 @@
+"""What was published at a destination, as its log tells: commits, and what lies between two."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from myop_cdn import names
+from myop_cdn.deploy.log import Change, Commit, check_number, moment, unreadable, written
+from myop_cdn.errors import InputError
+from myop_cdn.model import DocumentRef
+from myop_cdn.text import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from myop_cdn.deploy.log import Entry, Log, State, View
+    from myop_cdn.deploy.target import Target
+    from myop_cdn.errors import MyopCdnError
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which documents are meant: of these components and environments, empty for all."""
+
+    components: frozenset[str] = frozenset()
+    environments: frozenset[str] = frozenset()
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether nothing narrows it."""
+        return not self.components and not self.environments
+
+    def has(self, key: str) -> bool:
+        """Whether the object is a document that is meant; the manifest never is."""
+        ref = DocumentRef.of(key)
+        return (
+            ref is not None
+            and (not self.components or ref.component_id in self.components)
+            and (not self.environments or ref.environment in self.environments)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """The commits of a log that can be read, newest first, and how the newest was found."""
+
+    view: View
+    commits: tuple[Commit, ...]
+    warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def read(cls, log: Log, jobs: int) -> Past:
+        """Read every commit. Raises StorageError, also where there is no log at all."""
+        view = log.newest()
+        if view.number == 0:
+            raise unreadable(log)
+        commits, warnings = log.all(jobs)
+        kept = tuple(one for one in commits if one.number <= view.number)
+        return cls(view, kept, tuple(dict.fromkeys((*view.warnings, *warnings))))
+
+    def resolve(self, text: str) -> int:
+        """The commit that a number or a moment (ISO 8601) names: of a moment, the last by then.
+
+        Raises InputError for one that is not there, with the nearest.
+        """
+        number = check_number(text)
+        numbers = [one.number for one in self.commits]
+        if number is not None:
+            if number in numbers:
+                return number
+            raise InputError(f"there is no commit {number}", self._nearest(number))
+        at = _moment(text)
+        by_then = [one.number for one in self.commits if one.at <= at]
+        if by_then:
+            return max(by_then)
+        oldest = min(numbers, default=0)
+        raise InputError(f"there is no commit as old as {written(at)}", self._nearest(oldest))
+
+    def gap(self, number: int) -> str | None:
+        """Why it is not known what was there as of this commit; None where it is known."""
+        there = {one.number: one for one in self.commits}
+        for one in range(self.view.number, number, -1):
+            if one not in there:
+                return f"commit {one} is missing or can't be read"
+            if there[one].anew:
+                return f"the log begins anew with commit {one}"
+        return None
+
+    def between(self, start: int, end: int, selection: Selection) -> dict[str, Change]:
+        """What the commits after `start` up to `end` did together, by key; to the manifest, too,
+        where nothing narrows it. Objects that ended as they were are left out.
+        """
+        total: dict[str, Change] = {}
+        for commit in reversed(self.commits):
+            if start < commit.number <= end:
+                for key, change in chosen(commit, selection).items():
+                    first = total.get(key, change)
+                    total[key] = Change(first.before, change.after)
+        return {key: one for key, one in sorted(total.items()) if _differs(one)}
+
+    def _nearest(self, number: int) -> str:
+        if not self.commits:
+            return "no commit of the log can be read"
+        near = min(self.commits, key=lambda one: (abs(one.number - number), one.number))
+        return f"the nearest is {near.number}, of {written(near.at)}; 'history' lists them"
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryReport:
+    """The commits that touched what is meant, newest first. held: keys that are held back.
+    forgotten: how many kept contents were deleted; None where that was not asked for.
+    """
+
+    url: str
+    commits: tuple[Commit, ...]
+    held: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    forgotten: int | None = None
+    error: MyopCdnError | None = field(default=None, compare=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON report of `myop-cdn history --json`."""
+        report: dict[str, Any] = {
+            "command": "history",
+            "url": self.url,
+            "commits": [
+                {
+                    "commit": str(one.number),
+                    "at": written(one.at),
+                    "cause": one.cause.dump(),
+                    "changes": changes_json(one.changes),
+                }
+                for one in self.commits
+            ],
+            "held": list(self.held),
+            "warnings": list(self.warnings),
+        }
+        if self.forgotten is not None:
+            report["forgotten"] = self.forgotten
+        return report
+
+
+@dataclass(frozen=True, slots=True)
+class DiffReport:
+    """What changed from one commit to another; 0 is the time before the first."""
+
+    url: str
+    start: int
+    end: int
+    changes: Mapping[str, Change]
+    warnings: tuple[str, ...] = ()
+    error: MyopCdnError | None = field(default=None, compare=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON report of `myop-cdn diff --json`."""
+        return {
+            "command": "diff",
+            "url": self.url,
+            "from": str(self.start),
+            "to": str(self.end),
+            "changes": changes_json(self.changes),
+            "warnings": list(self.warnings),
+        }
+
+
+def read_history(target: Target, selection: Selection, jobs: int) -> HistoryReport:
+    """The commits at a destination. Raises StorageError."""
+    past = Past.read(target.log, jobs)
+    commits = []
+    for one in past.commits:
+        changes = chosen(one, selection)
+        if changes or selection.is_everything:
+            commits.append(_with_changes(one, changes))
+    held = held_keys(past.view.state, selection)
+    return HistoryReport(target.store.url, tuple(commits), held, past.warnings)
+
+
+def read_diff(target: Target, start: str | None, end: str | None, jobs: int) -> DiffReport:
+    """What changed from `start` to `end`, commits or moments; from `end` to `start` in reverse.
+
+    start: None for the commit before `end`. end: None for the newest. Raises InputError,
+    StorageError.
+    """
+    past = Past.read(target.log, jobs)
+    last = past.resolve(end) if end else past.view.number
+    first = past.resolve(start) if start else last - 1
+    low, high = sorted((first, last))
+    warnings = list(past.warnings)
+    known = {one.number for one in past.commits}
+    if missing := [str(one) for one in range(low + 1, high + 1) if one not in known]:
+        warnings.append(f"what commit {missing[0]} did is not known any more")
+    changes = past.between(low, high, Selection())
+    if first > last:
+        changes = {key: Change(one.after, one.before) for key, one in changes.items()}
+    return DiffReport(target.store.url, first, last, changes, tuple(warnings))
+
+
+def forget(target: Target, selection: Selection, jobs: int) -> HistoryReport:
+    """Delete the kept contents of what is meant. What another document's past needs, or what a
+    rollback has put in place, stays. Raises StorageError.
+    """
+    log = target.log
+    past = Past.read(log, jobs)
+    start = log.history_key("")
+    kept = {one.key.removeprefix(start) for one in log.store.list(start)}
+    mine: set[str] = set(kept) if selection.is_everything else set()
+    others: set[str] = {one.instead for one in past.view.state.holds.values()}
+    for commit in past.commits:
+        for key, change in commit.changes.items():
+            hashes = {one.sha256 for one in (change.before, change.after) if one}
+            (mine if selection.has(key) else others).update(hashes)
+    if selection.is_everything:
+        others = {one.instead for one in past.view.state.holds.values()}
+    gone = sorted(kept & (mine - others))
+    log.delete([log.history_key(sha256) for sha256 in gone])
+    return HistoryReport(
+        target.store.url, (), held_keys(past.view.state, selection), past.warnings, len(gone)
+    )
+
+
+def held_keys(state: State, selection: Selection) -> tuple[str, ...]:
+    """The documents meant that are held back."""
+    return tuple(sorted(key for key in state.holds if selection.has(key)))
+
+
+def chosen(commit: Commit, selection: Selection) -> Mapping[str, Change]:
+    """What a commit did to the documents meant."""
+    if selection.is_everything:
+        return commit.changes
+    return {key: one for key, one in commit.changes.items() if selection.has(key)}
+
+
+def changes_json(changes: Mapping[str, Change]) -> list[dict[str, Any]]:
+    """Changes as in the JSON reports, by key."""
+    listed = []
+    for key, one in sorted(changes.items()):
+        ref, known = DocumentRef.of(key), one.after or one.before
+        said: dict[str, Any] = {"key": key}
+        if ref is not None:
+            said |= {"componentId": ref.component_id, "environment": ref.environment}
+        said["component"] = known.name if known else ""
+        listed.append({**said, "before": _entry(one.before), "after": _entry(one.after)})
+    return listed
+
+
+def check_names(kind: str, given: Collection[str]) -> frozenset[str]:
+    """The names, a component's or an environment's. Raises InputError for one that is not."""
+    for name in given:
+        if problem := names.problem(name):
+            raise InputError(f"{kind} {shown(name)!r} {problem}")
+    return frozenset(given)
+
+
+def _entry(one: Entry | None) -> dict[str, str] | None:
+    if one is None:
+        return None
+    said = {
+        "sha256": one.sha256,
+        "variantId": one.variant,
+        "variant": one.variant_name,
+        "announced": one.announced,
+    }
+    return {name: value for name, value in said.items() if value}
+
+
+def _with_changes(commit: Commit, changes: Mapping[str, Change]) -> Commit:
+    return commit if changes is commit.changes else replace(commit, changes=changes)
+
+
+def _differs(change: Change) -> bool:
+    before, after = change.before, change.after
+    return (before.sha256 if before else None) != (after.sha256 if after else None)
+
+
+def _moment(text: str) -> datetime:
+    try:
+        return moment(text).astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise InputError(
+        f"{shown(text)!r} is neither a commit nor a time",
+        "write a commit's number, or a time as 2026-03-24T10:00:00Z, with its zone",
+    )

@@ -1,0 +1,108 @@
+"""`myop-cdn history`, `diff` and `rollback`: what they print, and how they end."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.deploy.trees import make_tree
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import Run
+
+_serial = count()
+
+
+@pytest.fixture
+def url(run: Run, tmp_path: Path) -> str:
+    """A destination that was deployed to twice."""
+    url = f"memory://history-{next(_serial)}/site"
+    for html in ("one", "two"):
+        root = make_tree(tmp_path / html, {"card": ["qa"]}, html=html).root
+        assert run("deploy", url, "--source", root).code == 0
+    return url
+
+
+def test_history_shows_names_and_variants_newest_first(run: Run, url: str) -> None:
+    ended = run("history", url)
+    lines = ended.out.decode().splitlines()
+    assert ended.code == 0
+    assert lines[0].startswith("2  ")
+    assert lines[0].endswith("  deploy")
+    assert "    Card (card) · qa · Main → Main" in lines
+    assert lines.index("    Card (card) · qa · Main · new") > lines.index(lines[0])
+
+
+def test_history_in_json_is_one_object(run: Run, url: str) -> None:
+    report = run("history", url, "--environment", "qa", "--json").json
+    assert [one["commit"] for one in report["commits"]] == ["2", "1"]
+    (change,) = report["commits"][0]["changes"]
+    assert (change["componentId"], change["environment"]) == ("card", "qa")
+    assert change["component"] == "Card"
+    assert change["before"]["sha256"] != change["after"]["sha256"]
+
+
+def test_diff_ends_with_0_whether_or_not_there_is_one(run: Run, url: str) -> None:
+    ended = run("diff", url)
+    assert (ended.code, len(ended.out.decode().splitlines())) == (0, 2)
+    same = run("diff", url, "2", "2")
+    assert (same.code, same.out) == (0, b"")
+    assert run("diff", url, "1", "2", "--json").json["from"] == "1"
+
+
+def test_rollback_needs_no_key_and_no_myop(run: Run, url: str) -> None:
+    dry = run("rollback", url, "--to", "1", "--dry-run")
+    assert dry.code == 0
+    assert "Card · Main → Main" in dry.out.decode()
+    ended = run("rollback", url, "--to", "1", "--json", env={"MYOP_API_URL": "http://127.0.0.1:9"})
+    assert ended.code == 0
+    assert ended.json["to"] == "1"
+    assert len(ended.json["destinations"][0]["uploaded"]) == 2
+    held = run("history", url)
+    assert "held back since a rollback: components/card/preview.json" in held.err
+    resumed = run("rollback", url, "--resume", "--json")
+    assert (resumed.code, len(resumed.json["resumed"])) == (0, 2)
+    assert "nothing was held back" in run("rollback", url, "--resume").err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("--to", "1", "--resume"),
+        ("--to", "7"),
+        ("--to", "soon"),
+        ("--to", "1", "--component", "../x"),
+        ("--to", "1", "--environment", ""),
+    ],
+)
+def test_bad_usage_ends_with_2_and_is_named(run: Run, url: str, words: tuple[str, ...]) -> None:
+    ended = run("rollback", url, *words, "--json")
+    assert (ended.code, ended.json["error"]["exitCode"]) == (2, 2)
+    assert ended.json["error"]["hint"] or "'" in ended.json["error"]["message"]
+
+
+def test_an_unknown_commit_names_the_nearest(run: Run, url: str) -> None:
+    assert "the nearest is 2" in run("rollback", url, "--to", "7").err
+
+
+@pytest.mark.parametrize("words", [("history",), ("diff",), ("rollback", "--to", "1")])
+def test_a_destination_without_a_log_is_a_failure(run: Run, words: tuple[str, ...]) -> None:
+    ended = run(*words, f"memory://empty-{next(_serial)}", "--json")
+    assert (ended.code, ended.json["error"]["exitCode"]) == (1, 1)
+
+
+def test_history_that_was_forgotten_is_refused_with_3(run: Run, url: str) -> None:
+    assert run("history", url, "--forget", "--json").json["forgotten"] == 2
+    ended = run("rollback", url, "--to", "1", "--json")
+    assert (ended.code, ended.json["error"]["exitCode"]) == (3, 3)
+
+
+def test_a_component_that_nobody_published_is_warned_of(run: Run, url: str) -> None:
+    ended = run("rollback", url, "--to", "1", "--component", "crad")
+    assert ended.code == 0
+    assert "no commit of the log names the component crad" in ended.err
