@@ -88,7 +88,9 @@ class Entry:
             self.variant_name,
             self.announced,
         ]
-        while len(values) > 1 and not values[-1]:
+        while len(values) > 2 and not values[-1]:
+            values.pop()
+        if values[1:] == [None]:  # "" is another fingerprint than none at all
             values.pop()
         return values
 
