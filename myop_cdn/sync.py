@@ -181,17 +181,6 @@ def _incremental(run: _Run, scope: Scope) -> None:
         run.put_manifest(manifest.with_documents(fetched))
 
 
-def check_environments(exporter: Exporter, environments: Collection[str]) -> str | None:
-    """What is wrong with these names of environments, in words, or None; asks for Myop's index.
-
-    Raises ExportError.
-    """
-    if not environments:
-        return None
-    with exporter.open(Scope("full"), Silent()) as export:
-        return unknown_environments(export.index(), environments)
-
-
 def unknown_environments(index: Manifest, environments: Collection[str]) -> str | None:
     """What is wrong with names of environments that no component has, in words, or None."""
     known = {environment for entry in index.entries for environment in entry.environments or ()}

@@ -30,7 +30,7 @@ from myop_cdn.model import (
     Variant,
 )
 from myop_cdn.sandbox import Sandbox
-from myop_cdn.sync import SyncOptions, check_environments, left_alone, sync
+from myop_cdn.sync import SyncOptions, left_alone, sync
 from myop_cdn.tree import DryRunTree, Tree
 from tests.api_server import ApiServer, Reply
 from tests.samples import (
@@ -534,9 +534,6 @@ def test_a_listener_is_warned_of_an_environment_that_nothing_has(
     report = run(server.url, tree, environments=wanted, unknown_is_error=False)
     assert report.warnings == (NONE_HAS,)
     assert report.added == ("components/card/prod.json", "manifest.json")
-    exporter = ApiExporter(server.url, KEY, "MYOP_API_KEY", wait=lambda seconds: True)
-    assert check_environments(exporter, wanted) == NONE_HAS
-    assert check_environments(exporter, {"qa", "preview"}) is None
 
 
 def test_releases_of_other_environments_are_passed_over_and_counted(

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -260,7 +260,9 @@ class CommandPublisher:
             lambda: exporter_of(export, Console(SILENT)),
             Tree(export.output),
             self.settings.publishing.deploy,
-            sync_options(export, limits),
+            # An environment that nobody has yet is warned of with each full sync: a listener
+            # goes on with the others.
+            replace(sync_options(export, limits), unknown_is_error=False),
             deploy_options(self.settings.deploy, limits),
         )
 

@@ -388,10 +388,9 @@ class _Rollback:
             return
         before = change.before
         name = change.after.name or (before.name if before else "")
-        reason = "content" if before else "new"
         label = before.label if before else ""
         self.done.uploads[step.key] = Upload(
-            step.key, "content" if reason == "content" else "new", name, label, change.after.label
+            step.key, "content" if before else "new", name, label, change.after.label
         )
 
     def _look_again(self, keys: Collection[str]) -> list[Step]:

@@ -50,6 +50,13 @@ def test_a_full_sync_at_the_start_and_then_each_release(stand: Stand) -> None:
     assert (stand.cdn / "manifest.json").exists()
 
 
+def test_an_environment_that_nobody_has_is_warned_of_and_holds_nothing_up(stand: Stand) -> None:
+    stand.start("--environment", "produktion", "--environment", "production")
+    until(lambda: len(stand.published()) == 3)
+    until(lambda: "no component has an environment produktion" in stand.log.read_text())
+    assert "publishing failed" not in stand.log.read_text()
+
+
 def test_an_answer_does_not_wait_for_the_publishing(tmp_path: Path) -> None:
     with Stand(tmp_path, components=3, latency=1.0) as stand:
         stand.start("--no-sync-at-start")
