@@ -249,7 +249,7 @@ class Commit:
                 str(raw["id"]),
                 moment(raw["at"]),
                 Cause.parse(raw["cause"]),
-                {} if apart else {key: _change(value) for key, value in changes.items()},
+                {} if apart else _changes(changes),
                 State() if isinstance(state, int) else State.parse(state),
                 bool(raw.get("anew")),
                 state if isinstance(state, int) else None,
@@ -640,7 +640,7 @@ class Log:
 def parse_changes(data: bytes) -> dict[str, Change]:
     """The changes in `data`, by key. Raises ValueError where it is something else."""
     try:
-        return {key: _change(value) for key, value in json.loads(data).items()}
+        return _changes(json.loads(data))
     except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"not the changes of a commit ({type(error).__name__})") from None
 
@@ -704,19 +704,31 @@ def _dumped(item: tuple[str, Change]) -> tuple[str, list[Any]]:
     return key, [before, change.after.dump() if change.after else None]
 
 
-def _change(value: Any) -> Change:
-    before, after = value
-    return Change(
-        None if before is None else Entry.parse(before),
-        None if after is None else Entry.parse(after),
-    )
+def _changes(objects: dict[str, Any]) -> dict[str, Change]:
+    """The changes of a commit, in the place of what they are made from: no second copy."""
+    shared: dict[str, str] = {}
+    for key, (before, after) in objects.items():
+        objects[key] = Change(
+            None if before is None else _entry(before, shared),
+            None if after is None else _entry(after, shared),
+        )
+    return objects
 
 
 def _entries(objects: dict[str, Any]) -> dict[str, Entry]:
-    """The objects of a checkpoint, in the place of what they are made from: no second copy."""
-    shared: dict[str | None, str | None] = {}  # nearly all have the same headers
+    """The objects of a checkpoint, likewise."""
+    shared: dict[str, str] = {}
     for key, value in objects.items():
-        if len(value) > 1:
-            value[1] = shared.setdefault(value[1], value[1])
-        objects[key] = Entry.parse(value)
+        objects[key] = _entry(value, shared)
     return objects
+
+
+def _entry(value: Any, shared: dict[str, str]) -> Entry:
+    """An entry. shared: texts that stand in many of them, kept once: headers, variants, moments.
+
+    Raises ValueError, TypeError.
+    """
+    for at in (1, *range(5, len(value))):
+        if at < len(value) and type(value[at]) is str:
+            value[at] = shared.setdefault(value[at], value[at])
+    return Entry.parse(value)

@@ -94,12 +94,12 @@ class Writer:
     def put(self, key: str, body: Body, metadata: Mapping[str, str], version: str | None) -> str:
         """Write the object where `version` is still there (None: nothing); its new version."""
         self._look_just_before(key, version)
-        precondition = None if self._unconditional else Precondition(version)
+        precondition = self._condition(version)
         return self._store.put(key, body, self._headers, metadata, precondition)
 
     def delete(self, key: str, there: RemoteObject) -> None:
         """Delete the object where it is still as it was seen."""
-        if self._unconditional:
+        if self._unconditional or not there.version:
             self._look_just_before(key, there.version)
             for error in self._store.delete([key]).values():
                 raise error
@@ -109,7 +109,7 @@ class Writer:
     def keep(self, key: str, there: RemoteObject) -> str:
         """Keep what is there before it is replaced; its SHA-256 ("" where not known)."""
         sha256 = there.sha256 or (there.facts.sha256 if there.facts else "")
-        if not self._keeps_history:
+        if not self._keeps_history or (sha256 and not there.version):
             return sha256
         if not sha256:
             return self._keep_unknown(key, there)
@@ -134,8 +134,14 @@ class Writer:
         if info is None:
             raise StorageError(f"{key}: the content to go back to is not kept any more")
         self._look_just_before(key, version)
-        precondition = None if self._unconditional else Precondition(version)
+        precondition = self._condition(version)
         return self._store.copy(self._log.store, kept, info.version, key, precondition)
+
+    def _condition(self, version: str | None) -> Precondition | None:
+        """What a write is made to depend on: nothing where the service keeps no conditions, or
+        does not tell the version of what is there.
+        """
+        return None if self._unconditional or version == "" else Precondition(version)
 
     def _keep_unknown(self, key: str, there: RemoteObject) -> str:
         blob = self._store.get(key)

@@ -73,9 +73,10 @@ class ObjectInfo:
     """What a service says of one object without handing it out.
 
     key: relative to the destination's prefix. size: bytes as stored. version: a token that
-    changes whenever the object's content does (ETag, generation). md5: lower-case hex, or None
-    where the service has none. md5_is_content: False where `md5` may be something else than the
-    hash of the content (an S3 ETag may); equal to the content's MD5 it is proof even so.
+    changes whenever the object's content does (ETag, generation); "" where not told. md5:
+    lower-case hex, or None where the service has none. md5_is_content: False where `md5` may be
+    something else than the hash of the content (an S3 ETag may); equal to the content's MD5 it is
+    proof even so.
     metadata: what was given to `put`, names in lower case, with SHA256_METADATA; None where a
     listing does not tell. headers: likewise. modified: by the service's clock, None where it has
     none. storage_class: as the service names it; "" for the usual one, or where it has none.

@@ -142,6 +142,17 @@ def test_an_object_that_somebody_replaced_or_deleted_is_put_back(site: Site) -> 
     assert site.bucket.get(ONE)["Body"].read() == good
 
 
+def test_an_object_whose_version_is_not_told_holds_nothing_up(site: Site) -> None:
+    site.proxy.without_etag = "c2/qa.json"
+    report = site.deploy()
+    assert (report.exit_code, report.uploaded, report.unchanged) == (ExitCode.DONE, (), 13)
+    site.edit(ONE)
+    report = site.deploy()
+    assert report.exit_code is ExitCode.DONE
+    assert [up.key for up in report.uploaded] == [ONE]
+    assert site.bucket.get(ONE)["Body"].read() == site.tree.read(ONE)
+
+
 @pytest.mark.parametrize("damage", [None, b"", b"\0", b"[]", b'{"form":99}'])
 def test_a_log_that_is_gone_or_damaged_is_begun_anew(site: Site, damage: bytes | None) -> None:
     for key in [*site.keys("log"), *site.keys("changes")]:
