@@ -46,6 +46,7 @@ FLOORS = {
     "sync": 6,
     "deploy": 6,
     "publish": 7,
+    "status": 7,
     "api": 8,
     "listener": 8,
     "recipes": 9,  # one of its files is a function that calls the API

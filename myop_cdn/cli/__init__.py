@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "sync": ("myop_cdn.cli.sync:sync", "Export what was released into a folder."),
     "deploy": ("myop_cdn.cli.deploy:deploy", "Upload a folder to S3, GCS, Azure or a folder."),
     "publish": ("myop_cdn.cli.publish:publish", "Sync, then deploy."),
+    "status": ("myop_cdn.cli.status:status", "Show what is live at a destination."),
     "history": ("myop_cdn.cli.history:history", "List what was published at a destination."),
     "diff": ("myop_cdn.cli.history:diff", "Show what changed between two commits."),
     "rollback": ("myop_cdn.cli.history:rollback", "Put documents back to what they were."),

@@ -132,11 +132,11 @@ def history(console: Console, settings: HistorySettings) -> HistoryReport:
     """
     from myop_cdn.deploy.history import forget, read_history
 
-    selection = _selection(settings.which)
-    with closing(_target(settings.destination, settings.place)) as target:
+    selection = selection_of(settings.which)
+    with closing(open_target(settings.destination, settings.place)) as target:
         work = forget if settings.forget else read_history
         report = work(target, selection, settings.place.jobs)
-    _warn(console, report.warnings)
+    warn(console, report.warnings)
     if not console.wants_json:
         for one in report.commits:
             console.data("\n".join(_commit_lines(one)))
@@ -160,9 +160,9 @@ def diff(console: Console, settings: DiffSettings) -> DiffReport:
     """
     from myop_cdn.deploy.history import read_diff
 
-    with closing(_target(settings.destination, settings.place)) as target:
+    with closing(open_target(settings.destination, settings.place)) as target:
         report = read_diff(target, settings.start, settings.end, settings.place.jobs)
-    _warn(console, report.warnings)
+    warn(console, report.warnings)
     if not console.wants_json:
         for line in _change_lines(report.changes, None):
             console.data(line)
@@ -192,7 +192,7 @@ def rollback(console: Console, settings: RollbackSettings) -> RollbackReport:
     from myop_cdn.model import DeleteLimit
 
     check_request(settings.to, resumes=settings.resume)
-    selection = _selection(settings.which)
+    selection = selection_of(settings.which)
     options = DeployOptions(
         max_delete=settings.max_delete or DeleteLimit(),
         acl=settings.acl,
@@ -215,7 +215,7 @@ def rollback(console: Console, settings: RollbackSettings) -> RollbackReport:
     return report
 
 
-def _target(destination: str, place: PlaceSettings) -> Target:
+def open_target(destination: str, place: PlaceSettings) -> Target:
     from myop_cdn.deploy.options import DeployOptions
     from myop_cdn.deploy.target import open_targets
 
@@ -223,7 +223,7 @@ def _target(destination: str, place: PlaceSettings) -> Target:
     return open_targets([destination], options)[0]
 
 
-def _selection(which: SelectionSettings) -> Selection:
+def selection_of(which: SelectionSettings) -> Selection:
     from myop_cdn.deploy.history import Selection, check_names
 
     return Selection(
@@ -232,7 +232,7 @@ def _selection(which: SelectionSettings) -> Selection:
     )
 
 
-def _warn(console: Console, warnings: tuple[str, ...]) -> None:
+def warn(console: Console, warnings: tuple[str, ...]) -> None:
     for warning in warnings:
         console.warning(warning)
 

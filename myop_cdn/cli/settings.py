@@ -68,6 +68,25 @@ class SourceSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ApiSettings:
+    """How Myop's API is asked."""
+
+    TITLE: ClassVar[str] = "Myop's API"
+    api_key_file: str | None = option(
+        metavar="FILE", help="File with the API key. Without it MYOP_API_KEY is taken."
+    )
+    api_url: str = option(
+        metavar="URL",
+        envvar="MYOP_API_URL",
+        default="https://cloud.myop.dev",
+        help="Myop's API; MYOP_API_URL names it too.",
+    )
+    allow_http: bool = option(
+        is_flag=True, help="Allow plain http:// to a host that is not this machine."
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class ExportSettings:
     """Where it is exported from, and the folder it goes to."""
 
@@ -94,18 +113,7 @@ class ExportSettings:
         help="What the npx exporter runs; 'npx --yes myop@1.2.3 export' names a version, which "
         "auto needs.  [default: npx --yes myop export]",
     )
-    api_key_file: str | None = option(
-        metavar="FILE", help="File with the API key. Without it MYOP_API_KEY is taken."
-    )
-    api_url: str = option(
-        metavar="URL",
-        envvar="MYOP_API_URL",
-        default="https://cloud.myop.dev",
-        help="Myop's API; MYOP_API_URL names it too.",
-    )
-    allow_http: bool = option(
-        is_flag=True, help="Allow plain http:// to a host that is not this machine."
-    )
+    api: ApiSettings = group(ApiSettings)
 
 
 @dataclass(frozen=True, slots=True)

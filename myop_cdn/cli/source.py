@@ -12,7 +12,7 @@ from myop_cdn.model import Scope
 
 if TYPE_CHECKING:
     from myop_cdn.cli.console import Console
-    from myop_cdn.cli.settings import ExportSettings, SourceSettings
+    from myop_cdn.cli.settings import ApiSettings, ExportSettings, SourceSettings
     from myop_cdn.export import Exporter
 
 
@@ -94,6 +94,19 @@ def _releases(value: str) -> bytes:
     return value.encode("utf-8", "surrogateescape")
 
 
+def api_of(settings: ApiSettings, console: Console) -> tuple[str, str, str]:
+    """The API's URL, the key, and where the key came from, checked before any request is made.
+
+    Raises InputError: no key, a URL that is not one.
+    """
+    from myop_cdn.export.client import check_url
+
+    found = api_key(settings.api_key_file, console)
+    if found is None:
+        raise InputError("there is no API key", KEY_HINT)
+    return check_url(settings.api_url, allow_http=settings.allow_http), *found
+
+
 def exporter_of(settings: ExportSettings, console: Console) -> Exporter:
     """The exporter that the settings name, checked before any request is made.
 
@@ -102,14 +115,9 @@ def exporter_of(settings: ExportSettings, console: Console) -> Exporter:
     # Imported here, as a scope of nothing needs no exporter.
     from myop_cdn.export import AutoExporter
     from myop_cdn.export.api import ApiExporter
-    from myop_cdn.export.client import check_url
     from myop_cdn.export.npx import DEFAULT_COMMAND, NpxExporter, is_pinned
 
-    found = api_key(settings.api_key_file, console)
-    if found is None:
-        raise InputError("there is no API key", KEY_HINT)
-    key, source = found
-    url = check_url(settings.api_url, allow_http=settings.allow_http)
+    url, key, source = api_of(settings.api, console)
 
     def command() -> list[str]:
         if settings.export_command is None:
@@ -131,5 +139,5 @@ def exporter_of(settings: ExportSettings, console: Console) -> Exporter:
 
     if settings.exporter == "npx":
         return NpxExporter(command(), url, key)
-    api = ApiExporter(url, key, source, allow_http=settings.allow_http)
+    api = ApiExporter(url, key, source, allow_http=settings.api.allow_http)
     return api if settings.exporter == "api" else AutoExporter(api, pinned)

@@ -1,0 +1,179 @@
+"""`myop-cdn status`: what is live at a destination, and what Myop has beside it."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import groupby
+from shutil import get_terminal_size
+from typing import TYPE_CHECKING, ClassVar
+
+import click
+
+from myop_cdn.cli.history import PlaceSettings, SelectionSettings, open_target, selection_of, warn
+from myop_cdn.cli.options import argument, command, group, option
+from myop_cdn.cli.settings import ApiSettings, JsonSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
+
+    from myop_cdn.cli.console import Console
+    from myop_cdn.status import LiveDocument, LiveStatus
+
+
+@dataclass(frozen=True, slots=True)
+class StatusSettings:
+    """All that `status` takes."""
+
+    TITLE: ClassVar[str] = "Compare"
+    destination: str = argument(metavar="DESTINATION")
+    against: str | None = option(
+        type=click.Choice(["myop"]), help="Ask Myop for each document, and show what is behind."
+    )
+    which: SelectionSettings = group(SelectionSettings)
+    place: PlaceSettings = group(PlaceSettings)
+    api: ApiSettings = group(ApiSettings)
+    output_json: JsonSettings = group(JsonSettings)
+
+
+@command(
+    StatusSettings,
+    "myop-cdn status s3://my-bucket/myop",
+    "myop-cdn status s3://my-bucket/myop --against myop --environment production",
+)
+def status(console: Console, settings: StatusSettings) -> LiveStatus:
+    """Show what is live at a destination: each component's variant, and since when.
+
+    With --against myop the exit code is 4 where Myop has something newer, 0 where all is
+    current. Without it neither Myop nor an API key is needed.
+    """
+    from myop_cdn.status import compare, read_status
+
+    selection = selection_of(settings.which)
+    jobs = settings.place.jobs
+    exporter = None
+    if settings.against is not None:
+        from myop_cdn.cli.source import api_of
+        from myop_cdn.export.api import ApiExporter
+
+        url, key, source = api_of(settings.api, console)
+        exporter = ApiExporter(url, key, source, allow_http=settings.api.allow_http)
+    with closing(open_target(settings.destination, settings.place)) as target:
+        report = read_status(target, selection, jobs)
+        if exporter is not None:
+            with console.progress() as progress:
+                report = compare(report, target, exporter, selection, jobs, progress)
+    warn(console, report.warnings)
+    if not console.wants_json:
+        _say(console, report)
+    return report
+
+
+def _say(console: Console, report: LiveStatus) -> None:
+    if report.documents and sys.stdout is not None and sys.stdout.isatty():
+        width = get_terminal_size().columns
+        console.data("\n".join(_table(report.documents, width)))
+    elif report.documents:
+        console.data("\n".join(map(_line, report.documents)))
+    for one in report.unknown:
+        console.warning(one.problem)
+    console.info(_summary(report))
+    if report.error is not None:
+        console.error(report.error)
+
+
+def _summary(report: LiveStatus) -> str:
+    live = [one for one in report.documents if one.state != "missing"]
+    if not live:
+        return f"{report.url}: nothing is live here"
+    components = len({one.ref.component_id for one in live})
+    what = f"{_count(len(live), 'document')} of {_count(components, 'component')}"
+    if report.committed:
+        what += f"; last commit {report.commit}, {_moment(report.committed)} UTC"
+    if report.against and report.error is None:
+        what += "; all as Myop has them"
+    return f"{report.url}: {what}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def _line(one: LiveDocument) -> str:
+    """For a pipe: "Pricing Card (pricing-card) · production · Aurora · since 2026-…Z"."""
+    from myop_cdn.deploy.log import written
+
+    ref = one.ref
+    parts = [f"{one.name} ({ref.component_id})" if one.name else ref.component_id, ref.environment]
+    parts.append(_variant(one))
+    if one.since:
+        parts.append(f"since {written(one.since)}")
+    return " · ".join(part for part in (*parts, _state(one), _held(one)) if part)
+
+
+def _variant(one: LiveDocument) -> str:
+    if one.state == "missing":
+        return "-"
+    return (one.variant.name or one.variant.id) if one.variant else "?"
+
+
+def _held(one: LiveDocument) -> str:
+    return "held back since a rollback" if one.held else ""
+
+
+def _state(one: LiveDocument) -> str:
+    words = {
+        "current": "current",
+        "gone": "not in Myop any more",
+        "unknown": "not answered by Myop",
+    }
+    if not one.is_behind:
+        return words.get(one.state, "")
+    called = (one.myop.name or one.myop.id) if one.myop else ""
+    if one.myop == one.variant:
+        called = "other content"
+    return f"{one.state}: Myop has {called}"
+
+
+def _moment(at: datetime) -> str:
+    from datetime import UTC
+
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M}"
+
+
+def _table(documents: Sequence[LiveDocument], width: int) -> Iterator[str]:
+    """For a terminal of so many cells: a heading for each component, a line for each document."""
+    from rich.cells import cell_len, set_cell_size
+
+    from myop_cdn.text import shown
+
+    since = 16  # cells: 2026-03-24 10:00
+    environments = min(24, max((cell_len(one.ref.environment) for one in documents), default=0))
+    room = width - environments - since - 6
+    variants = min(room, max((cell_len(shown(_variant(one))) for one in documents), default=0))
+    for component_id, group_ in groupby(documents, lambda one: one.ref.component_id):
+        mine = list(group_)
+        name = next((one.name for one in mine if one.name), "")
+        heading = f"{shown(name)}  {component_id}" if name else component_id
+        yield heading if cell_len(heading) <= width else shown(name)
+        for one in mine:
+            cells = (
+                set_cell_size(_cut(shown(one.ref.environment), environments), environments),
+                set_cell_size(_cut(shown(_variant(one)), variants), variants),
+                _moment(one.since) if one.since else " " * since,
+            )
+            line = "  " + "  ".join(cells)
+            state = "; ".join(filter(None, (_state(one), _held(one))))
+            if cell_len(line) + 2 + cell_len(state) <= width:
+                yield f"{line}  {state}".rstrip()
+            else:
+                yield line.rstrip()
+                yield f"  {'':{environments}}  ↳ {shown(state, width - environments - 8)}"
+
+
+def _cut(text: str, cells: int) -> str:
+    from rich.cells import cell_len, set_cell_size
+
+    return text if cell_len(text) <= cells else set_cell_size(text, max(0, cells - 1)) + "…"
