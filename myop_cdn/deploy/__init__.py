@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from myop_cdn import exportnote
-from myop_cdn.deploy.destination import CACHED, Destination
 from myop_cdn.deploy.log import Cause
 from myop_cdn.deploy.options import (
     DEFAULT_CACHE_CONTROL,
@@ -19,6 +18,7 @@ from myop_cdn.deploy.options import (
     Encoding,
     HistoryLimit,
 )
+from myop_cdn.deploy.run import CACHED, Run
 from myop_cdn.deploy.source import Source, noted, read_exported, read_source
 from myop_cdn.deploy.target import open_targets
 from myop_cdn.errors import MyopCdnError, RefusedError
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from myop_cdn.deploy.destination import AskAgain
+    from myop_cdn.deploy.source import AskAgain
     from myop_cdn.model import DocumentRef
     from myop_cdn.progress import Progress
     from myop_cdn.tree import Tree
@@ -113,7 +113,7 @@ class Deployment:
         self._options = options
         self._targets = open_targets(destinations, options, source)
         progress = progress or Silent()
-        self._work = [Destination(one, options, cause, progress) for one in self._targets]
+        self._work = [Run(one, options, cause, progress) for one in self._targets]
         self._pool = ThreadPoolExecutor(max(1, len(self._targets)), "destination")
         self._has_md5s = False
 
@@ -141,11 +141,11 @@ class Deployment:
         as far as is known yet.
         """
 
-        def one(destination: Destination) -> None:
-            destination.look(refs)
-            self._has_md5s |= any(there.md5 for there in destination.remote.values())
+        def one(run: Run) -> None:
+            run.look(refs)
+            self._has_md5s |= any(there.md5 for there in run.there.remote.values())
 
-        self._looks = [self._pool.submit(one, destination) for destination in self._work]
+        self._looks = [self._pool.submit(one, run) for run in self._work]
         return self.needs_md5s
 
     def needs_md5s(self) -> bool:
@@ -153,10 +153,10 @@ class Deployment:
         return self._has_md5s
 
     def bring(self, source: Source, ask_again: AskAgain | None = None) -> DeployReport:
-        """Bring every destination up to `source`. ask_again: see `Destination.bring`."""
+        """Bring every destination up to `source`. ask_again: see `Run.bring`."""
 
-        def one(destination: Destination) -> DestinationReport:
-            return destination.bring(source, ask_again)
+        def one(run: Run) -> DestinationReport:
+            return run.bring(source, ask_again)
 
         for look in self._looks:
             look.result()

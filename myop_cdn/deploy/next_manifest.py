@@ -1,4 +1,4 @@
-"""Which manifest a deploy puts at the destination, if any. Pure.
+"""Which manifest a deploy puts at the destination, if any, and the putting.
 
 A whole tree brings its own; a partial one has its documents added to the one that is there, and
 where there is none, none is made up. A manifest never names a document that is neither in the
@@ -11,29 +11,47 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from myop_cdn.deploy.source import decoded
-from myop_cdn.errors import InputError, StorageError
+from myop_cdn.deploy.log import Change, Entry
+from myop_cdn.deploy.plan import check_manifest
+from myop_cdn.deploy.remote import fingerprint, metadata_of
+from myop_cdn.deploy.source import decoded, encoded
+from myop_cdn.deploy.writes import ROUNDS, pause
+from myop_cdn.errors import (
+    InputError,
+    MyopCdnError,
+    PreconditionFailed,
+    RefusedError,
+    StorageError,
+)
 from myop_cdn.manifest import Manifest
-from myop_cdn.model import PREVIEW, DocumentRef
+from myop_cdn.model import MANIFEST, PREVIEW, DocumentRef
+from myop_cdn.report import Upload
+from myop_cdn.storage.base import Blob, Body
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
+    from myop_cdn.deploy.deletions import Deletions
+    from myop_cdn.deploy.destination import Destination
     from myop_cdn.deploy.options import DeployOptions
-    from myop_cdn.storage.base import Blob
+    from myop_cdn.deploy.outcome import Outcome
+    from myop_cdn.deploy.source import Wanted
+    from myop_cdn.deploy.writes import Writer
+    from myop_cdn.storage.base import Headers
 
 
 @dataclass(frozen=True, slots=True)
 class ManifestThere:
     """The destination's manifest as it was read. manifest: None where there is none, or where
-    `problem` says why it is not Myop's. asked: see `Entry`.
+    `problem` says why it is not Myop's. is_ours: whether this program put it there; asked: see
+    `Entry`. Both are known from `Destination.manifest_facts` on; until then `asked` is None.
     """
 
     blob: Blob | None = None
     manifest: Manifest | None = None
     problem: str = ""
     is_ours: bool = False
-    asked: int = 0
+    asked: int | None = None
 
     @classmethod
     def of(cls, blob: Blob | None) -> ManifestThere:
@@ -54,6 +72,183 @@ class ManifestThere:
     def refs(self) -> set[DocumentRef]:
         """The documents it names, previews too."""
         return set(self.manifest.all_refs()) if self.manifest else set()
+
+
+class NextManifest:
+    """The manifest of one run: decided after the documents, put there before the deletions."""
+
+    def __init__(
+        self,
+        there: Destination,
+        wanted: Wanted,
+        outcome: Outcome,
+        deletions: Deletions,
+        options: DeployOptions,
+        headers: Headers,
+    ) -> None:
+        self._there = there
+        self._wanted = wanted
+        self._outcome = outcome
+        self._deletions = deletions
+        self._options = options
+        self._headers = headers
+        self._fingerprint = fingerprint(headers) if there.store.keeps_headers else None
+        self._is_contested = False  # somebody else changed it meanwhile
+
+    def check(self) -> None:
+        """Raise RefusedError where the one there is not Myop's, or would lose too much."""
+        there, source = self._there.manifest, self._wanted.source
+        known = (self._there.view.objects or {}).get(MANIFEST)
+        if there.problem and known is None and not self._there.manifest_facts().is_ours:
+            raise RefusedError(
+                f"{self._there.url} holds a {MANIFEST} that is not Myop's ({there.problem})",
+                f"nothing was changed; give the documents a prefix of their own: "
+                f"{self._there.url}/myop",
+            )
+        if source.manifest is not None and there.manifest is not None:
+            own = with_others(source.manifest, there.manifest, self._options)
+            dropped = there.refs.difference(own.all_refs())
+            if dropped and not self._is_later():
+                check_manifest(dropped, there.refs, self._options)
+
+    def rehearse(self) -> None:
+        """Note what `settle` would do."""
+        data, problem = self._next()
+        if problem:
+            self._outcome.failed[MANIFEST] = problem
+        elif data is not None and self._differs(data):
+            self._outcome.uploads[MANIFEST] = Upload(MANIFEST, "manifest")
+        elif data is not None:
+            self._outcome.unchanged.add(MANIFEST)
+
+    def settle(self, writer: Writer) -> set[str]:
+        """Put the manifest where it has to be another; the documents that have to be settled
+        again before it can be true. Raises StorageError.
+        """
+        outcome, wanted = self._outcome, self._wanted
+        for attempt in range(ROUNDS):
+            if attempt:
+                pause(attempt)
+            data, problem = self._next()
+            if problem:
+                outcome.failed[MANIFEST] = problem
+            if data is None or not self._differs(data):
+                if data is not None:
+                    outcome.unchanged.add(MANIFEST)
+                return set()
+            try:
+                self._put(data, writer)
+            except PreconditionFailed:
+                seen = self._there.seen_manifest.refs
+                self._is_contested = True
+                there = self._there.read_manifest()
+                if not wanted.insists and wanted.source.manifest is not None:
+                    away = {ref.path for ref in seen.difference(there.refs) if ref.path in wanted}
+                    if away:
+                        return away
+                continue
+            except MyopCdnError as error:
+                outcome.failed[MANIFEST] = error.message
+            return set()
+        raise StorageError(f"{self._there.url}: {MANIFEST} was changed {ROUNDS} times over")
+
+    def _is_later(self) -> bool:
+        """Whether the manifest there knows more than a folder that was exported before."""
+        source, insists = self._wanted.source, self._wanted.insists
+        may_be_old = insists and not self._options.force and source.asked > 0
+        if not may_be_old or self._there.manifest.manifest is None:
+            return False
+        if not self._differs(source.manifest_data):
+            return False
+        return (self._there.manifest_facts().asked or 0) > source.asked
+
+    def _next(self) -> tuple[bytes | None, str | None]:
+        """The manifest to put (None: leave it), or why it has to be withheld."""
+        source, wanted = self._wanted.source, self._wanted
+        if source.broken:
+            return None, None
+        gone = {ref for key in self._deletions.due if (ref := DocumentRef.of(key))}
+        if source.manifest is not None and not self._is_later():
+            return self._own(source.manifest, self._there.manifest)
+        listed = self._to_be_listed()
+        if not listed and not gone:
+            return None, None
+        there = self._there.manifest
+        if there.blob is None:
+            return None, None
+        if there.manifest is None:
+            self._outcome.warn(f"the destination's {MANIFEST} was left as it is: {there.problem}")
+            return None, None
+        names = {
+            ref.component_id: wanted[ref.path].entry.name for ref in listed if ref.path in wanted
+        }
+        manifest = with_names(without(there.manifest, gone), listed, names)
+        if manifest is there.manifest:
+            return decoded(there.blob), None
+        return manifest.dump(), None
+
+    def _own(self, own: Manifest, there: ManifestThere) -> tuple[bytes | None, str | None]:
+        """A whole tree's own manifest, with what others added meanwhile."""
+        source, wanted, outcome = self._wanted.source, self._wanted, self._outcome
+        present = {*self._there.remote, *outcome.uploads}
+        lost = [key for key in source.missing if key not in present]
+        if lost:
+            more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
+            return None, (
+                f"not uploaded: it names {lost[0]}{more}, which is neither in the tree "
+                "nor at the destination"
+            )
+        manifest = with_others(own, there.manifest, self._options) if there.manifest else own
+        absent = {
+            ref
+            for ref in manifest.all_refs()
+            if ref.path in wanted.theirs
+            or (ref.path not in present and ref.path in outcome.overtaken)
+        }
+        if not wanted.insists and self._is_contested:
+            manifest = merged(manifest, self._there.first_manifest, there.manifest, absent)
+        else:
+            manifest = without(manifest, absent)
+        return (source.manifest_data if manifest is own else manifest.dump()), None
+
+    def _to_be_listed(self) -> list[DocumentRef]:
+        """The documents of this run that a manifest may lack: they were not there before, or
+        nobody knows whether the run that brought them came to the manifest.
+        """
+        outcome = self._outcome
+        new = {key for key, one in outcome.changes.items() if one.before is None and one.after}
+        if self._options.dry_run:
+            new |= {up.key for up in outcome.uploads.values() if up.reason == "new"}
+        return [ref for key in sorted(new | {*outcome.adopted}) if (ref := DocumentRef.of(key))]
+
+    def _differs(self, data: bytes) -> bool:
+        there = self._there.seen_manifest
+        if there.blob is None:
+            return True
+        same_headers = self._fingerprint in (None, fingerprint(there.blob.headers))
+        return there.blob.data != encoded(data, self._options.encoding) or not same_headers
+
+    def _put(self, data: bytes, writer: Writer) -> None:
+        there, source, outcome = self._there.seen_manifest, self._wanted.source, self._outcome
+        is_first = MANIFEST not in outcome.uploads
+        if there.blob is not None and source.manifest is not None and is_first:
+            outcome.warn(older_than_there(source.manifest, there))
+        body = Body.of(encoded(data, self._options.encoding))
+        asked = source.asked
+        if source.manifest is None or self._is_later():
+            new = [one.after.asked for one in outcome.changes.values() if one.after]
+            before = self._there.manifest_facts() if self._wanted.insists else there
+            asked = max(before.asked or 0, 0, *new)
+        entry = Entry(body.sha256, headers=self._fingerprint, asked=asked)
+        metadata = metadata_of(entry, self._there.view.number, "")
+        version = writer.put(MANIFEST, body, metadata, there.version)
+        replaced = Entry(Body.of(there.blob.data).sha256) if there.blob else None
+        outcome.note(MANIFEST, Change(replaced, replace(entry, version=version)))
+        same = there.blob is not None and there.blob.data == body.data
+        outcome.uploads.setdefault(MANIFEST, Upload(MANIFEST, "headers" if same else "manifest"))
+        outcome.unchanged.discard(MANIFEST)
+        blob = Blob(body.data, version, self._headers)
+        self._there.manifest = ManifestThere(blob, Manifest.parse(data), "", True, asked)
 
 
 def without(manifest: Manifest, gone: Collection[DocumentRef]) -> Manifest:

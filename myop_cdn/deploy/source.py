@@ -6,11 +6,12 @@ import gzip
 import hashlib
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from myop_cdn import jsontext
 from myop_cdn.deploy.log import Entry, written
+from myop_cdn.deploy.writes import run_all
 from myop_cdn.document import Document
 from myop_cdn.errors import DocumentError, RefusedError, StorageError, TreeError
 from myop_cdn.exportnote import NotedDocument
@@ -18,18 +19,23 @@ from myop_cdn.model import MANIFEST, DocumentRef
 from myop_cdn.storage.base import Body
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from myop_cdn.deploy.options import Encoding
+    from myop_cdn.deploy.remote import RemoteObject
     from myop_cdn.manifest import Manifest
     from myop_cdn.model import ExportedDocument
+    from myop_cdn.report import Upload
     from myop_cdn.storage.base import Blob
     from myop_cdn.tree import Tree
+
+    AskAgain = Callable[[Collection[str]], Mapping[str, "LocalObject"]]
 
 _PART = 32  # files that are handed to a thread at once
 _JSON_BLANKS = b" \t\r\n"
 _GZIP_LEVEL = 6
 _MOST_DECODED = 256 * 2**20
+_MOST_DESCRIBED = 100  # documents that are parsed to say which component they are of
 
 
 def encoded(data: bytes, encoding: Encoding) -> bytes:
@@ -189,6 +195,99 @@ class Source:
             return None
         known = NotedDocument("", None, document.name, document.variants)
         return _entry(known, self.documents[key].sha256)
+
+
+class Wanted:
+    """What one destination is to hold: a source's documents, and what Myop answered since.
+
+    theirs: keys of documents that Myop does not have any more. insists: whether this is a folder
+    that somebody wants there as it is, as Myop can't be asked.
+    """
+
+    def __init__(self, source: Source, ask_again: AskAgain | None, jobs: int) -> None:
+        self.source = source
+        self.theirs: set[str] = set()
+        self.insists = ask_again is None
+        self._ask_again = ask_again
+        self._documents = dict(source.documents)
+        self._jobs = jobs
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._documents
+
+    def __getitem__(self, key: str) -> LocalObject:
+        return self._documents[key]
+
+    def keys(self) -> Collection[str]:
+        """Of all documents."""
+        return self._documents.keys()
+
+    def some(self, keys: Collection[str]) -> dict[str, LocalObject]:
+        """Those of these documents that are wanted."""
+        return {key: self._documents[key] for key in keys if key in self._documents}
+
+    def export_again(self, keys: Collection[str]) -> dict[str, LocalObject]:
+        """These documents as Myop has them now; those that it has. Raises what `sync` raises."""
+        if self._ask_again is None or not keys:
+            return self.some(keys)
+        answers = dict(self._ask_again(keys))
+        self._documents |= answers
+        for key in keys:
+            if key not in answers:
+                self.theirs.add(key)
+                self._documents.pop(key, None)
+        return answers
+
+    def export_cached(self, keys: Collection[str]) -> dict[str, LocalObject]:
+        """Documents whose answer looked like a cached one, once more, where Myop can be asked."""
+        if self._ask_again is None:
+            return {}
+        answers = dict(self._ask_again(keys))
+        self._documents |= answers
+        return answers
+
+    def body(self, key: str) -> Body:
+        """The bytes of a document, read now. Raises StorageError, TreeError: see `Source.body`."""
+        return self.source.body(self._documents[key])
+
+    def with_md5s(
+        self, some: Mapping[str, LocalObject], remote: Mapping[str, RemoteObject]
+    ) -> Mapping[str, LocalObject]:
+        """These documents, with MD5s where they could tell of the likeness to what is there."""
+        keys = [
+            key
+            for key, mine in some.items()
+            if (there := remote.get(key)) is not None and there.lacks_md5(mine)
+        ]
+        if not keys:
+            return some
+        hashed = dict(some)
+        for done in run_all(lambda key: self.body(key).md5, keys, self._jobs, "hash"):
+            # A file that can't be read any more stays undecided: its upload will say why.
+            if done.error is None:
+                hashed[done.item] = replace(some[done.item], md5=done.result)
+                if done.item in self._documents:
+                    self._documents[done.item] = hashed[done.item]
+        return hashed
+
+    def named(self, uploads: Sequence[Upload]) -> Sequence[Upload]:
+        """With the components' names where the folder's note does not have them."""
+        nameless = [up.key for up in uploads if not self._documents[up.key].entry.name]
+        if not nameless:
+            return uploads
+        manifest = self.source.manifest
+        names = {one.id: one.name for one in manifest.entries} if manifest else {}
+        for key in nameless:
+            mine, ref = self._documents[key], DocumentRef.of(key)
+            said = self.source.described(key) if len(nameless) <= _MOST_DESCRIBED else None
+            name = names.get(ref.component_id, "") if ref else ""
+            entry = replace(said or mine.entry, sha256=mine.sha256, asked=mine.entry.asked)
+            self._documents[key] = replace(mine, entry=replace(entry, name=entry.name or name))
+        entries = {up.key: self._documents[up.key].entry for up in uploads}
+        return [
+            replace(up, name=entries[up.key].name or up.name, after=entries[up.key].label)
+            for up in uploads
+        ]
 
 
 def read_source(

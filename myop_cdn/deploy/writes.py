@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import time
 from typing import TYPE_CHECKING, TypeVar
 
 from myop_cdn.errors import (
@@ -28,8 +30,16 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+ROUNDS = 40  # each one lost means that somebody else got something through
+_LONGEST_PAUSE_SECONDS = 2.0
 _FATAL = (CredentialsError, AccessDenied, ContainerMissing)
 _MOST_IN_A_ROW = 5  # requests that failed one after the other, after all their retries
+
+
+def pause(attempt: int) -> None:
+    """Wait before another attempt, for longer the more there were."""
+    longest = min(_LONGEST_PAUSE_SECONDS, 0.05 * 2.0**attempt)
+    time.sleep(longest * random.random())  # noqa: S311 - spreads retries, keeps no secret
 
 
 class AbortRun(Exception):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from myop_cdn.deploy import DeployOptions, deploy
-from myop_cdn.deploy.destination import CONDITIONS_IGNORED
+from myop_cdn.deploy.commit import CONDITIONS_IGNORED
 from myop_cdn.errors import ExitCode
 from tests.deploy.trees import make_tree
 from tests.servers.process import free_port, serving
