@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from myop_cdn import names
@@ -89,7 +89,7 @@ class ExportedDocument:
     sha256: of the file's bytes, lower-case hex. asked_at: when Myop was asked, by Myop's own
     `Date`, aware; None where it told none. name: the component's. release: what was announced
     for it in this run. holds_announced: whether it holds the announced variant; True where none
-    was announced.
+    was announced. size: of the file in bytes.
     """
 
     ref: DocumentRef
@@ -99,6 +99,16 @@ class ExportedDocument:
     variants: tuple[Variant, ...] = ()
     release: Release | None = None
     holds_announced: bool = True
+    size: int | None = field(default=None, compare=False)
+
+    @property
+    def label(self) -> str:
+        """The variant for people: the announced one where it is held, else the first, by its name,
+        or its id where it has none.
+        """
+        announced = self.release.variant_id if self.release else None
+        held = [one for one in self.variants if one.id == announced] or list(self.variants)
+        return (held[0].name or held[0].id) if held else ""
 
 
 @dataclass(frozen=True, slots=True)

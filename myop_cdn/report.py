@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from myop_cdn.errors import ExitCode, MyopCdnError, PartlyDone, RefusedError
+from myop_cdn.model import DocumentRef
+from myop_cdn.summary import Item, Section, Summary
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from myop_cdn.model import ExportedDocument
+    from myop_cdn.summary import State
 
 SAFE_AGAIN = "it is safe to run again"
 
@@ -28,6 +34,14 @@ def worst(*errors: MyopCdnError | None) -> MyopCdnError | None:
 def with_error(report: dict[str, Any], error: MyopCdnError | None) -> dict[str, Any]:
     """A JSON report with its error beside it, where there is one."""
     return report if error is None else {**report, "error": error.to_json()}
+
+
+def counted(items: tuple[Item, ...], unchanged: int | None = None) -> str:
+    """How often which action was taken, in words. unchanged: where not every one has an item."""
+    counts = Counter(one.action for one in items)
+    if unchanged is not None:
+        counts["unchanged"] = unchanged
+    return ", ".join(f"{count} {action}" for action, count in counts.items() if count) or "nothing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +102,29 @@ class SyncReport:
         """PARTLY when documents failed, else DONE."""
         return exit_code(self.error)
 
+    def summary(self) -> Summary:
+        """The run for its readers."""
+        return Summary("sync", (self.section(),), self.error)
+
+    def section(self) -> Section:
+        """The export for its readers."""
+        what = "nothing to export" if self.scope == "none" else f"{self.scope}, {self.exporter}"
+        items = tuple(sorted(self._items(), key=lambda one: one.key))
+        outcome = f"{what}: {counted(items)}"
+        return Section(self.output, outcome, items, self.warnings, self.error, self.seconds)
+
+    def _items(self) -> Iterator[Item]:
+        changed = dict.fromkeys(self.added, "added") | dict.fromkeys(self.updated, "updated")
+        for one in self.documents:
+            action = changed.pop(one.ref.path, "unchanged")
+            state: State = "unchanged" if action == "unchanged" else "changed"
+            yield Item(one.ref.path, state, action, one.name, "", one.label, one.size)
+        for path, action in (changed | dict.fromkeys(self.removed, "removed")).items():
+            yield Item(path, "changed", action)
+        for failed in self.failed:
+            path = DocumentRef(failed.component_id, failed.environment).path
+            yield Item(path, "failed", "failed", note=failed.error)
+
     def to_json(self) -> dict[str, Any]:
         """The JSON report of `myop-cdn sync --json`."""
         report = {
@@ -114,7 +151,7 @@ class Upload:
     """One object that was, or is to be, uploaded, and why.
 
     name: the component's. before, after: what it held and is to hold, as variants are called.
-    All three are "" where not known.
+    All three are "" where not known. size: in bytes as it is stored, None where not known.
     """
 
     key: str
@@ -122,10 +159,12 @@ class Upload:
     name: str = field(default="", compare=False)
     before: str = field(default="", compare=False)
     after: str = field(default="", compare=False)
+    size: int | None = field(default=None, compare=False)
 
-    def to_json(self) -> dict[str, str]:
+    def to_json(self) -> dict[str, str | int]:
         """As in the `uploaded` list of deploy's JSON report."""
-        said = {"component": self.name, "before": self.before, "after": self.after}
+        said: dict[str, str | int | None] = {"component": self.name, "before": self.before}
+        said |= {"after": self.after, "size": self.size}
         return {"key": self.key, "reason": self.reason, **{k: v for k, v in said.items() if v}}
 
 
@@ -154,7 +193,7 @@ class DestinationReport:
     refused: why nothing was done, where safety forbade it, with the hint. error: what ended the
     work at this destination as a whole (no credentials, no such bucket, …). refusal: `refused`
     as the error it was, for messages. commit: the name of the commit in the destination's log,
-    None where nothing had to be committed.
+    None where nothing had to be committed. kept: the keys that are counted in `unchanged`.
     """
 
     url: str
@@ -170,6 +209,7 @@ class DestinationReport:
     commit: str | None = None
     error: MyopCdnError | None = field(default=None, compare=False)
     refusal: RefusedError | None = field(default=None, compare=False)
+    kept: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     @classmethod
     def refusing(
@@ -190,6 +230,29 @@ class DestinationReport:
     def exit_code(self) -> ExitCode:
         """The code of `failure`."""
         return exit_code(self.failure)
+
+    def section(self) -> Section:
+        """The destination for its readers."""
+        items = tuple(sorted(self._items(), key=lambda one: one.key))
+        outcome = counted(items, self.unchanged)
+        if self.refused is not None:
+            outcome = "refused: nothing was changed"
+        elif self.error is not None and not any(one.state == "changed" for one in items):
+            outcome = "failed: nothing was changed"
+        return Section(self.url, outcome, items, self.warnings, self.failure, self.seconds)
+
+    def _items(self) -> Iterator[Item]:
+        for up in self.uploaded:
+            action = "uploaded"
+            yield Item(up.key, "changed", action, up.name, up.before, up.after, up.size)
+        for key in self.deleted:
+            yield Item(key, "changed", "deleted")
+        for failed in self.failed:
+            yield Item(failed.key, "failed", "failed", note=failed.error)
+        for passed in self.overtaken:
+            yield Item(passed.key, "skipped", "overtaken", note=passed.reason)
+        for key in self.kept:
+            yield Item(key, "unchanged", "unchanged")
 
     def to_json(self) -> dict[str, Any]:
         """One entry of `destinations` in deploy's JSON report."""
@@ -226,6 +289,11 @@ class DeployReport:
         """The first of 1, 2, 3, 4, 0 that applies to any destination."""
         return exit_code(self.error)
 
+    def summary(self) -> Summary:
+        """The run for its readers."""
+        sections = tuple(one.section() for one in self.destinations)
+        return Summary("deploy", sections, self.error, self.dry_run)
+
     def to_json(self) -> dict[str, Any]:
         """The JSON report of `myop-cdn deploy --json`."""
         report = {
@@ -252,6 +320,12 @@ class PublishReport:
     def exit_code(self) -> ExitCode:
         """The first of 1, 2, 3, 4, 0 that applies to either half."""
         return exit_code(self.error)
+
+    def summary(self) -> Summary:
+        """The run for its readers."""
+        deployed = self.deploy.summary() if self.deploy else Summary("deploy")
+        sections = (self.sync.section(), *deployed.sections)
+        return Summary("publish", sections, self.error, deployed.dry_run)
 
     def to_json(self) -> dict[str, Any]:
         """The JSON report of `myop-cdn publish --json`."""

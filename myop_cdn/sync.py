@@ -371,6 +371,7 @@ class _Run:
             document.variants,
             release,
             announced is None or any(one.id == announced for one in document.variants),
+            len(document.body),
         )
 
     def _put(self, path: str, body: bytes) -> Fate:

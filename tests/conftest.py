@@ -53,9 +53,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test sees the keys, options or proxies of whoever runs it."""
+    """No test sees the keys, options, proxies or CI system of whoever runs it."""
     for name in list(os.environ):
-        if name.startswith("MYOP") or name.lower().endswith("_proxy") or name == "NO_COLOR":
+        ours = name.startswith(("MYOP", "GITHUB_", "GITLAB_"))
+        if ours or name.lower().endswith("_proxy") or name == "NO_COLOR":
             monkeypatch.delenv(name)
 
 

@@ -124,6 +124,10 @@ def _where(error: BaseException) -> str:
 
 def _end(console: Console, error: MyopCdnError) -> int:
     console.error(error)
+    if console.report_files is not None:
+        from myop_cdn.cli.reports import deliver_failure
+
+        deliver_failure(console, error)
     if console.wants_json:
         with suppress(MyopCdnError):  # stdout takes nothing: stderr has been told
             console.report_failure(error)

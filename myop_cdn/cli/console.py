@@ -19,6 +19,7 @@ from myop_cdn.text import json_text, line, without_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
@@ -48,6 +49,7 @@ class Console:
         self.log_format = log_format
         self.wants_json = False  # --json: a failure is reported on stdout too
         self.known: dict[str, Any] = {}  # what is to be said in the report of a failure
+        self.report_files: tuple[Path, ...] | None = None  # None: the command writes no reports
         self._reported = False
         self._warned: set[str] = set()
         self._lock = threading.Lock()
@@ -90,6 +92,11 @@ class Console:
         """The JSON object of a run that failed, where none is out yet: what is known, the error."""
         if not self._reported:
             self.report({**self.known, "error": error.to_json()})
+
+    def commands(self, text: str) -> None:
+        """Lines that a CI system acts upon, on stderr. They have been escaped as it demands."""
+        with self._lock:
+            click.echo(text, err=True, color=True)  # GitLab's markers hold control sequences
 
     def debug(self, message: str, **fields: object) -> None:
         """A detail, shown with `-v`."""

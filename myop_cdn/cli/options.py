@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import field, fields
+from dataclasses import field, fields, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast, runtime_checkable
 
 import click
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from myop_cdn.deploy.options import HistoryLimit
     from myop_cdn.listener.http.sockets import Address
     from myop_cdn.model import DeleteLimit
+    from myop_cdn.summary import Summary
 
 T = TypeVar("T")
 _TIME_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -42,6 +43,14 @@ class Report(Protocol):
 
     def to_json(self) -> dict[str, Any]:
         """The report of `--json`, with the error as its member `error`."""
+
+
+@runtime_checkable
+class Summarized(Protocol):
+    """A report that `--report` can write, of a command whose settings hold `ReportSettings`."""
+
+    def summary(self) -> Summary:
+        """The run for its readers."""
 
 
 def option(*names: str, **attributes: Any) -> Any:
@@ -133,9 +142,17 @@ def command(
             report = function(console, _filled(settings, values))
             if report is None:
                 return ExitCode.DONE
+            error, value = report.error, report.to_json()
+            if console.report_files is not None and isinstance(report, Summarized):
+                from myop_cdn.cli.reports import deliver
+
+                summary = replace(report.summary(), dry_run=bool(values.get("dry_run")))
+                failure = deliver(console, summary, value)
+                if error is None and failure is not None:
+                    error, value = failure, {**value, "error": failure.to_json()}
             if console.wants_json:
-                console.report(report.to_json())
-            return ExitCode.DONE if report.error is None else report.error.exit_code
+                console.report(value)
+            return ExitCode.DONE if error is None else error.exit_code
 
         return Command(
             name or function.__name__,

@@ -1,16 +1,87 @@
-"""Reports in words, for people."""
+"""Reports: in words for people, and where `--report` and the CI system want them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from myop_cdn.errors import RefusedError
+from myop_cdn import files
+from myop_cdn.errors import MyopCdnError, RefusedError
+from myop_cdn.summary import FORMATS, Summary, github_annotations, gitlab_section, markdown
+from myop_cdn.text import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from myop_cdn.cli.console import Console
     from myop_cdn.report import DeployReport, DestinationReport, SyncReport, Upload
+
+_STEP_SUMMARY_BYTES = 1_000_000  # GitHub takes 1 MiB of a step
+
+
+def deliver(
+    console: Console, summary: Summary, value: Mapping[str, Any], now: datetime | None = None
+) -> MyopCdnError | None:
+    """Write the report to the files of `--report`, and show it as the CI system does.
+
+    value: the report of `--json`. A file that can't be written does not hide how the run ended:
+    the error is said here, and returned.
+    """
+    now = now or datetime.now(UTC)
+    paths, console.report_files = console.report_files or (), None
+    _show_in_ci(console, summary, now)
+    problem = None
+    for path in paths:
+        try:
+            _write(path, FORMATS[path.suffix.lower()](summary, value, now))
+        except (OSError, ValueError) as error:  # the latter for a name with a NUL
+            why = (error.strerror if isinstance(error, OSError) else None) or str(error)
+            failure = MyopCdnError(f"can't write the report {shown(path)}: {why}")
+            console.error(failure)
+            problem = problem or failure
+    return problem
+
+
+def deliver_failure(console: Console, error: MyopCdnError) -> None:
+    """The same for a run that came to nothing."""
+    command = str(console.known.get("command") or "")
+    value = {**console.known, "error": error.to_json()}
+    deliver(console, Summary(command, (), error), value)
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with files.written(path, text.encode("utf-8", "backslashreplace"), sync=False) as temporary:
+        Path(temporary).replace(path)
+
+
+def _show_in_ci(console: Console, summary: Summary, now: datetime) -> None:
+    speaks = console.log_format == "text"  # lines of JSON are for another reader
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        _add_to_step_summary(console, summary)
+        if speaks:
+            for command in github_annotations(summary):
+                console.commands(command)
+    if os.environ.get("GITLAB_CI") == "true" and speaks and console.verbosity >= 0:
+        for number, section in enumerate(summary.sections):
+            console.commands(gitlab_section(section, f"myop_cdn_{summary.command}_{number}", now))
+
+
+def _add_to_step_summary(console: Console, summary: Summary) -> None:
+    file = os.environ.get("GITHUB_STEP_SUMMARY")
+    if not file:
+        return
+    text = markdown(summary)
+    for rows in (50, 5, 0):
+        if len(text.encode()) > _STEP_SUMMARY_BYTES:
+            text = markdown(summary, rows=rows)
+    try:
+        with Path(file).open("a", encoding="utf-8") as out:  # other commands add theirs
+            out.write(f"{text}\n")
+    except OSError as error:
+        console.warning(f"can't add to the step's summary {shown(file)}: {error.strerror}")
 
 
 def say_sync(console: Console, report: SyncReport, *, dry_run: bool) -> None:

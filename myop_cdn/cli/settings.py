@@ -14,6 +14,7 @@ import click
 
 from myop_cdn.cli.console import Console
 from myop_cdn.cli.options import Duration, HeaderValue, History, MaxDelete, Origin, group, option
+from myop_cdn.text import shown
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -239,6 +240,45 @@ class JsonSettings:
     )
 
 
+def _note_report(
+    ctx: click.Context,
+    param: click.Parameter,
+    value: tuple[Path, ...],
+) -> tuple[Path, ...]:
+    # Noted before anything can fail, as the report of a failed run is the most wanted.
+    console = ctx.find_object(Console)
+    if value:
+        from myop_cdn.summary import FORMATS
+
+        for path in value:
+            if path.suffix.lower() not in FORMATS:
+                endings = ", ".join(FORMATS)
+                raise click.BadParameter(
+                    f"{shown(path)!r} ends in none of {endings}: the ending names the format",
+                    ctx,
+                    param,
+                )
+    if console is not None:
+        console.report_files = value
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class ReportSettings:
+    """What is written of a run besides, for people and for CI systems."""
+
+    TITLE: ClassVar[str] = "Output"
+    report: tuple[Path, ...] = option(
+        multiple=True,
+        is_eager=True,
+        type=click.Path(path_type=Path),
+        callback=_note_report,
+        metavar="FILE",
+        help="Write a report of the run, a failed one too, to this file: Markdown (.md), JUnit's "
+        "XML (.xml) or JSON (.json), by the ending; repeat it for more.",
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class RunSettings:
     """How one run goes about it."""
@@ -246,6 +286,7 @@ class RunSettings:
     TITLE: ClassVar[str] = "Output"
     dry_run: bool = option(is_flag=True, help="Show what would be done; change nothing.")
     output_json: JsonSettings = group(JsonSettings)
+    reports: ReportSettings = group(ReportSettings)
 
 
 def deploy_options(

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from myop_cdn.deploy.outcome import Outcome
     from myop_cdn.deploy.source import Wanted
     from myop_cdn.deploy.writes import Writer
+    from myop_cdn.report import Reason
     from myop_cdn.storage.base import Headers
 
 
@@ -245,7 +246,8 @@ class NextManifest:
         replaced = Entry(Body.of(there.blob.data).sha256) if there.blob else None
         outcome.note(MANIFEST, Change(replaced, replace(entry, version=version)))
         same = there.blob is not None and there.blob.data == body.data
-        outcome.uploads.setdefault(MANIFEST, Upload(MANIFEST, "headers" if same else "manifest"))
+        reason: Reason = "headers" if same else "manifest"
+        outcome.uploads.setdefault(MANIFEST, Upload(MANIFEST, reason, size=len(body.data)))
         outcome.unchanged.discard(MANIFEST)
         blob = Blob(body.data, version, self._headers)
         self._there.manifest = ManifestThere(blob, Manifest.parse(data), "", True, asked)

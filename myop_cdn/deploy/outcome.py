@@ -89,10 +89,11 @@ class Outcome:
     ) -> DestinationReport:
         """The report. invalidated: paths; failed: what went wrong with the CDNs."""
         everything = [FailedKey(key, why) for key, why in {**self.lasting, **self.failed}.items()]
+        kept = self.unchanged - self.uploads.keys()
         return DestinationReport(
             url,
             uploaded=tuple(self.uploads[key] for key in sorted(self.uploads)),
-            unchanged=len(self.unchanged - self.uploads.keys()),
+            unchanged=len(kept),
             deleted=tuple(sorted(self.deleted - self.uploads.keys())),
             failed=tuple(sorted([*everything, *failed], key=lambda one: one.key)),
             invalidated=tuple(sorted(set(invalidated))),
@@ -101,4 +102,5 @@ class Outcome:
             overtaken=tuple(self.overtaken[key] for key in sorted(self.overtaken)),
             commit=str(self.commit.number) if self.commit else None,
             error=self.error,
+            kept=tuple(kept),
         )

@@ -180,7 +180,8 @@ def _overtaken(mine: LocalObject, there: RemoteObject | None, rules: Rules) -> s
 def _upload(key: str, reason: Reason, mine: LocalObject, there: RemoteObject | None) -> Upload:
     before = there.facts if there else None
     name = mine.entry.name or (before.name if before else "")
-    return Upload(key, reason, name, before.label if before else "", mine.entry.label)
+    label = before.label if before else ""
+    return Upload(key, reason, name, label, mine.entry.label, mine.size)
 
 
 def _incomplete(source: Source) -> str | None:

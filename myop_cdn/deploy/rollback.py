@@ -37,6 +37,7 @@ from myop_cdn.errors import (
 from myop_cdn.model import COMPONENTS, MANIFEST, DocumentRef
 from myop_cdn.report import DestinationReport, FailedKey, Overtaken, Upload, with_error
 from myop_cdn.storage.base import Body, Headers
+from myop_cdn.summary import Summary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -67,6 +68,10 @@ class RollbackReport:
     def error(self) -> MyopCdnError | None:
         """What went wrong, or None."""
         return self.destination.failure
+
+    def summary(self) -> Summary:
+        """The run for its readers."""
+        return Summary("rollback", (self.destination.section(),), self.error, self.dry_run)
 
     def to_json(self) -> dict[str, Any]:
         """The JSON report of `myop-cdn rollback --json`."""
