@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,15 +10,13 @@ import click
 from myop_cdn.cli.options import argument, command, group, option
 from myop_cdn.cli.serve import StateSettings
 from myop_cdn.cli.settings import JsonSettings
-from myop_cdn.errors import InputError, ListenerError
+from myop_cdn.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from myop_cdn.cli.console import Console
+    from myop_cdn.listener.queue.base import DeliveryView
 
-_DAMAGED = "is it damaged? serve sets such a file aside when it starts, and begins a new one"
+_NAMED = 5  # releases in a line
 _STATES = ("waiting", "retrying", "done", "failed", "ignored")
 
 
@@ -80,45 +76,76 @@ def deliveries() -> None:
 def list_(console: Console, settings: ListSettings) -> Answer:
     """List the newest deliveries and what became of them."""
     from myop_cdn.listener.queue.deliveries import listed
-    from myop_cdn.listener.status import delivery_json
+    from myop_cdn.listener.queue.journal import FILE, reading
+    from myop_cdn.listener.status import delivery_json, iso
 
-    with _reading(settings.journal.state_dir) as connection:
-        rows = [delivery_json(row) for row in listed(connection, settings.limit, settings.state)]
-    for row in () if console.wants_json else rows:
-        what = row["event"] or "-"
-        line = f"{row['id']}  {row['received']}  {row['state']:8}  {row['scope']:11}  {what}"
-        console.data(f"{line}  {row['error']}" if row["error"] else line)
-    if not rows:
+    with reading(settings.journal.state_dir / FILE) as connection:
+        found = listed(connection, settings.limit, settings.state)
+    for delivery in () if console.wants_json else found:
+        head = f"{delivery.id}  {iso(delivery.received)}  {delivery.state:8}  {delivery.kind:11}"
+        words = [_what(delivery), delivery.note or "", _why(delivery)]
+        console.data("  ".join([head, *filter(None, words)]))
+    if not found:
         console.info("no deliveries")
+    rows = [delivery_json(delivery) for delivery in found]
     return Answer({"command": "deliveries list", "deliveries": rows})
+
+
+def _what(delivery: DeliveryView) -> str:
+    """What it announced, by names where they are known."""
+    shown = [
+        " · ".join(
+            part
+            for part in (
+                named.name or named.release.component_id,
+                named.release.environment,
+                named.variant_name or named.release.variant_id or "",
+            )
+            if part
+        )
+        for named in delivery.releases[:_NAMED]
+    ]
+    more = len(delivery.releases) - len(shown)
+    return ", ".join([*shown, *([f"and {more} more"] if more else [])]) or delivery.event or "-"
+
+
+def _why(delivery: DeliveryView) -> str:
+    """Why it is not done, and where, in case some destinations have it."""
+    lacking = [lane for lane, error in delivery.lacking.items() if error is None]
+    if delivery.error and lacking and len(delivery.lacking) > 1:
+        return f"{delivery.error}; to come: {', '.join(lacking)}"
+    return delivery.error or ""
 
 
 @command(ShowSettings, "myop-cdn deliveries show 5f1c --raw > body.json")
 def show(console: Console, settings: ShowSettings) -> Answer | None:
     """Show one delivery with its body."""
     from myop_cdn.listener.queue.deliveries import found
+    from myop_cdn.listener.queue.journal import FILE, reading
     from myop_cdn.listener.status import delivery_json, iso
 
-    with _reading(settings.journal.state_dir) as connection:
-        row = found(connection, settings.delivery_id)
-    if row is None:
+    with reading(settings.journal.state_dir / FILE) as connection:
+        delivery = found(connection, settings.delivery_id)
+    if delivery is None:
         raise _unknown(settings.delivery_id)
-    body = bytes(row["body"])
     if settings.raw:
-        console.raw(body)
+        console.raw(delivery.body)
         return None
     value: dict[str, Any] = {
-        **delivery_json({**row, "size": len(body)}),
-        "announced": iso(row["announced"]),
-        "sha256": bytes(row["sha256"]).hex(),
-        "headers": row["headers"],
+        **delivery_json(delivery),
+        "announced": iso(delivery.announced),
+        "sha256": delivery.sha256.hex(),
+        "headers": dict(delivery.headers),
     }
-    text = body.decode("utf-8", "replace")
+    text = delivery.body.decode("utf-8", "replace")
     if not console.wants_json:
         for name, cell in value.items():
-            if name != "headers":
+            if name not in ("headers", "releases", "lacking"):
                 console.data(f"{name + ':':12}{'-' if cell is None else cell}")
-        for name, cell in value["headers"].items():
+        console.data(f"{'releases:':12}{_what(delivery)}")
+        for lane, error in delivery.lacking.items():
+            console.data(f"{'lacking:':12}{lane}  {error or 'to come'}")
+        for name, cell in delivery.headers.items():
             console.data(f"{name}: {cell}")
         console.data(f"\n{text}")
     return Answer({"command": "deliveries show", **value, "body": text})
@@ -128,8 +155,9 @@ def show(console: Console, settings: ShowSettings) -> Answer | None:
 def retry(console: Console, settings: DeliverySettings) -> None:
     """Have a delivery done again; a listener that runs begins at once."""
     from myop_cdn.listener.queue.deliveries import retry as again
+    from myop_cdn.listener.queue.journal import FILE, writing
 
-    with _writing(settings.journal.state_dir) as connection:
+    with writing(settings.journal.state_dir / FILE) as connection:
         if not again(connection, settings.delivery_id):
             raise _unknown(settings.delivery_id)
     console.info(f"{settings.delivery_id} waits again")
@@ -139,8 +167,9 @@ def retry(console: Console, settings: DeliverySettings) -> None:
 def forget(console: Console, settings: DeliverySettings) -> None:
     """Drop a delivery, done or not. Its hash stays, so that a replay is still known."""
     from myop_cdn.listener.queue.deliveries import forget as drop
+    from myop_cdn.listener.queue.journal import FILE, writing
 
-    with _writing(settings.journal.state_dir) as connection:
+    with writing(settings.journal.state_dir / FILE) as connection:
         if not drop(connection, settings.delivery_id):
             raise _unknown(settings.delivery_id)
     console.info(f"{settings.delivery_id} is forgotten")
@@ -156,39 +185,3 @@ def _unknown(delivery_id: str) -> InputError:
     return InputError(
         f"there is no delivery {shown(delivery_id)!r}", "see 'myop-cdn deliveries list'"
     )
-
-
-@contextmanager
-def _reading(state_dir: Path) -> Iterator[sqlite3.Connection]:
-    """One look into the journal."""
-    from myop_cdn.listener.queue.journal import FILE, reading
-
-    try:
-        with reading(state_dir / FILE) as connection:
-            yield connection
-    except ListenerError as error:
-        raise ListenerError(error.message, error.hint or _DAMAGED) from None
-
-
-@contextmanager
-def _writing(state_dir: Path) -> Iterator[sqlite3.Connection]:
-    """A transaction on the journal, beside a listener that may be running."""
-    from myop_cdn.listener.queue.journal import FILE, open_journal
-
-    path = state_dir / FILE
-    if not path.exists():
-        raise ListenerError(
-            f"there is no journal in {state_dir}", "give the --state-dir that serve was given"
-        )
-    try:
-        connection = open_journal(path)
-    except sqlite3.Error as error:
-        raise ListenerError(f"can't open the journal {path}: {error}", _DAMAGED) from None
-    try:
-        connection.execute("BEGIN IMMEDIATE")
-        yield connection
-        connection.execute("COMMIT")
-    except sqlite3.Error as error:
-        raise ListenerError(f"can't write the journal {path}: {error}") from None
-    finally:
-        connection.close()

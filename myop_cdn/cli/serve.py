@@ -33,7 +33,18 @@ if TYPE_CHECKING:
     from myop_cdn.listener.http.sockets import Address
     from myop_cdn.listener.service import Listener, Settings
     from myop_cdn.model import Scope
+    from myop_cdn.progress import Progress
     from myop_cdn.report import PublishReport
+
+# What a publishing process has no use for: secrets of the listener's own, and its service's.
+_NOT_FOR_CHILDREN = ("MYOP_CDN_NOTIFY_SECRET", "NOTIFY_SOCKET", "WATCHDOG_USEC")
+# What a publishing process needs for its first upload, by the destination's scheme.
+_MODULES = {
+    "s3": ("myop_cdn.storage.s3", "boto3"),
+    "gs": ("myop_cdn.storage.gcs", "google.auth.transport.requests"),
+    "az": ("myop_cdn.storage.azure", "azure.identity"),
+    "file": ("myop_cdn.storage.local",),
+}
 
 
 def default_state_dir() -> Path:
@@ -187,8 +198,12 @@ def serve(console: Console, settings: ServeSettings) -> None:
     from myop_cdn.listener.state_folder import locked
 
     listening = settings.listening
-    publisher = CommandPublisher(settings)
-    publisher.check(console)
+    publishers = [
+        CommandPublisher(settings, destination)
+        for destination in dict.fromkeys(settings.publishing.deploy or (None,))
+    ]
+    for publisher in publishers:
+        publisher.check(console)
     tls = tls_context(listening)
 
     def read_secrets() -> tuple[bytes, ...]:
@@ -204,10 +219,19 @@ def serve(console: Console, settings: ServeSettings) -> None:
         log = QueuedLog(console)
         stack.callback(log.close)
         lock = stack.enter_context(locked(settings.state.state_dir))
-        child = ChildPublisher(publisher, lock, without=(SECRET_VARIABLE,))
-        stack.callback(child.kill)
+        children = {}
+        for publisher in publishers:
+            # A process for each destination: one that hangs is cut off, and holds up no other.
+            child = ChildPublisher(
+                publisher,
+                lock,
+                without=(SECRET_VARIABLE, *_NOT_FOR_CHILDREN),
+                modules=publisher.modules,
+            )
+            children[publisher.name] = child
+            stack.callback(child.kill)
         found = open_sockets(listening)
-        listener = Listener(_settings(settings), found, read_secrets, child, log, tls, files)
+        listener = Listener(_settings(settings), found, read_secrets, children, log, tls, files)
         if listening.admin is not None:
             _start_admin(listener, listening.admin, listening.admin_host, log, stack)
         for sock in found:
@@ -227,9 +251,12 @@ def serve(console: Console, settings: ServeSettings) -> None:
 class CommandPublisher:
     """Sync, then deploy, as `publish` does it. Everything is opened anew for each run, so that a
     key that was changed is seen. It is pickled: runs happen in a process of their own.
+
+    destination: the one it brings up to date, None for the output folder alone.
     """
 
     settings: ServeSettings
+    destination: str | None
 
     def check(self, console: Console) -> None:
         """Raise InputError for settings that no run could work with. Makes no request."""
@@ -243,12 +270,12 @@ class CommandPublisher:
         exporter_of(export, console)
         if export.output.exists() and not export.output.is_dir():
             raise InputError(f"--output {export.output} is not a folder")
-        if self.settings.publishing.deploy:
+        if self.destination is not None:
             options = deploy_options(self.settings.deploy, limits)
-            check_destinations(self.settings.publishing.deploy, options, export.output)
+            check_destinations((self.destination,), options, export.output)
 
-    def __call__(self, scope: Scope) -> PublishReport:
-        """Export what `scope` names and bring the destinations up to the tree."""
+    def __call__(self, scope: Scope, progress: Progress | None = None) -> PublishReport:
+        """Export what `scope` names and bring the destination up to it."""
         from myop_cdn.cli.source import exporter_of
         from myop_cdn.publish import publish
         from myop_cdn.tree import Tree
@@ -259,11 +286,31 @@ class CommandPublisher:
             # What there is to warn of was said when the listener started.
             lambda: exporter_of(export, Console(SILENT)),
             Tree(export.output),
-            self.settings.publishing.deploy,
-            # An environment that nobody has yet is warned of with each full sync: a listener
-            # goes on with the others.
-            replace(sync_options(export, limits), unknown_is_error=False),
+            () if self.destination is None else (self.destination,),
+            # What is behind is retried beside the others, and a name that no component has yet
+            # is no reason to publish nothing.
+            replace(sync_options(export, limits), ask_again_seconds=0.0, unknown_is_error=False),
             deploy_options(self.settings.deploy, limits),
+            progress,
+        )
+
+    @property
+    def name(self) -> str:
+        """What the listener calls the destination."""
+        from myop_cdn.text import shown_url
+
+        return shown_url(self.destination or self.settings.export.output.absolute().as_uri())
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """What a publishing process needs for its first run, whatever is to be published."""
+        scheme = (self.destination or "").partition("://")[0].lower()
+        return (
+            "myop_cdn.cli.source",
+            "myop_cdn.publish",
+            "myop_cdn.export.api",
+            "myop_cdn.export.auto",
+            *_MODULES.get(scheme, ()),
         )
 
     @property

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from myop_cdn.demo.place import Place
     from myop_cdn.listener import Log
     from myop_cdn.model import Scope
+    from myop_cdn.progress import Progress
     from myop_cdn.report import PublishReport
 
 PATIENCE_SECONDS = 30.0  # for a run that takes a fraction of a second on an idle machine
@@ -41,7 +42,8 @@ class Receiver:
         found = listen(Address("127.0.0.1", 0))
         settings = Settings(place.state, full_every=timedelta(0))
         self.url = described(found[0], "http", Rules().path)
-        self._listener = Listener(settings, found, lambda: (secret,), self._publish, log)
+        publishers = {self.destination: self._publish}
+        self._listener = Listener(settings, found, lambda: (secret,), publishers, log)
         self._thread = threading.Thread(target=self._run, name="listener", daemon=True)
 
     def __enter__(self) -> Receiver:
@@ -77,9 +79,11 @@ class Receiver:
         except MyopCdnError as error:
             self._runs.put(error)
 
-    def _publish(self, scope: Scope) -> PublishReport:
+    def _publish(self, scope: Scope, progress: Progress | None = None) -> PublishReport:
         try:
-            report = publish(scope, lambda: self._exporter, self._tree, [self.destination])
+            report = publish(
+                scope, lambda: self._exporter, self._tree, [self.destination], progress=progress
+            )
         except MyopCdnError as error:
             self._runs.put(error)
             raise

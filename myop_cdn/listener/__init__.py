@@ -2,13 +2,13 @@
 
     http/                                HTTP/1.1: sockets, time, and bytes
     delivery                             what a delivery has to be
-    journal, committer, records, runs    what must survive a kill
-    agenda, worker                       what is published, and when
+    queue/                               what was accepted and what is to come of it
+    worker, child                        what is published, and when, in which process
     admin/, status                       what an operator sees
     state_folder                         one process for each journal
     service                              all of it put together
 
-It knows nothing of exports and destinations: it is given a `Publisher`.
+It knows nothing of exports and destinations: it is given a `Publisher` for each.
 """
 
 from __future__ import annotations
@@ -17,14 +17,17 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from myop_cdn.model import Scope
+    from myop_cdn.progress import Progress
     from myop_cdn.report import PublishReport
 
 
 class Publisher(Protocol):
     """Brings what `scope` names to where readers find it. Called on one thread, one at a time."""
 
-    def __call__(self, scope: Scope) -> PublishReport:
+    def __call__(self, scope: Scope, progress: Progress | None = None) -> PublishReport:
         """Do it all, and report. Must bear to be killed halfway and asked again.
+
+        progress: is told how it goes; a run that tells nothing for long is taken to hang.
 
         Raises MyopCdnError when nothing, or nothing certain, was done.
         """

@@ -1,8 +1,9 @@
 """A publisher in a process of its own, so that publishing never gets in the way of receiving.
 
 Parsing documents and hashing them keeps Python's interpreter lock, and the clouds' SDKs keep
-tens of megabytes for good. In a child both are over when the run is: the listener stays small
-and answers at once, and a publish that has to be cut off can be.
+tens of megabytes for good. In a child both are out of the listener's way: it stays small and
+answers at once, and a publish that hangs can be cut off. The child stays for the next release,
+with all that it has loaded; one that has looked at everything, or grown large, is replaced.
 
 The child holds the state folder's lock too and ends as soon as its parent is gone, however
 that ended: two runs never overlap, not even around a `kill -9`.
@@ -11,15 +12,19 @@ that ended: two runs never overlap, not even around a `kill -9`.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import pickle
 import queue
+import select
 import signal
 import struct
 import subprocess
 import sys
 import threading
+import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from myop_cdn.errors import MyopCdnError
@@ -27,6 +32,7 @@ from myop_cdn.errors import MyopCdnError
 if TYPE_CHECKING:
     from myop_cdn.listener import Publisher
     from myop_cdn.model import Scope
+    from myop_cdn.progress import Progress
     from myop_cdn.report import PublishReport
 
 _SIZE = struct.Struct(">Q")
@@ -35,6 +41,42 @@ _BOOT = (
     "from myop_cdn.listener.child import main; main()"
 )
 _NICER = 5  # the child gives way to the listener where both want the processor
+_LINGER = 10 * 3600.0  # seconds that a child waits for the next run: over a working day
+_LARGE = 256 * 1024 * 1024  # bytes of memory at its height after which a child is replaced
+_BEAT = 1.0  # seconds between two signs of life at least
+
+
+@dataclass(frozen=True, slots=True)
+class RunLimits:
+    """How long a run may take before it is cut off, in seconds.
+
+    silence: without any progress. full: with all documents. incremental, each: with some, and
+    for each of them.
+    """
+
+    silence: float = 180.0
+    full: float = 6 * 3600.0
+    incremental: float = 120.0
+    each: float = 2.0
+
+    def of(self, scope: Scope) -> float:
+        """How long a run of this scope may take in all."""
+        if scope.kind == "full":
+            return self.full
+        return self.incremental + self.each * len(scope.releases)
+
+
+@dataclass(frozen=True, slots=True)
+class _Beat:
+    """What the child sends while it gets on."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """What the child sends at the end of a run. is_spent: whether another should do the next."""
+
+    result: PublishReport | MyopCdnError
+    is_spent: bool
 
 
 class ChildPublisher:
@@ -42,27 +84,32 @@ class ChildPublisher:
 
     publisher: must be picklable. lock: a descriptor that the child is to hold as long as it
     lives. linger: seconds after a run in which the child waits for the next. without:
-    environment variables that the child does not get.
+    environment variables that the child does not get. modules: what the child loads before it
+    is asked for anything.
     """
 
     def __init__(
         self,
         publisher: Publisher,
         lock: int | None = None,
-        linger: float = 2.0,
+        linger: float = _LINGER,
         without: tuple[str, ...] = (),
+        modules: tuple[str, ...] = (),
+        limits: RunLimits | None = None,
     ) -> None:
         self._publisher = publisher
         self._lock_descriptor = lock
         self._linger = linger
         self._without = without
+        self._modules = modules
+        self._limits = limits or RunLimits()
         self._child: subprocess.Popen[bytes] | None = None
         self._guard = threading.Lock()
         self._timer: threading.Timer | None = None
         self._killed = False
 
-    def __call__(self, scope: Scope) -> PublishReport:
-        """Have it done by the child. Raises MyopCdnError, also where the child died."""
+    def __call__(self, scope: Scope, progress: Progress | None = None) -> PublishReport:  # noqa: ARG002 - Publisher
+        """Have it done by the child. Raises MyopCdnError, also where the child died or hung."""
         with self._guard:
             if self._killed:
                 raise MyopCdnError("the listener is ending")
@@ -72,19 +119,27 @@ class ChildPublisher:
             assert child.stdin is not None
             assert child.stdout is not None
             _send(child.stdin, scope)
-            answer = _receive(child.stdout)
+            ended = self._wait(child.stdout.fileno(), self._limits.of(scope))
+        except TimeoutError as error:
+            self._kill(child)
+            raise MyopCdnError(f"the run was cut off: {error}", "it is tried again") from None
         except (OSError, EOFError, ValueError):  # ValueError: closed by kill()
             self._dismiss(child)
             raise MyopCdnError(
                 f"the publishing process ended early ({_ending(child.returncode)})"
             ) from None
+        if ended.is_spent:
+            self._dismiss(child)
         with self._guard:
-            self._timer = threading.Timer(self._linger, self._expire, (child,))
-            self._timer.daemon = True
-            self._timer.start()
-        if isinstance(answer, MyopCdnError):
-            raise answer
-        return answer  # type: ignore[no-any-return]  # a child sends nothing else
+            if not self._killed:
+                if ended.is_spent:
+                    self._start()  # so that the next release need not wait for it
+                self._timer = threading.Timer(self._linger, self._expire, (self._child,))
+                self._timer.daemon = True
+                self._timer.start()
+        if isinstance(ended.result, MyopCdnError):
+            raise ended.result
+        return ended.result
 
     def kill(self) -> None:
         """Cut off the run that is going on, with all that it started; no other will begin."""
@@ -93,9 +148,20 @@ class ChildPublisher:
             child = self._child
             self._cancel()
         if child is not None:
-            with contextlib.suppress(OSError):
-                os.killpg(child.pid, signal.SIGKILL)
-            self._dismiss(child)
+            self._kill(child)
+
+    def _wait(self, descriptor: int, seconds: float) -> _Ended:
+        """The child's answer. Raises TimeoutError where it takes too long, EOFError at the end."""
+        until = time.monotonic() + seconds
+        while True:
+            value = _receive_by(descriptor, until, self._limits.silence)
+            if isinstance(value, _Ended):
+                return value
+
+    def _kill(self, child: subprocess.Popen[bytes]) -> None:
+        with contextlib.suppress(OSError):
+            os.killpg(child.pid, signal.SIGKILL)
+        self._dismiss(child)
 
     def _cancel(self) -> None:
         if self._timer is not None:
@@ -128,6 +194,7 @@ class ChildPublisher:
         self._child = child
         assert child.stdin is not None
         with contextlib.suppress(OSError):  # the answer that is missing then tells
+            _send(child.stdin, self._modules)
             _send(child.stdin, self._publisher)
         return child
 
@@ -173,8 +240,69 @@ def _receive(pipe: BinaryIO | Any) -> Any:
     return pickle.loads(data)  # noqa: S301
 
 
+def _receive_by(descriptor: int, until: float, silence: float) -> Any:
+    """The next value that comes by `until`, and without more than `silence` seconds of nothing.
+
+    Raises TimeoutError, and EOFError at the end. The descriptor is read without a buffer.
+    """
+    (length,) = _SIZE.unpack(_read_by(descriptor, _SIZE.size, until, silence))
+    # Both ends are this program, and nobody else has the pipe.
+    return pickle.loads(_read_by(descriptor, length, until, silence))  # noqa: S301
+
+
+def _read_by(descriptor: int, size: int, until: float, silence: float) -> bytearray:
+    data = bytearray()
+    while len(data) < size:
+        left = until - time.monotonic()
+        if not select.select([descriptor], [], [], max(0.0, min(left, silence)))[0]:
+            words = "it took too long" if left <= silence else f"nothing for {silence:.0f} s"
+            raise TimeoutError(words)
+        chunk = os.read(descriptor, min(size - len(data), 1 << 20))
+        if not chunk:
+            raise EOFError
+        data += chunk
+    return data
+
+
+class _Alive:
+    """Progress as signs of life. Called from several threads."""
+
+    def __init__(self, sink: BinaryIO) -> None:
+        self._sink = sink
+        self._lock = threading.Lock()
+        self._last = 0.0
+
+    def start(self, what: str, total: int) -> None:  # noqa: ARG002 - Progress
+        """A phase begins."""
+        self._beat()
+
+    def step(self) -> None:
+        """A step is done."""
+        self._beat()
+
+    def note(self, message: str) -> None:  # noqa: ARG002 - Progress
+        """Something is worth knowing."""
+        self._beat()
+
+    def _beat(self) -> None:
+        now = time.monotonic()
+        if now - self._last < _BEAT:
+            return
+        with self._lock:
+            if now - self._last >= _BEAT:
+                self._last = now
+                _send(self._sink, _Beat())
+
+    def end(self, ended: _Ended) -> None:
+        """The run is over."""
+        with self._lock:
+            _send(self._sink, ended)
+
+
 def main() -> None:
-    """The child: a publisher, then scopes come in on stdin; reports go out on stdout."""
+    """The child: modules and a publisher, then scopes come in on stdin; reports go out on
+    stdout.
+    """
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         if hasattr(signal, name):  # the listener says when it is over
             signal.signal(getattr(signal, name), signal.SIG_IGN)
@@ -185,18 +313,31 @@ def main() -> None:
     os.dup2(2, 1)  # whatever prints must not end up among the reports
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
-    scopes: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    threading.Thread(target=_read, args=(source, scopes), daemon=True).start()
-    publisher = scopes.get()
+    given: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(source, given), daemon=True).start()
+    for module in given.get():
+        with contextlib.suppress(ImportError):  # the run will say what is missing
+            importlib.import_module(module)
+    publisher, alive = given.get(), _Alive(sink)
     while True:
-        _send(sink, _publish(publisher, scopes.get()))
+        scope = given.get()
+        result = _publish(publisher, scope, alive)
+        alive.end(_Ended(result, scope.kind == "full" or _memory() > _LARGE))
 
 
-def _read(source: BinaryIO, scopes: queue.SimpleQueue[Any]) -> None:
+def _memory() -> int:
+    """The most memory that this process has had, in bytes."""
+    import resource
+
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
+
+
+def _read(source: BinaryIO, given: queue.SimpleQueue[Any]) -> None:
     """Pass on what comes in; when the parent is gone, end at once whatever is going on."""
     try:
         while True:
-            scopes.put(_receive(source))
+            given.put(_receive(source))
     except (EOFError, OSError):
         _end_group()
 
@@ -207,9 +348,9 @@ def _end_group() -> None:
     os._exit(1)
 
 
-def _publish(publisher: Publisher, scope: Scope) -> PublishReport | MyopCdnError:
+def _publish(publisher: Publisher, scope: Scope, alive: _Alive) -> PublishReport | MyopCdnError:
     try:
-        return publisher(scope)
+        return publisher(scope, alive)
     except MyopCdnError as error:
         return error
     except Exception as error:

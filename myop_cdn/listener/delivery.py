@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from myop_cdn.errors import ListenerError, PayloadError
 from myop_cdn.listener.http.request import BodyReader, body_reader
 from myop_cdn.listener.http.response import Response
-from myop_cdn.listener.queue.deliveries import KEPT, Record
+from myop_cdn.listener.queue.base import KEPT, Record
 from myop_cdn.payload import parse
 from myop_cdn.signature import check_age, parse_timestamp, verify
 from myop_cdn.text import shown
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from myop_cdn.listener.http.protocol import Responder
     from myop_cdn.listener.http.request import Request
     from myop_cdn.listener.metrics import Metrics
-    from myop_cdn.listener.queue.committer import Committer
+    from myop_cdn.listener.queue.base import Queue
 
 SIGNATURE = "x-myop-signature"
 # What helps to find out where a delivery came from. Never the signature.
@@ -151,7 +151,7 @@ class DeliveryHandler:
     def __init__(
         self,
         checks: DeliveryChecks,
-        queue: Committer,
+        queue: Queue,
         wake: Callable[[], None],
         log: Log,
         metrics: Metrics,

@@ -16,12 +16,14 @@ class Metrics:
 
     received: by fate (accepted, duplicate, ignored, unstored). rejected: by (status, reason).
     secrets: by the index of the one that matched. runs: by (scope, state).
+    destination_runs: by (destination, state).
     """
 
     received: Counter[str] = field(default_factory=Counter)
     rejected: Counter[tuple[int, str]] = field(default_factory=Counter)
     secrets: Counter[int] = field(default_factory=Counter)
     runs: Counter[tuple[str, str]] = field(default_factory=Counter)
+    destination_runs: Counter[tuple[str, str]] = field(default_factory=Counter)
     buckets: Counter[float] = field(default_factory=Counter)
     seconds: float = 0.0
     uploaded: int = 0
@@ -38,10 +40,11 @@ class Metrics:
         with self._lock:
             self.rejected[status, reason] += 1
 
-    def ran(self, scope: str, state: str, seconds: float, uploaded: int) -> None:
+    def ran(self, destination: str, scope: str, state: str, seconds: float, uploaded: int) -> None:
         """A run ended."""
         with self._lock:
             self.runs[scope, state] += 1
+            self.destination_runs[destination, state] += 1
             self.seconds += seconds
             self.uploaded += uploaded
             bound = next((bound for bound in BUCKETS if seconds <= bound), float("inf"))

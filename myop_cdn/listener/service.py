@@ -18,19 +18,19 @@ from myop_cdn.listener.http.peers import TrustedProxies
 from myop_cdn.listener.http.protocol import ServerLimits
 from myop_cdn.listener.http.server import Server
 from myop_cdn.listener.metrics import Metrics
-from myop_cdn.listener.queue import runs
-from myop_cdn.listener.queue.committer import Committer
+from myop_cdn.listener.queue.base import Lane
 from myop_cdn.listener.queue.journal import FILE
+from myop_cdn.listener.queue.sqlite import SqliteQueue
 from myop_cdn.listener.worker import Worker
 
 if TYPE_CHECKING:
     import socket
-    import sqlite3
     import ssl
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from myop_cdn.listener import Log, Publisher
+    from myop_cdn.listener.queue.base import Queue
 
 _LOOK = 1.0  # seconds between two looks at the files with the secrets
 
@@ -62,7 +62,8 @@ def _states(files: tuple[Path, ...]) -> list[tuple[int, int, int] | None]:
 
 
 class Listener:
-    """Takes deliveries on `listeners` and has them published by `publisher`.
+    """Takes deliveries on `listeners` and has each published by every one of `publishers`, which
+    are named after their destinations and know nothing of each other.
 
     read_secrets: gives the signing secrets; called at the start, where it may raise
     MyopCdnError, and on `reload`, where it may too and the old ones are kept then. files: what
@@ -74,7 +75,7 @@ class Listener:
         settings: Settings,
         listeners: list[socket.socket],
         read_secrets: Callable[[], tuple[bytes, ...]],
-        publisher: Publisher,
+        publishers: Mapping[str, Publisher],
         log: Log,
         tls: ssl.SSLContext | None = None,
         files: Sequence[Path] = (),
@@ -88,40 +89,40 @@ class Listener:
         self._wall = wall
         self._signals = 0
         self._drained_at = 0.0
-        self._begun = False
         self.ready = threading.Event()  # set when connections are taken
         self.metrics = Metrics()
-        self.journal = settings.state_dir / FILE
-        self.committer = Committer(self.journal, log, wall)
-        self.worker = Worker(
-            self.journal,
-            self.committer,
-            publisher,
-            log,
-            self.metrics,
-            settings.full_every.total_seconds(),
-            wall=wall,
+        every = settings.full_every.total_seconds()
+        lanes = [Lane(name, every) for name in publishers]
+        self.queue: Queue = SqliteQueue(
+            settings.state_dir / FILE, lanes, log, wall, sync_at_start=settings.sync_at_start
         )
         self.checks = DeliveryChecks(settings.rules, read_secrets(), wall)
-        handler = DeliveryHandler(self.checks, self.committer, self.worker.wake, log, self.metrics)
+        self.workers = [
+            Worker(lane, self.queue, publishers[lane.name], log, self.metrics, wall=wall)
+            for lane in lanes
+        ]
+        handler = DeliveryHandler(self.checks, self.queue, self._wake, log, self.metrics)
         self.server = Server(
             listeners, handler, settings.limits, tls, wall=wall, proxies=settings.proxies
         )
 
     def run(self) -> None:
         """Listen until `terminate` is called. Raises ListenerError when it can't begin."""
-        self.committer.start()
+        self.queue.start()
         try:
-            # First of all on the worker's thread: a journal that is locked or full now holds up
-            # the publishing, not the answers.
-            self.worker.start(self._begin)
+            for worker in self.workers:
+                worker.start()
             threading.Thread(target=self._watch_files, name="secrets", daemon=True).start()
             self.ready.set()
             sockets.notify(os.environ, "READY=1")
             self.server.run()
             self._end()
         finally:
-            self.committer.close()
+            self.queue.close()
+
+    def _wake(self) -> None:
+        for worker in self.workers:
+            worker.wake()
 
     @property
     def draining(self) -> bool:
@@ -135,7 +136,8 @@ class Listener:
         """
         self._drained_at = time.monotonic()
         self.server.drain(self._settings.grace.total_seconds())
-        self.worker.stop()
+        for worker in self.workers:
+            worker.stop()
 
     def reload(self) -> None:
         """Read the secrets again; connections and deliveries under way go on."""
@@ -183,35 +185,13 @@ class Listener:
             os._exit(ExitCode.INTERRUPTED)
         self.terminate()
 
-    def _begin(self, connection: sqlite3.Connection) -> None:
-        now = self._wall()
-        found = runs.recover(connection, now)
-        if found.waiting:
-            self._log.info("deliveries are waiting from before", deliveries=found.waiting)
-        if not found.clean:
-            self._log.warning("the last process did not end in order: a full sync is due")
-            runs.make_full_due(connection, "unclean exit", now)
-        elif self._settings.sync_at_start:
-            runs.make_full_due(connection, "start", now)
-        every = self._settings.full_every.total_seconds()
-        upcoming = runs.fact(connection, "next_full")
-        # A clock that was set back, or a shorter schedule, must not put it off for long.
-        if every <= 0:
-            runs.set_fact(connection, "next_full", None)
-        elif upcoming is None or upcoming - now > every * 1.1:
-            runs.set_fact(connection, "next_full", now + every)
-
-        self._begun = True
-
     def _end(self) -> None:
-        """Wait for the run while there is grace, and record that this was an orderly end."""
+        """Wait for the runs while there is grace."""
         sockets.notify(os.environ, "STOPPING=1")
-        left = self._drained_at + self._settings.grace.total_seconds() - time.monotonic()
-        if not self.worker.join(left):
-            self._log.info("the run did not end in time: it is left for the next start")
-        if not self._begun:  # what the process before this one left is still to be looked at
-            return
-        try:
-            self.committer.call(lambda connection: runs.end_clean(connection, self._wall()))
-        except MyopCdnError as error:
-            self._log.warning("the end could not be recorded", error=error.message)
+        until = self._drained_at + self._settings.grace.total_seconds()
+        for worker in self.workers:
+            if not worker.join(until - time.monotonic()):
+                self._log.info(
+                    "the run did not end in time: it is left for the next start",
+                    destination=worker.lane.name,
+                )

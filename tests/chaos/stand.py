@@ -160,7 +160,7 @@ class Stand:
     def states(self) -> dict[str, str]:
         """The deliveries in the journal and their states."""
         with reading(self.state / FILE) as connection:
-            return {row["id"]: row["state"] for row in listed(connection, 10_000)}
+            return {found.id: found.state for found in listed(connection, 10_000)}
 
     def all_done(self, deliveries: set[str]) -> bool:
         """Whether these, and all others, have been worked."""

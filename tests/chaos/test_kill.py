@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from myop_cdn.listener.queue.deliveries import KEPT_MOST
+from myop_cdn.listener.queue.base import KEPT_MOST
 from tests.chaos.stand import settle
 from tests.listener.rig import until
 

@@ -14,6 +14,7 @@ from myop_cdn.report import DeployReport, DestinationReport, PublishReport, Sync
 
 if TYPE_CHECKING:
     from myop_cdn.model import Scope
+    from myop_cdn.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Obliging:
 
     folder: str
 
-    def __call__(self, scope: Scope) -> PublishReport:
+    def __call__(self, scope: Scope, progress: Progress | None = None) -> PublishReport:  # noqa: ARG002
         word = scope.releases[0].component_id if scope.releases else "report"
         if word == "refuse":
             raise KeyRejected("the key was rejected", "make another")

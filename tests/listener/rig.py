@@ -13,8 +13,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from myop_cdn.listener.http.sockets import Address, listen
+from myop_cdn.listener.queue.deliveries import listed
+from myop_cdn.listener.queue.journal import FILE, reading
 from myop_cdn.listener.service import Listener, Settings
-from myop_cdn.model import DocumentRef, Scope
+from myop_cdn.model import DocumentRef, ExportedDocument, Release, Scope, Variant
 from myop_cdn.report import FailedDocument, PublishReport, SyncReport
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from myop_cdn.errors import MyopCdnError
+    from myop_cdn.listener import Publisher
+    from myop_cdn.progress import Progress
 
 SECRET = b"the-signing-secret"
 PATH = "/webhooks/myop"
@@ -155,7 +159,7 @@ class FakePublisher:
         self.gate.set()
         self.entered = threading.Event()
 
-    def __call__(self, scope: Scope) -> PublishReport:
+    def __call__(self, scope: Scope, progress: Progress | None = None) -> PublishReport:  # noqa: ARG002
         """Record, wait at the gate, answer."""
         self.scopes.append(scope)
         self.entered.set()
@@ -170,9 +174,34 @@ class FakePublisher:
         return [scope.kind for scope in self.scopes]
 
 
-def good(scope: Scope) -> PublishReport:
-    """A report of a run in which all went well."""
-    return PublishReport(SyncReport(scope.kind, "api", "out"))
+def good(scope: Scope, **variants: str) -> PublishReport:
+    """A report of a run in which all went well: each document holds what was announced.
+
+    variants: by component, what its document holds instead.
+    """
+    documents = tuple(
+        document(release, variants.get(release.component_id)) for release in scope.releases
+    )
+    return PublishReport(SyncReport(scope.kind, "api", "out", documents=documents))
+
+
+def document(release: Release, variant: str | None = None) -> ExportedDocument:
+    """What Myop answered for a release, its variant or another one."""
+    holds = variant or release.variant_id or "v0"
+    return ExportedDocument(
+        release.ref,
+        "0" * 64,
+        None,
+        f"The {release.component_id}",
+        (Variant(holds, holds.title()),),
+        release,
+        release.variant_id in (None, holds),
+    )
+
+
+def holding(**variants: str) -> Callable[[Scope], PublishReport]:
+    """An answer in which these components' documents hold these variants."""
+    return lambda scope: good(scope, **variants)
 
 
 def raising(error: MyopCdnError) -> Callable[[Scope], PublishReport]:
@@ -186,8 +215,15 @@ def raising(error: MyopCdnError) -> Callable[[Scope], PublishReport]:
 
 def failing(*paths: str) -> Callable[[Scope], PublishReport]:
     """An answer in which these documents (`component/environment`) failed."""
-    failed = tuple(FailedDocument(*path.split("/"), "404") for path in paths)
-    return lambda scope: PublishReport(replace(good(scope).sync, failed=failed))
+
+    def answer(scope: Scope) -> PublishReport:
+        sync = good(scope).sync
+        failed = tuple(FailedDocument(*path.split("/"), "404") for path in paths)
+        gone = {f"components/{path}.json" for path in paths}
+        documents = tuple(one for one in sync.documents if one.ref.path not in gone)
+        return PublishReport(replace(sync, failed=failed, documents=documents))
+
+    return answer
 
 
 def refs(scope: Scope) -> set[str]:
@@ -227,6 +263,7 @@ class Rig:
     def __init__(self, folder: Path, **settings: Any) -> None:
         self.settings = Settings(folder / "state", **{"sync_at_start": False, **settings})
         self.publisher = FakePublisher()
+        self.publishers: dict[str, Publisher] = {"s3://b": self.publisher}
         self.log = Lines()
         self.secrets: Callable[[], tuple[bytes, ...]] = lambda: (SECRET,)
         self.tls: Any = None
@@ -244,7 +281,7 @@ class Rig:
             self.settings,
             sockets,
             self.secrets,
-            self.publisher,
+            self.publishers,
             self.log,
             self.tls,
             self.files,
@@ -265,6 +302,16 @@ class Rig:
         """Stop, then start with the same state folder."""
         self.stop()
         return self.start()
+
+    @property
+    def journal(self) -> Path:
+        """The journal's file."""
+        return self.settings.state_dir / FILE
+
+    def states(self) -> dict[str, str]:
+        """The deliveries and their states."""
+        with reading(self.journal) as connection:
+            return {found.id: found.state for found in listed(connection, 1000)}
 
     @property
     def running(self) -> bool:

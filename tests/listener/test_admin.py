@@ -68,7 +68,7 @@ def test_health_is_200_while_the_loop_and_the_worker_turn(operator: Operator) ->
 
 def test_ready_is_503_when_the_journal_can_t_be_written(operator: Operator) -> None:
     assert operator.get("/readyz")[0] == 200
-    other = sqlite3.connect(operator.rig.listener.journal, isolation_level=None)
+    other = sqlite3.connect(operator.rig.journal, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     status, body = operator.get("/readyz")
     other.execute("ROLLBACK")
@@ -85,8 +85,9 @@ def test_ready_tells_the_age_of_the_last_success(operator: Operator) -> None:
 
 
 def test_health_is_503_when_the_worker_has_ended(operator: Operator) -> None:
-    operator.rig.listener.worker.stop()
-    assert operator.rig.listener.worker.join(PATIENCE)
+    (worker,) = operator.rig.listener.workers
+    worker.stop()
+    assert worker.join(PATIENCE)
     assert operator.get("/healthz")[0] == 503
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import socket
-import sqlite3
 import threading
 import time
+from contextlib import suppress
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, quote
 
 from myop_cdn.errors import ListenerError
 from myop_cdn.listener import status
@@ -17,8 +18,6 @@ from myop_cdn.listener.http.protocol import ServerLimits
 from myop_cdn.listener.http.request import LengthBody, body_reader
 from myop_cdn.listener.http.response import Response
 from myop_cdn.listener.http.server import Server
-from myop_cdn.listener.queue import runs
-from myop_cdn.listener.queue.journal import reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,9 +25,11 @@ if TYPE_CHECKING:
     from myop_cdn.listener import Log
     from myop_cdn.listener.http.protocol import Responder
     from myop_cdn.listener.http.request import BodyReader, Request
+    from myop_cdn.listener.queue.base import Overview
     from myop_cdn.listener.service import Listener
 
 _STUCK = 10.0  # seconds without a turn of the loop, or of an idle worker
+_PAGE = 2000  # documents that are live in one answer
 _PROBE = 5.0  # seconds that a commit may take before the journal counts as not writable
 _LIMITS = ServerLimits(connections=64, request=10.0, idle=60.0)
 
@@ -84,8 +85,8 @@ class Admin:
                 return self._ready()
             if request.path == "/metrics":
                 return self._metrics()
-            return self._status()
-        except (ListenerError, sqlite3.Error) as error:
+            return self._status(request.query)
+        except ListenerError as error:
             return Response.of(503, {"status": "failed", "error": str(error)})
 
     def refused(self, peer: str, status: int, reason: str) -> None:
@@ -109,76 +110,111 @@ class Admin:
 
     def _problems(self) -> list[str]:
         now = time.monotonic()
-        worker = self._listener.worker
         problems = []
         if now - self._listener.server.beat > _STUCK:
             problems.append("the loop is stuck")
-        if not worker.alive():
-            problems.append("the worker has ended")
-        elif worker.now.job is None and now - worker.now.beat > _STUCK:
-            problems.append("the worker is stuck")
+        for worker in self._listener.workers:
+            if not worker.alive():
+                problems.append(f"the worker of {worker.lane.name} has ended")
+            elif worker.now.work is None and now - worker.now.beat > _STUCK:
+                problems.append(f"the worker of {worker.lane.name} is stuck")
         return problems
 
+    def _journal(self) -> str:
+        queue = self._listener.queue
+        return queue.trouble or queue.notice or "ok"
+
     def _health(self) -> Response:
-        problems = self._problems()
-        return _verdict(problems, {})
+        return _verdict(self._problems(), {"journal": self._journal()})
 
     def _ready(self) -> Response:
+        """503 is for what this process can't do: a destination that fails is told of, but a
+        sender that is sent away would lose its delivery.
+        """
         problems = self._problems()
-        now = self._wall()
-        age = None
+        troubles: list[str] = []
+        now, age, destinations = self._wall(), None, []
         try:
-            # A real commit: a disk can be full, or a file locked, without anybody noticing.
-            self._listener.committer.call(
-                lambda connection: runs.set_fact(connection, "probe", now), _PROBE
-            )
-            with reading(self._listener.journal) as connection:
-                age = status.last_success_age(connection, now)
+            self._listener.queue.probe(_PROBE)
+            overview = self._listener.queue.overview()
+            success = status.last_success(overview)
+            age = None if success is None else round(max(0.0, now - success), 1)
+            destinations = [status.destination_json(lane) for lane in overview.lanes]
+            troubles = [words for lane in overview.lanes for words in status.troubles(lane)]
         except ListenerError as error:
             problems.append(error.message)
         if self._listener.draining:
             problems.append("the listener is ending")
-        return _verdict(problems, {"lastSuccessSeconds": None if age is None else round(age, 1)})
+        more = {
+            "troubles": troubles,
+            "journal": self._journal(),
+            "lastSuccessSeconds": age,
+            "destinations": destinations,
+        }
+        return _verdict(problems, more)
 
     def _metrics(self) -> Response:
         listener = self._listener
         gauges = {
             "connections": float(listener.server.connections),
-            "journal_writable": float(listener.committer.trouble is None),
-            "running": float(listener.worker.now.job is not None),
+            "journal_writable": float(listener.queue.trouble is None),
+            "running": float(any(worker.now.work is not None for worker in listener.workers)),
         }
-        now = self._wall()
-        try:
-            with reading(listener.journal) as connection:
-                page = prometheus.render(listener.metrics, connection, now, gauges)
-        except ListenerError:
-            page = prometheus.render(listener.metrics, None, now, gauges)
+        overview: Overview | None = None
+        with suppress(ListenerError):
+            overview = listener.queue.overview()
+        page = prometheus.render(listener.metrics, overview, self._wall(), gauges)
         return Response(200, page, prometheus.CONTENT_TYPE)
 
-    def _status(self) -> Response:
-        now = self._wall()
-        job, since = self._listener.worker.now.job, self._listener.worker.now.since
-        running: dict[str, Any] | None = None
-        if job is not None:
-            running = {
-                "scope": job.scope.kind,
-                "reason": job.start.reason,
-                "since": status.iso(since),
-                "deliveries": len(job.deliveries),
-            }
-        with reading(self._listener.journal) as connection:
-            found = status.everything(connection, now)
+    def _status(self, query: str) -> Response:
+        now, queue = self._wall(), self._listener.queue
+        page = queue.page(_PAGE + 1, _after(query))
+        more = None
+        if len(page) > _PAGE:
+            lane, last = page[_PAGE - 1]
+            after = f"{last.ref.component_id}/{last.ref.environment}/{lane}"
+            more = f"/status?after={quote(after)}"
         return Response.of(
             200,
             {
                 "now": status.iso(now),
                 "since": status.iso(self._since),
                 "draining": self._listener.draining,
-                "journal": self._listener.committer.trouble or "ok",
-                "running": running,
-                **found,
+                "journal": self._journal(),
+                "running": self._running(),
+                **status.summary(queue.overview(), now),
+                "deliveries": [status.delivery_json(found) for found in queue.deliveries(50)],
+                "runs": [status.run_json(run) for run in queue.runs(20)],
+                "live": [status.live_json(*found) for found in page[:_PAGE]],
+                "liveNext": more,
             },
         )
+
+    def _running(self) -> dict[str, Any] | None:
+        """The run that has been going on for longest, and how many there are."""
+        found = [worker for worker in self._listener.workers if worker.now.work is not None]
+        if not found:
+            return None
+        worker = min(found, key=lambda worker: worker.now.since)
+        work, since = worker.now.work, worker.now.since
+        if work is None:  # it has ended meanwhile
+            return None
+        return {
+            "scope": work.scope.kind,
+            "reason": work.start.reason,
+            "since": status.iso(since),
+            "deliveries": len(work.deliveries),
+            "destination": worker.lane.name,
+            "runs": len(found),
+        }
+
+
+def _after(query: str) -> tuple[str, str, str] | None:
+    """Where a page of what is live begins: after `component/environment/destination`."""
+    given = parse_qs(query).get("after", [""])[0]
+    component, _, rest = given.partition("/")
+    environment, _, lane = rest.partition("/")
+    return (component, environment, lane) if component else None
 
 
 def is_public(sock: socket.socket) -> bool:
@@ -190,5 +226,6 @@ def is_public(sock: socket.socket) -> bool:
 
 
 def _verdict(problems: list[str], more: dict[str, Any]) -> Response:
-    state = {"status": "failed" if problems else "ok", "problems": problems, **more}
+    found = "failed" if problems else "degraded" if more.get("troubles") else "ok"
+    state = {"status": found, "problems": problems, **more}
     return Response.of(503 if problems else 200, state)

@@ -57,13 +57,14 @@ class Request:
 
     path: the target's path as it was sent, without the query; empty where the target is
     neither of the origin nor of the absolute form. minor: the 0 or 1 of HTTP/1.x. fields: in
-    their order, names in lower case.
+    their order, names in lower case. query: what follows the target's first question mark.
     """
 
     method: str
     path: str
     minor: int
     fields: tuple[tuple[str, bytes], ...]
+    query: str = ""
 
     def values(self, name: str) -> list[bytes]:
         """The values of every field line called `name` (lower case), in their order."""
@@ -128,7 +129,8 @@ def _request(lines: list[bytes]) -> Request:
         raise HttpError(400, "HTTP/1.1 is spoken here")
     fields = tuple(_field(line) for line in lines[1:])
     # RFC 9110, 2.5: a higher minor version is answered as the highest one spoken.
-    request = Request(method.decode("ascii"), _path(target), min(int(minor), 1), fields)
+    query = target.partition(b"?")[2].decode("ascii")
+    request = Request(method.decode("ascii"), _path(target), min(int(minor), 1), fields, query)
     _check_host(request)
     return request
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from myop_cdn.errors import ListenerError
-from myop_cdn.listener.queue import deliveries, journal, runs
+from myop_cdn.listener.queue import deliveries, journal
 
 if TYPE_CHECKING:
     import os
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from myop_cdn.listener import Log
+    from myop_cdn.listener.queue.base import Record
 
 T = TypeVar("T")
 _MOST = 256  # jobs to a commit: keeps the wait of the first in a batch short
@@ -38,29 +39,44 @@ class _Job:
 
     done: Done
     work: Callable[[sqlite3.Connection], Any] | None = None
-    record: deliveries.Record | None = None
+    record: Record | None = None
 
 
 class Committer:
     """Writes the journal at `path`. Jobs get the connection inside a transaction.
 
-    When the journal can't be written, jobs fail with ListenerError and the thread goes on;
-    if a delivery was among them, a full sync is made due with the next commit that succeeds.
-    A damaged file is set aside and a new one begun, also with a full sync due.
+    prepare: the first change after each opening, with the reason for which a full sync is due by
+    then (None: it is not), and whether nothing was ever committed.
+
+    When the journal can't be written, jobs fail with ListenerError and the thread goes on; if a
+    delivery was among them, a full sync is due with the next commit that succeeds. A damaged
+    file is set aside and a new one begun, also with a full sync due.
     """
 
-    def __init__(self, path: Path, log: Log, wall: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        path: Path,
+        log: Log,
+        prepare: Callable[[sqlite3.Connection, str | None, bool], None],
+        wall: Callable[[], float] = time.time,
+    ) -> None:
         self._path = path
         self._log = log
+        self._prepare = prepare
         self._wall = wall
         self._jobs: deque[_Job] = deque()
         self._ready = threading.Condition()
         self._closing = False
         self._connection: sqlite3.Connection | None = None
+        self._prepared = False
+        self._suspected = False
         self._file: os.stat_result | None = None
+        self._log_file: os.stat_result | None = None
         self._owed: str | None = None
         self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
+        self.has_begun = False  # whether anything was committed since the start
         self.trouble: str | None = None  # why the last commit failed, None when it did not
+        self.notice: str | None = None  # what was done about a damaged journal
 
     def start(self) -> None:
         """Open the journal and begin.
@@ -82,7 +98,7 @@ class Committer:
             ) from None
         self._thread.start()
 
-    def store(self, record: deliveries.Record, done: Callable[[str | None, Any], None]) -> None:
+    def store(self, record: Record, done: Callable[[str | None, Any], None]) -> None:
         """Store a delivery. `done` is called on the committer's thread, after the commit: with
         what `deliveries.store` says of it, or with an error.
         """
@@ -105,20 +121,16 @@ class Committer:
             raise error
         return result  # type: ignore[no-any-return]  # it went through a list
 
-    def request_full_sync(self, reason: str, throttle: float) -> None:
-        """Make a full sync due, unless one was requested so within `throttle` seconds.
-
-        Returns at once; a journal that can't be written is no error here.
-        """
-
-        def work(connection: sqlite3.Connection) -> None:
-            now = self._wall()
-            last = runs.fact(connection, "full_requested")
-            if last is None or not 0 <= now - last < throttle:
-                runs.set_fact(connection, "full_requested", now)
-                runs.make_full_due(connection, reason, now)
-
+    def hand_in(self, work: Callable[[sqlite3.Connection], object]) -> None:
+        """Hand a job in whose result nobody waits for; a failure is told by the log alone."""
         self._hand_in(_Job(lambda *_: None, work=work))
+
+    def suspect(self, error: BaseException) -> None:
+        """A reader met a journal that is at fault: before the next commit it is looked at, and
+        set aside where no reader sees what is written.
+        """
+        if journal.is_unreadable(error):
+            self._suspected = True
 
     def _hand_in(self, job: _Job) -> None:
         with self._ready:
@@ -168,22 +180,29 @@ class Committer:
         except sqlite3.DatabaseError as error:
             if not journal.is_damage(error):
                 raise
-            self._shut()
+            # Not merely opened again: SQLite passes silently over what a log has lost.
+            self._begin_anew("the journal was damaged")
             return self._transaction(batch)
 
     def _transaction(self, batch: list[_Job]) -> list[Any]:
         connection = self._open()
         connection.execute("BEGIN IMMEDIATE")
         try:
-            if self._owed is not None:
-                runs.make_full_due(connection, self._owed, self._wall())
+            if not self._prepared or self._owed is not None:
+                self._prepare(connection, self._owed, not self.has_begun)
             results = _work(connection, batch)
             connection.execute("COMMIT")
         except BaseException:
             with contextlib.suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
             raise
+        if not self._prepared:
+            self._prepared = self.has_begun = True
+            # That this process has begun is to be known even where the log alone gets lost.
+            with contextlib.suppress(sqlite3.Error):
+                connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         self._owed = None
+        self._log_file = self._stat("-wal")
         return results
 
     def _failed(self, batch: list[_Job], error: Exception) -> None:
@@ -206,37 +225,84 @@ class Committer:
     def _open(self) -> sqlite3.Connection:
         """The open journal; opened anew where it is closed, was replaced, or is damaged."""
         if self._connection is not None:
-            if self._is_in_place():
+            if not self._is_in_place():
+                # SQLite would go on writing to a file that no reader and no restart can find.
+                self._begin_anew("a file of the journal was removed or replaced")
+            elif self._suspected and not self._is_readable(self._connection):
+                self._begin_anew("the journal could be written but not read")
+            else:
+                self._suspected = False
                 return self._connection
-            # SQLite would go on writing to a file that no restart can find.
-            self._log.warning("the journal's file was removed or replaced; beginning a new one")
-            self._owed = "the journal was replaced"
-            self._shut()
         try:
             self._connection = journal.open_journal(self._path)
         except sqlite3.DatabaseError as error:
             if not journal.is_damage(error):
                 raise
-            aside = journal.set_aside(self._path, self._wall())
-            self._log.warning("the journal was damaged and has been set aside", file=str(aside))
-            self._owed = "the journal was damaged"
+            self._begin_anew("the journal was damaged")
             self._connection = journal.open_journal(self._path)
-        self._file = self._path.stat()
+        self._prepared = self._suspected = False
+        self._file = self._stat()
+        self._log_file = None
         return self._connection
 
+    def _begin_anew(self, reason: str) -> None:
+        """Set aside what is there, so that a new journal is begun, with a full sync due."""
+        if self._connection is not None:
+            # What only the removed log held then is in the file that is kept.
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        self._shut()
+        self._owed = reason
+        kept = "nothing was left of it"
+        if self._path.exists():
+            kept = f"it was set aside as {journal.set_aside(self._path, self._wall()).name}"
+        self.notice = f"{reason}; {kept}; a new one was begun, and a full sync is due"
+        self._log.warning(self.notice)
+
     def _is_in_place(self) -> bool:
-        try:
-            found = self._path.stat()
-        except OSError:
+        if not _same(self._file, self._stat()):
             return False
-        file = self._file
-        return file is not None and (found.st_ino, found.st_dev) == (file.st_ino, file.st_dev)
+        before, now = self._log_file, self._stat("-wal")
+        if before is None:
+            return True
+        if now is None or not _same(before, now):
+            return False
+        if now.st_size < before.st_size:  # by a checkpoint of somebody's, or by damage
+            self._suspected = True
+        return True
+
+    def _stat(self, suffix: str = "") -> os.stat_result | None:
+        try:
+            return self._path.with_name(self._path.name + suffix).stat()
+        except OSError:
+            return None
+
+    def _is_readable(self, connection: sqlite3.Connection) -> bool:
+        """Whether another connection sees what this one does."""
+        query = "SELECT (SELECT count(*) FROM delivery), (SELECT max(seq) FROM delivery)"
+        try:
+            reader = journal.connect_reader(self._path)
+            try:
+                if reader.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+                    return False
+                seen = reader.execute(query).fetchone()
+                return bool(seen == connection.execute(query).fetchone())
+            finally:
+                reader.close()
+        except sqlite3.Error as error:
+            return not journal.is_unreadable(error)
 
     def _shut(self) -> None:
         if self._connection is not None:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.close()
             self._connection = None
+
+
+def _same(before: os.stat_result | None, now: os.stat_result | None) -> bool:
+    if before is None or now is None:
+        return False
+    return (before.st_ino, before.st_dev) == (now.st_ino, now.st_dev)
 
 
 def _work(connection: sqlite3.Connection, batch: list[_Job]) -> list[Any]:

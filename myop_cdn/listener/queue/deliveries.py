@@ -1,4 +1,4 @@
-"""Deliveries in the journal: stored, told apart from duplicates, listed, asked for again.
+"""Deliveries in the journal: stored, told apart from duplicates, settled, listed, asked for again.
 
 Every function takes a connection and leaves the transaction to its caller.
 """
@@ -6,43 +6,30 @@ Every function takes a connection and leaves the transaction to its caller.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+
+from myop_cdn.errors import PayloadError
+from myop_cdn.listener.queue.base import (
+    KEPT,
+    KEPT_MOST,
+    Delivered,
+    DeliveryView,
+    NamedRelease,
+)
+from myop_cdn.payload import parse
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
 
-KEPT = timedelta(days=30)
-KEPT_MOST = 10_000
+    from myop_cdn.listener.queue.base import Record, Settlement
+
+_AT_ONCE = 500  # values to a statement
 
 _STORED = (
     "id", "sha256", "received", "announced", "peer", "headers", "secret", "event", "kind",
     "body", "state",
 )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """A delivery as it is stored. Times in seconds since the epoch.
-
-    announced: the signed timestamp, or when it was received. once: whether its hash is kept
-    for ever, because nothing else would show a replay of it.
-    """
-
-    id: str
-    sha256: bytes
-    received: float
-    announced: float
-    peer: str
-    headers: dict[str, str]
-    secret: int
-    event: str | None
-    kind: str
-    body: bytes
-    state: str
-    once: bool
 
 
 def store(connection: sqlite3.Connection, batch: Sequence[Record]) -> list[str | None]:
@@ -65,12 +52,15 @@ def store(connection: sqlite3.Connection, batch: Sequence[Record]) -> list[str |
 
 
 def _known(connection: sqlite3.Connection, hashes: list[bytes]) -> dict[bytes, str]:
-    marks = ", ".join("?" * len(hashes))
     rows = connection.execute(
-        f"SELECT sha256, id FROM seen WHERE sha256 IN ({marks})",  # noqa: S608 - question marks
+        f"SELECT sha256, id FROM seen WHERE sha256 IN ({_marks(hashes)})",  # noqa: S608 - marks
         hashes,
     )
     return dict(rows.fetchall())
+
+
+def _marks(values: Sequence[object]) -> str:
+    return ", ".join("?" * len(values))
 
 
 def _insert(
@@ -123,38 +113,210 @@ def prune(connection: sqlite3.Connection, now: float, most: int = -1) -> int:
     return gone
 
 
+def waiting(connection: sqlite3.Connection, lane: str, most: int) -> tuple[Delivered, ...]:
+    """The oldest deliveries that wait in a lane: put back by a run, or not taken yet."""
+    rows = connection.execute(
+        "SELECT seq, id, announced, body FROM delivery WHERE seq IN"
+        " (SELECT seq FROM todo WHERE lane = :lane AND state = 'waiting' ORDER BY seq LIMIT :most)"
+        " UNION ALL SELECT * FROM (SELECT seq, id, announced, body FROM delivery"
+        " WHERE state = 'waiting' AND seq > (SELECT position FROM lane WHERE name = :lane)"
+        " ORDER BY seq) LIMIT :most",
+        {"lane": lane, "most": most},
+    )
+    found = {row[0]: Delivered(*row) for row in rows}  # one may be among both
+    return tuple(found[seq] for seq in sorted(found))
+
+
+def settle(
+    connection: sqlite3.Connection,
+    lane: str,
+    settlements: Sequence[Settlement],
+    run: int,
+    now: float,
+) -> None:
+    """Note what became of deliveries in a lane, and with that over all of them."""
+    seqs = [(found.seq, lane) for found in settlements]
+    connection.executemany("DELETE FROM todo WHERE seq = ? AND lane = ?", seqs)
+    connection.executemany("DELETE FROM need WHERE seq = ? AND lane = ?", seqs)
+    left = [found for found in settlements if found.state != "done"]
+    connection.executemany(
+        # Not for one that has been forgotten meanwhile.
+        "INSERT INTO todo SELECT seq, ?, ?, ?, ? FROM delivery WHERE seq = ?",
+        [(lane, found.state, found.full, found.error, found.seq) for found in left],
+    )
+    connection.executemany(
+        "INSERT OR REPLACE INTO need SELECT ?, ?, ?, seq, id, ?, ?, ? FROM delivery WHERE seq = ?",
+        [
+            (
+                lane,
+                need.release.component_id,
+                need.release.environment,
+                need.release.variant_id,
+                need.release.environment_id,
+                need.announced,
+                need.seq,
+            )
+            for found in left
+            for need in found.needs
+        ],
+    )
+    connection.executemany(
+        "UPDATE delivery SET run = ?, attempts = attempts + 1, note = coalesce(?, note)"
+        " WHERE seq = ?",
+        [(run, found.note, found.seq) for found in settlements],
+    )
+    refresh(connection, [found.seq for found in settlements], now)
+
+
+def refresh(connection: sqlite3.Connection, seqs: Sequence[int], now: float) -> None:
+    """Derive the state of deliveries from what the lanes have to do with them still."""
+    lanes = dict(connection.execute("SELECT name, position FROM lane").fetchall())
+    for start in range(0, len(seqs), _AT_ONCE):
+        chunk = seqs[start : start + _AT_ONCE]
+        marks = _marks(chunk)
+        todo: dict[int, list[tuple[str, str, str | None]]] = {}
+        for seq, lane, state, error in connection.execute(
+            f"SELECT seq, lane, state, error FROM todo WHERE seq IN ({marks})",  # noqa: S608
+            chunk,
+        ):
+            todo.setdefault(seq, []).append((lane, state, error))
+        lost = {
+            row[0]
+            for row in connection.execute(
+                "SELECT DISTINCT seq FROM need JOIN retry USING (lane, component, environment)"
+                f" WHERE given_up AND seq IN ({marks})",
+                chunk,
+            )
+        }
+        rows = [_state(seq, todo.get(seq, []), lanes, seq in lost, now) for seq in chunk]
+        connection.executemany(
+            "UPDATE delivery SET state = ?, error = ?, finished = ?"
+            " WHERE seq = ? AND state != 'ignored'",
+            rows,
+        )
+
+
+def _state(
+    seq: int,
+    todo: list[tuple[str, str, str | None]],
+    lanes: dict[str, int],
+    lost: bool,
+    now: float,
+) -> tuple[str, str | None, float | None, int]:
+    states = {state for _, state, _ in todo}
+    if any(position < seq for position in lanes.values()):
+        states.add("waiting")
+    errors = [
+        error if len(lanes) == 1 or lane in error else f"{lane}: {error}"
+        for lane, _, error in todo
+        if error
+    ]
+    error = "; ".join(errors) or None
+    if "waiting" in states:
+        return "waiting", error, None, seq
+    if "open" in states:
+        return "failed" if lost else "retrying", error, now if lost else None, seq
+    return "done", None, now, seq
+
+
+_COLUMNS = (
+    "seq, id, received, announced, event, kind, state, attempts, run, error, note, finished,"
+    " peer, secret, sha256, length(body), body"
+)
+
+
 def listed(
     connection: sqlite3.Connection, limit: int, state: str | None = None
-) -> list[dict[str, Any]]:
+) -> list[DeliveryView]:
     """The newest deliveries, newest first, without headers and bodies."""
-    columns = "id, received, event, kind, state, attempts, run, error, finished, peer, secret"
     where = "WHERE state = ?" if state else ""
     rows = connection.execute(
-        f"SELECT {columns}, length(body) FROM delivery {where} ORDER BY seq DESC LIMIT ?",  # noqa: S608 - the parts are constants
+        f"SELECT {_COLUMNS} FROM delivery {where} ORDER BY seq DESC LIMIT ?",  # noqa: S608
         (state, limit) if state else (limit,),
     )
-    names = (*columns.split(", "), "size")
-    return [dict(zip(names, row, strict=True)) for row in rows]
+    return [_view(connection, row) for row in rows.fetchall()]
 
 
-def found(connection: sqlite3.Connection, id_: str) -> dict[str, Any] | None:
-    """One delivery with headers and body (bytes), or None."""
-    cursor = connection.execute("SELECT * FROM delivery WHERE id = ?", (id_,))
-    row = cursor.fetchone()
-    if row is None:
-        return None
-    value = {column[0]: cell for column, cell in zip(cursor.description, row, strict=True)}
-    value["headers"] = json.loads(value["headers"])
-    return value
+def found(connection: sqlite3.Connection, id_: str) -> DeliveryView | None:
+    """One delivery with headers and body, or None."""
+    row = connection.execute(
+        f"SELECT {_COLUMNS}, headers FROM delivery WHERE id = ?",  # noqa: S608 - constants
+        (id_,),
+    ).fetchone()
+    return None if row is None else _view(connection, row[:-1], json.loads(row[-1]))
+
+
+def _view(
+    connection: sqlite3.Connection, row: tuple[Any, ...], headers: dict[str, str] | None = None
+) -> DeliveryView:
+    seq, id_, received, announced, event, kind, state, attempts, run, error, note = row[:11]
+    finished, peer, secret, sha256, size, body = row[11:]
+    return DeliveryView(
+        id=id_,
+        received=received,
+        announced=announced,
+        event=event,
+        kind=kind,
+        size=size,
+        state=state,
+        attempts=attempts,
+        run=run,
+        error=error,
+        note=note,
+        finished=finished,
+        peer=peer,
+        secret=secret,
+        sha256=bytes(sha256),
+        releases=_named(connection, bytes(body)),
+        lacking=_lacking(connection, seq, state),
+        headers=headers or {},
+        body=b"" if headers is None else bytes(body),
+    )
+
+
+def _named(connection: sqlite3.Connection, body: bytes) -> tuple[NamedRelease, ...]:
+    try:
+        releases = parse(body).scope.releases
+    except PayloadError:
+        return ()
+    named = []
+    for release in releases:
+        names = connection.execute(
+            "SELECT name, CASE WHEN variant = ? THEN variant_name ELSE '' END FROM live"
+            " WHERE component = ? AND environment = ? ORDER BY 2 DESC LIMIT 1",
+            (release.variant_id, release.component_id, release.environment),
+        ).fetchone()
+        named.append(NamedRelease(release, *(names or ())))
+    return tuple(named)
+
+
+def _lacking(connection: sqlite3.Connection, seq: int, state: str) -> dict[str, str | None]:
+    if state in ("done", "ignored"):
+        return {}
+    rows = connection.execute(
+        "SELECT name, error FROM lane LEFT JOIN todo ON todo.lane = name AND todo.seq = :seq"
+        " WHERE position < :seq OR todo.seq IS NOT NULL ORDER BY name",
+        {"seq": seq},
+    )
+    return dict(rows.fetchall())
 
 
 def retry(connection: sqlite3.Connection, id_: str) -> bool:
     """Put a delivery back among those that wait; False when there is none of that id."""
-    changed = connection.execute(
-        "UPDATE delivery SET state = 'waiting', error = NULL, finished = NULL WHERE id = ?",
-        (id_,),
+    row = connection.execute("SELECT seq FROM delivery WHERE id = ?", (id_,)).fetchone()
+    if row is None:
+        return False
+    _drop_retries(connection, row[0])
+    connection.execute("DELETE FROM need WHERE seq = ?", row)
+    connection.execute(
+        "INSERT OR REPLACE INTO todo SELECT ?, name, 'waiting', 0, NULL FROM lane", row
     )
-    return bool(changed.rowcount)
+    connection.execute(
+        "UPDATE delivery SET state = 'waiting', error = NULL, note = NULL, finished = NULL"
+        " WHERE seq = ?",
+        row,
+    )
+    return True
 
 
 def forget(connection: sqlite3.Connection, id_: str) -> bool:
@@ -162,4 +324,20 @@ def forget(connection: sqlite3.Connection, id_: str) -> bool:
 
     Its hash stays: a replay of what was forgotten is still a replay.
     """
-    return bool(connection.execute("DELETE FROM delivery WHERE id = ?", (id_,)).rowcount)
+    row = connection.execute("SELECT seq FROM delivery WHERE id = ?", (id_,)).fetchone()
+    if row is None:
+        return False
+    _drop_retries(connection, row[0])
+    connection.execute("DELETE FROM delivery WHERE seq = ?", row)
+    return True
+
+
+def _drop_retries(connection: sqlite3.Connection, seq: int) -> None:
+    """Drop the retries of documents that only this delivery still waits for."""
+    connection.execute(
+        "DELETE FROM retry WHERE EXISTS (SELECT 1 FROM need WHERE need.lane = retry.lane AND"
+        " need.component = retry.component AND need.environment = retry.environment AND seq = ?1)"
+        " AND NOT EXISTS (SELECT 1 FROM need WHERE need.lane = retry.lane AND"
+        " need.component = retry.component AND need.environment = retry.environment AND seq != ?1)",
+        (seq,),
+    )

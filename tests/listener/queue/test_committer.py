@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from myop_cdn.errors import ListenerError
-from myop_cdn.listener.queue import deliveries, journal, runs
+from myop_cdn.listener.queue import deliveries, journal, lanes
+from myop_cdn.listener.queue.base import KEPT_MOST, Lane, Record
 from myop_cdn.listener.queue.committer import Committer
-from myop_cdn.listener.queue.deliveries import Record
 from tests.listener.rig import Lines, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from myop_cdn.listener.queue.agenda import FullDue
 
 
 def record(name: str, **changes: Any) -> Record:
@@ -39,13 +41,21 @@ def record(name: str, **changes: Any) -> Record:
     return Record(**{**values, **changes})
 
 
+def prepare(connection: sqlite3.Connection, owed: str | None, first: bool) -> None:
+    """As a queue does it."""
+    if first:
+        lanes.begin(connection, [Lane("cdn")], time.time(), owed)
+    else:
+        lanes.begin_again(connection, [Lane("cdn")], time.time(), owed)
+
+
 class Store:
-    """A committer that is used as an intake does."""
+    """A committer that is used as the handler of deliveries does."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.log = Lines()
-        self.committer = Committer(path, self.log)
+        self.committer = Committer(path, self.log, prepare)
         self.committer.start()
 
     def store(self, one: Record) -> str | None:
@@ -61,11 +71,17 @@ class Store:
     def rows(self) -> list[str]:
         """The ids in the journal, oldest first, read by another connection."""
         with journal.reading(self.path) as connection:
-            return [row["id"] for row in reversed(deliveries.listed(connection, 10_000))]
+            return [found.id for found in reversed(deliveries.listed(connection, 10_000))]
 
-    def full_due(self) -> Any:
+    def full_due(self) -> FullDue | None:
         """The full sync that is due."""
-        return self.committer.call(lambda connection: runs.fact(connection, "full_due"))
+        return self.committer.call(lambda connection: lanes.full_due(connection, "cdn"))
+
+    def reason(self) -> str:
+        """Why it is due."""
+        due = self.full_due()
+        assert due is not None
+        return due.reason
 
 
 @pytest.fixture
@@ -102,8 +118,8 @@ def test_bodies_are_kept_byte_for_byte(store: Store) -> None:
     with journal.reading(store.path) as connection:
         found = deliveries.found(connection, "a")
     assert found is not None
-    assert found["body"] == body
-    assert found["headers"] == {"user-agent": "Myop"}
+    assert found.body == body
+    assert found.headers == {"user-agent": "Myop"}
 
 
 def test_the_same_body_is_stored_once_and_named_by_its_first_id(store: Store) -> None:
@@ -153,7 +169,7 @@ def test_a_journal_that_is_locked_refuses_and_a_full_sync_is_due_after_that(stor
         store.store(record("a"))
     other.execute("ROLLBACK")
     other.close()
-    assert store.full_due()["reason"] == "a delivery could not be stored"
+    assert store.reason() == "a delivery could not be stored"
     assert store.store(record("b")) is None
     assert store.rows() == ["b"]
 
@@ -181,7 +197,7 @@ def test_a_damaged_journal_is_set_aside_at_the_start(tmp_path: Path, junk: bytes
     path = tmp_path / journal.FILE
     path.write_bytes(junk)
     store = Store(path)
-    assert store.full_due()["reason"] == "the journal was damaged"
+    assert store.reason() == "the journal was damaged"
     assert store.store(record("a")) is None
     aside = [file for file in tmp_path.iterdir() if ".damaged-" in file.name]
     assert [file.read_bytes() for file in aside] == [junk]
@@ -224,7 +240,7 @@ def test_a_journal_that_was_deleted_is_begun_anew(store: Store) -> None:
         file.unlink()
     assert store.store(record("b")) is None
     assert store.rows() == ["b"]
-    assert store.full_due()["reason"] == "the journal was replaced"
+    assert store.reason() == "a file of the journal was removed or replaced"
 
 
 def test_a_journal_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
@@ -233,19 +249,19 @@ def test_a_journal_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
         connection.execute("PRAGMA user_version=99")
     connection.close()
     with pytest.raises(ListenerError, match="99"):
-        Committer(path, Lines()).start()
+        Committer(path, Lines(), prepare).start()
     assert path.exists()
 
 
 def test_a_folder_that_can_t_be_written_is_an_error_at_the_start(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ListenerError):
-        Committer(tmp_path / "file" / journal.FILE, Lines()).start()
+        Committer(tmp_path / "file" / journal.FILE, Lines(), prepare).start()
 
 
 def test_the_history_is_kept_within_its_limits_but_never_loses_open_work(store: Store) -> None:
     def fill(connection: sqlite3.Connection) -> None:
-        made = [record(f"r{n}", state="done") for n in range(deliveries.KEPT_MOST + 50)]
+        made = [record(f"r{n}", state="done") for n in range(KEPT_MOST + 50)]
         deliveries.store(connection, [record("open"), *made])
         deliveries.store(connection, [record("old", state="done", received=1.0)])
 
@@ -254,7 +270,7 @@ def test_the_history_is_kept_within_its_limits_but_never_loses_open_work(store: 
     kept = store.committer.call(
         lambda connection: connection.execute("SELECT count(*) FROM delivery").fetchone()[0]
     )
-    assert kept <= deliveries.KEPT_MOST + 1
+    assert kept <= KEPT_MOST + 1
     with journal.reading(store.path) as connection:
         assert deliveries.found(connection, "open") is not None
         assert deliveries.found(connection, "old") is None
@@ -269,11 +285,66 @@ def test_the_hash_of_a_body_without_a_timestamp_is_kept_for_ever(store: Store) -
     assert store.store(record("d", sha256=b"2" * 32)) is None
 
 
-def test_requests_for_a_full_sync_are_throttled(store: Store) -> None:
-    store.committer.request_full_sync("a delivery was refused", 3600.0)
-    assert store.full_due()["reason"] == "a delivery was refused"
-    store.committer.call(lambda connection: runs.set_fact(connection, "full_due", None))
-    store.committer.request_full_sync("a delivery was refused", 3600.0)
-    assert store.full_due() is None
-    store.committer.request_full_sync("a delivery was refused", 0.0)
+@pytest.mark.parametrize("suffixes", [("-wal",), ("-wal", "-shm")])
+def test_a_log_that_is_removed_while_it_is_used_is_found_by_the_next_commit(
+    store: Store, suffixes: tuple[str, ...]
+) -> None:
+    """SQLite would go on writing to it, and nobody would ever read that."""
+    store.store(record("before"))
+    for suffix in suffixes:
+        store.path.with_name(store.path.name + suffix).unlink()
+    assert store.store(record("after")) is None
+    assert store.rows() == ["after"]
+    assert store.reason() == "a file of the journal was removed or replaced"
+    assert store.committer.notice is not None
+    (kept,) = store.path.parent.glob("*.damaged-*Z")
+    with sqlite3.connect(kept) as connection:
+        ids = connection.execute("SELECT id FROM delivery").fetchall()
+    connection.close()
+    assert ids == [("before",)]
+
+
+def test_a_log_that_a_checkpoint_has_emptied_is_as_it_should_be(store: Store) -> None:
+    store.store(record("a"))
+    with sqlite3.connect(store.path) as other:
+        assert other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
+    other.close()
+    assert store.store(record("b")) is None
+    assert store.rows() == ["a", "b"]
+    assert store.committer.notice is None
+
+
+def test_a_journal_that_no_reader_can_read_is_set_aside(store: Store) -> None:
+    for number in range(50):
+        store.store(record(f"r{number}", body=b"x" * 4000))
+    log = store.path.with_name(store.path.name + "-wal")
+    with log.open("r+b") as file:
+        file.truncate(5000)
+    error = None
+    try:
+        reader = journal.connect_reader(store.path)
+        reader.execute("SELECT id, body FROM delivery").fetchall()
+    except sqlite3.Error as found:
+        error = found
+    assert error is not None
+    store.committer.suspect(error)
+    assert store.store(record("after")) is None
+    assert store.rows() == ["after"]
     assert store.full_due() is not None
+    assert "set aside" in store.log.text() or store.committer.notice is not None
+
+
+def test_that_a_process_has_begun_is_known_where_its_log_gets_lost(tmp_path: Path) -> None:
+    path = tmp_path / journal.FILE
+    first = Store(path)
+    first.committer.call(lambda connection: lanes.end_clean(connection, 1.0))
+    first.committer.close()
+    second = Store(path)
+    second.store(record("a"))
+    copy = tmp_path / "copy" / journal.FILE
+    copy.parent.mkdir()
+    copy.write_bytes(path.read_bytes())  # as after a kill, its log gone
+    second.committer.close()
+    third = Store(copy)
+    assert third.reason() == "unclean exit"
+    third.committer.close()

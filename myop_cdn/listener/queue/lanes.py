@@ -1,0 +1,441 @@
+"""Lanes and runs in the journal: what is open in each lane, what it runs, what it has published.
+
+Every function takes a connection and leaves the transaction to its caller. Nothing that a run is
+to work on is changed before it has ended, so an interrupted run is simply done again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from myop_cdn.listener.queue.agenda import MERGED, Agenda, FullDue, Outage, Retry, Waiting
+from myop_cdn.listener.queue.base import (
+    LaneState,
+    LaneView,
+    LiveDocument,
+    Need,
+    Overview,
+    RunView,
+)
+from myop_cdn.listener.queue.deliveries import refresh, settle
+from myop_cdn.model import DocumentRef, Release
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Sequence
+
+    from myop_cdn.listener.queue.base import Changes, Lane
+
+_FULL = "full_reason, full_since, full_after, full_attempts, full_error, full_failed"
+_OUTAGE = "outage_attempts, outage_since, outage_at, outage_until, outage_error"
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """What was found at start: whether the last process ended in order, and what waits."""
+
+    clean: bool
+    waiting: int
+
+
+def begin(
+    connection: sqlite3.Connection, lanes: Sequence[Lane], now: float, due: str | None = None
+) -> Recovery:
+    """Begin with these lanes: mark what the last process left unfinished, and that this one has
+    not ended. due: why a full sync is due in every lane, None where it is not.
+
+    A lane that is new to a journal with others has a full sync due; what waited only for one
+    that is gone is done.
+    """
+    connection.execute(
+        "INSERT OR IGNORE INTO service VALUES (1, lower(hex(randomblob(8))), 1, NULL, NULL)"
+    )
+    clean, owed = connection.execute("SELECT clean, due FROM service").fetchone()
+    connection.execute("UPDATE service SET clean = 0, due = NULL")
+    _interrupt_runs(connection, now)
+    known = {row[0] for row in connection.execute("SELECT name FROM lane")}
+    wanted = {lane.name: lane for lane in lanes}
+    reason = ("unclean exit" if not clean else None) or due or owed
+    for name, lane in wanted.items():
+        connection.execute("INSERT OR IGNORE INTO lane (name) VALUES (?)", (name,))
+        new = "a new destination" if known and name not in known else None
+        if reason or new:
+            make_full_due(connection, name, reason or new or "", now)
+        _reschedule(connection, lane, now)
+    if gone := known - set(wanted):
+        _drop(connection, sorted(gone), now)
+    waiting = connection.execute("SELECT count(*) FROM delivery WHERE state = 'waiting'")
+    return Recovery(bool(clean), waiting.fetchone()[0])
+
+
+def begin_again(
+    connection: sqlite3.Connection, lanes: Sequence[Lane], now: float, due: str | None
+) -> None:
+    """Go on in a journal that was opened again, or begun anew with these lanes."""
+    begun = connection.execute("SELECT count(*) FROM service WHERE NOT clean").fetchone()[0]
+    if not begun:
+        begin(connection, lanes, now, due)
+    elif due is not None:
+        for lane in lanes:
+            make_full_due(connection, lane.name, due, now)
+
+
+def _reschedule(connection: sqlite3.Connection, lane: Lane, now: float) -> None:
+    upcoming = _value(connection, "next_full", lane.name)
+    # A clock that was set back, or a shorter schedule, must not put it off for long.
+    if lane.full_every <= 0:
+        upcoming = None
+    elif upcoming is None or upcoming - now > lane.full_every * 1.1:
+        upcoming = now + lane.full_every
+    connection.execute("UPDATE lane SET next_full = ? WHERE name = ?", (upcoming, lane.name))
+
+
+def _drop(connection: sqlite3.Connection, names: Sequence[str], now: float) -> None:
+    rows = [(name,) for name in names]
+    for table in ("todo", "need", "retry", "live"):
+        connection.executemany(f"DELETE FROM {table} WHERE lane = ?", rows)  # noqa: S608
+    connection.executemany("DELETE FROM lane WHERE name = ?", rows)
+    seqs = connection.execute(
+        "SELECT seq FROM delivery WHERE state IN ('waiting', 'retrying', 'failed')"
+    )
+    refresh(connection, [row[0] for row in seqs], now)
+
+
+def end_clean(connection: sqlite3.Connection, now: float) -> None:
+    """End in order: what was interrupted is marked, and waits for the next process."""
+    _interrupt_runs(connection, now)
+    connection.execute("UPDATE service SET clean = 1")
+
+
+def _interrupt_runs(connection: sqlite3.Connection, now: float) -> None:
+    connection.execute(
+        "UPDATE run SET state = 'interrupted', ended = ? WHERE state = 'running'", (now,)
+    )
+
+
+def journal_id(connection: sqlite3.Connection) -> str:
+    """What tells this journal from one that has replaced it."""
+    return str(connection.execute("SELECT journal FROM service").fetchone()[0])
+
+
+def request_full_sync(
+    connection: sqlite3.Connection, reason: str, now: float, throttle: float
+) -> bool:
+    """Make a full sync due in every lane, unless one was requested within `throttle` seconds."""
+    last = connection.execute("SELECT requested FROM service").fetchone()[0]
+    if last is not None and 0 <= now - last < throttle:
+        return False
+    connection.execute("UPDATE service SET requested = ?", (now,))
+    for (name,) in connection.execute("SELECT name FROM lane").fetchall():
+        make_full_due(connection, name, reason, now)
+    return True
+
+
+def make_full_due(connection: sqlite3.Connection, lane: str, reason: str, now: float) -> None:
+    """Ask for a full sync. One that is due already keeps its place."""
+    due = full_due(connection, lane)
+    if due is None or due.after > now:
+        set_full_due(connection, lane, FullDue(reason, now if due is None else due.since, now))
+
+
+def set_full_due(connection: sqlite3.Connection, lane: str, due: FullDue | None) -> None:
+    """Note when a full sync is due in a lane, or that none is."""
+    values = (
+        (None, None, None, 0, None, None)
+        if due is None
+        else (due.reason, due.since, due.after, due.attempts, due.error, due.failed)
+    )
+    connection.execute(
+        f"UPDATE lane SET ({_FULL}) = (?, ?, ?, ?, ?, ?) WHERE name = ?",  # noqa: S608
+        (*values, lane),
+    )
+
+
+def full_due(connection: sqlite3.Connection, lane: str) -> FullDue | None:
+    """The full sync that is due in a lane."""
+    row = connection.execute(f"SELECT {_FULL} FROM lane WHERE name = ?", (lane,)).fetchone()  # noqa: S608
+    return None if row is None or row[0] is None else FullDue(*row)
+
+
+def set_outage(connection: sqlite3.Connection, lane: str, outage: Outage | None) -> None:
+    """Note that the runs of a lane fail as a whole, or that they don't."""
+    values = (
+        (None,) * 5
+        if outage is None
+        else (outage.attempts, outage.since, outage.at, outage.until, outage.error)
+    )
+    connection.execute(
+        f"UPDATE lane SET ({_OUTAGE}) = (?, ?, ?, ?, ?) WHERE name = ?",  # noqa: S608
+        (*values, lane),
+    )
+
+
+def outage(connection: sqlite3.Connection, lane: str) -> Outage | None:
+    """The outage of a lane."""
+    row = connection.execute(f"SELECT {_OUTAGE} FROM lane WHERE name = ?", (lane,)).fetchone()  # noqa: S608
+    return None if row is None or row[0] is None else Outage(*row)
+
+
+def _value(connection: sqlite3.Connection, column: str, lane: str) -> float | None:
+    row = connection.execute(f"SELECT {column} FROM lane WHERE name = ?", (lane,)).fetchone()  # noqa: S608
+    return None if row is None else row[0]
+
+
+def agenda(connection: sqlite3.Connection, lane: str) -> Agenda:
+    """All that there is to be done in a lane."""
+    return Agenda(
+        _waiting(connection, lane),
+        tuple(retries(connection, lane)),
+        outage(connection, lane),
+        full_due(connection, lane),
+        _value(connection, "next_full", lane),
+    )
+
+
+def _waiting(connection: sqlite3.Connection, lane: str) -> Waiting | None:
+    # Looked at often, and there may be very many: none of these goes through all of them.
+    sources = (
+        "FROM todo JOIN delivery USING (seq) WHERE lane = ?1 AND todo.state = 'waiting'",
+        (
+            "FROM delivery WHERE state = 'waiting'"
+            " AND seq > (SELECT position FROM lane WHERE name = ?1)"
+        ),
+    )
+    count, ends = 0, []
+    for source in sources:
+        count += connection.execute(
+            f"SELECT count(*) FROM (SELECT 1 {source} LIMIT ?2)",  # noqa: S608 - constants
+            (lane, MERGED + 1),
+        ).fetchone()[0]
+        for way in ("ASC", "DESC"):
+            ends += connection.execute(
+                f"SELECT seq, received {source} ORDER BY seq {way} LIMIT 1",
+                (lane,),
+            ).fetchall()
+    if not count:
+        return None
+    (_, oldest), (newest_seq, newest) = min(ends), max(ends)
+    before = connection.execute(
+        "SELECT received FROM delivery WHERE seq < ? ORDER BY seq DESC LIMIT 1", (newest_seq,)
+    ).fetchone()
+    return Waiting(count, oldest, newest, None if before is None else before[0])
+
+
+def retries(connection: sqlite3.Connection, lane: str) -> Iterable[Retry]:
+    """The documents that failed or are behind, in the order of their names."""
+    rows = connection.execute(
+        "SELECT component, environment, variant, environment_id, announced, attempts, due, since,"
+        " error, behind, given_up FROM retry WHERE lane = ? ORDER BY component, environment",
+        (lane,),
+    )
+    for component, environment, variant, environment_id, announced, *cells in rows:
+        moment = None if announced is None else datetime.fromisoformat(announced)
+        release = Release(component, environment, variant, environment_id, moment)
+        attempts, due, since, error, behind, given_up = cells
+        yield Retry(release, attempts, due, since, error, bool(behind), bool(given_up))
+
+
+def state(
+    connection: sqlite3.Connection, lane: str, refs: frozenset[DocumentRef] | None
+) -> LaneState:
+    """What a lane has open. refs: the documents whose needs are wanted, None for all."""
+    full = connection.execute(
+        "SELECT seq FROM todo WHERE lane = ? AND state = 'open' AND full ORDER BY seq", (lane,)
+    )
+    return LaneState(
+        {retry.ref: retry for retry in retries(connection, lane)},
+        tuple(_needs(connection, lane, refs)),
+        tuple(row[0] for row in full.fetchall()),
+        outage(connection, lane),
+        full_due(connection, lane),
+        _value(connection, "next_full", lane),
+    )
+
+
+def _needs(
+    connection: sqlite3.Connection, lane: str, refs: frozenset[DocumentRef] | None
+) -> Iterable[Need]:
+    # All needs of each delivery that needs one of `refs`: it is settled as a whole.
+    rows = connection.execute(
+        "SELECT seq, delivery, component, environment, variant, environment_id, announced"
+        " FROM need WHERE lane = ? ORDER BY seq",
+        (lane,),
+    ).fetchall()
+    touched = {row[0] for row in rows if refs is None or DocumentRef(row[2], row[3]) in refs}
+    for seq, delivery, component, environment, variant, environment_id, announced in rows:
+        if seq in touched:
+            release = Release(component, environment, variant, environment_id)
+            yield Need(seq, delivery, release, announced)
+
+
+def begin_run(
+    connection: sqlite3.Connection,
+    lane: str,
+    kind: str,
+    reason: str,
+    deliveries: int,
+    now: float,
+    run: int,
+) -> None:
+    """Record that a run begins."""
+    connection.execute(
+        "INSERT OR REPLACE INTO run (id, lane, kind, reason, started, state, deliveries)"
+        " VALUES (?, ?, ?, ?, ?, 'running', ?)",
+        (run, lane, kind, reason, now, deliveries),
+    )
+
+
+def last_run(connection: sqlite3.Connection) -> int:
+    """The number of the newest run, 0 where there was none."""
+    return int(connection.execute("SELECT coalesce(max(id), 0) FROM run").fetchone()[0])
+
+
+def finish(connection: sqlite3.Connection, lane: str, changes: Changes) -> None:
+    """Record how a run ended, and what follows from it."""
+    end = changes.end
+    connection.execute(
+        "UPDATE run SET state = ?, ended = ?, uploaded = ?, error = ? WHERE id = ?",
+        (end.state, end.ended, end.uploaded, end.error, end.run),
+    )
+    if end.state == "done":
+        connection.execute("UPDATE lane SET last_success = ? WHERE name = ?", (end.ended, lane))
+    set_outage(connection, lane, changes.outage)
+    set_full_due(connection, lane, changes.full)
+    connection.execute("UPDATE lane SET next_full = ? WHERE name = ?", (changes.next_full, lane))
+    connection.executemany(
+        "DELETE FROM retry WHERE lane = ? AND component = ? AND environment = ?",
+        [(lane, ref.component_id, ref.environment) for ref in changes.resolved],
+    )
+    for retry in changes.retries:
+        _set_retry(connection, lane, retry)
+    take(connection, lane, changes, end.run)
+
+
+def take(connection: sqlite3.Connection, lane: str, changes: Changes, run: int) -> None:
+    """Settle deliveries in a lane, and go on behind those that were taken."""
+    if changes.position is not None:
+        connection.execute(
+            "UPDATE lane SET position = max(position, ?) WHERE name = ?", (changes.position, lane)
+        )
+    settle(connection, lane, changes.settlements, run, changes.end.ended)
+
+
+def _set_retry(connection: sqlite3.Connection, lane: str, retry: Retry) -> None:
+    release = retry.release
+    connection.execute(
+        "INSERT OR REPLACE INTO retry VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            lane,
+            release.component_id,
+            release.environment,
+            release.variant_id,
+            release.environment_id,
+            None if release.announced_at is None else release.announced_at.isoformat(),
+            retry.attempts,
+            retry.due,
+            retry.since,
+            retry.error,
+            retry.behind,
+            retry.given_up,
+        ),
+    )
+
+
+_LIVE = "component, environment, name, variant, variant_name, since, announced, announced_by"
+
+
+def live(
+    connection: sqlite3.Connection, lane: str, refs: Iterable[DocumentRef] | None
+) -> dict[DocumentRef, LiveDocument]:
+    """What a lane has published, of these documents or (None) of all."""
+    if refs is None:
+        rows = connection.execute(f"SELECT {_LIVE} FROM live WHERE lane = ?", (lane,)).fetchall()  # noqa: S608
+    else:
+        rows = [
+            row
+            for ref in refs
+            for row in connection.execute(
+                f"SELECT {_LIVE} FROM live WHERE lane = ? AND component = ? AND environment = ?",  # noqa: S608
+                (lane, ref.component_id, ref.environment),
+            )
+        ]
+    found = (LiveDocument(DocumentRef(row[0], row[1]), *row[2:]) for row in rows)
+    return {document.ref: document for document in found}
+
+
+def set_live(
+    connection: sqlite3.Connection,
+    lane: str,
+    documents: Sequence[LiveDocument],
+    gone: Sequence[DocumentRef],
+) -> None:
+    """Note what a lane has published now, and what it does not publish any more."""
+    connection.executemany(
+        f"INSERT OR REPLACE INTO live (lane, {_LIVE}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+        [
+            (
+                lane,
+                found.ref.component_id,
+                found.ref.environment,
+                found.name,
+                found.variant_id,
+                found.variant_name,
+                found.since,
+                found.announced,
+                found.announced_by,
+            )
+            for found in documents
+        ],
+    )
+    connection.executemany(
+        "DELETE FROM live WHERE lane = ? AND component = ? AND environment = ?",
+        [(lane, ref.component_id, ref.environment) for ref in gone],
+    )
+
+
+def live_page(
+    connection: sqlite3.Connection, limit: int, after: tuple[str, str, str] | None
+) -> list[tuple[str, LiveDocument]]:
+    """What is live with its lane, in the order of component, environment, lane, after `after`."""
+    rows = connection.execute(
+        f"SELECT lane, {_LIVE} FROM live WHERE (component, environment, lane) > (?, ?, ?)"  # noqa: S608
+        " ORDER BY component, environment, lane LIMIT ?",
+        (*(after or ("", "", "")), limit),
+    )
+    return [(row[0], LiveDocument(DocumentRef(row[1], row[2]), *row[3:])) for row in rows]
+
+
+def overview(connection: sqlite3.Connection) -> Overview:
+    """What is open, in all and in each lane."""
+    open_ = [
+        connection.execute(
+            f"SELECT count(*), min(received) FROM delivery WHERE state = '{which}'"  # noqa: S608
+        ).fetchone()
+        for which in ("waiting", "retrying")
+    ]
+    documents = dict(connection.execute("SELECT lane, count(*) FROM live GROUP BY lane").fetchall())
+    lanes = []
+    for name, position, success in connection.execute(
+        "SELECT name, position, last_success FROM lane ORDER BY rowid"
+    ).fetchall():
+        pending = connection.execute(
+            "SELECT (SELECT count(*) FROM todo WHERE lane = ?) +"
+            " (SELECT count(*) FROM delivery WHERE state = 'waiting' AND seq > ?)",
+            (name, position),
+        ).fetchone()[0]
+        work = agenda(connection, name)
+        lanes.append(LaneView(name, work, pending, success, documents.get(name, 0)))
+    oldest = min((moment for count, moment in open_ if count), default=None)
+    return Overview(sum(count for count, _ in open_), oldest, tuple(lanes))
+
+
+def runs(connection: sqlite3.Connection, limit: int) -> list[RunView]:
+    """The newest runs, newest first."""
+    rows = connection.execute(
+        "SELECT id, lane, kind, reason, started, ended, state, deliveries, uploaded, error FROM run"
+        " ORDER BY id DESC LIMIT ?",
+        (limit,),
+    )
+    return [RunView(*row) for row in rows]
