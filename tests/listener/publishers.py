@@ -23,7 +23,7 @@ class Obliging:
 
     folder: str
 
-    def __call__(self, scope: Scope, progress: Progress | None = None) -> PublishReport:  # noqa: ARG002
+    def __call__(self, scope: Scope, progress: Progress | None = None) -> PublishReport:
         word = scope.releases[0].component_id if scope.releases else "report"
         if word == "refuse":
             raise KeyRejected("the key was rejected", "make another")

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from myop_cdn.listener.http.sockets import Address, listen
+from myop_cdn.listener.queue.base import Changes, RunEnd
 from myop_cdn.listener.queue.deliveries import listed
 from myop_cdn.listener.queue.journal import FILE, reading
 from myop_cdn.listener.service import Listener, Settings
@@ -20,11 +21,12 @@ from myop_cdn.model import DocumentRef, ExportedDocument, Release, Scope, Varian
 from myop_cdn.report import FailedDocument, PublishReport, SyncReport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from myop_cdn.errors import MyopCdnError
     from myop_cdn.listener import Publisher
+    from myop_cdn.listener.queue.base import LaneState
     from myop_cdn.progress import Progress
 
 SECRET = b"the-signing-secret"
@@ -159,7 +161,7 @@ class FakePublisher:
         self.gate.set()
         self.entered = threading.Event()
 
-    def __call__(self, scope: Scope, progress: Progress | None = None) -> PublishReport:  # noqa: ARG002
+    def __call__(self, scope: Scope, progress: Progress | None = None) -> PublishReport:
         """Record, wait at the gate, answer."""
         self.scopes.append(scope)
         self.entered.set()
@@ -307,6 +309,29 @@ class Rig:
     def journal(self) -> Path:
         """The journal's file."""
         return self.settings.state_dir / FILE
+
+    @contextlib.contextmanager
+    def journal_busy(self) -> Iterator[None]:
+        """While this lasts, whatever is to be committed waits."""
+        entered, gate = threading.Event(), threading.Event()
+
+        def decide(state: LaneState) -> Changes:
+            entered.set()
+            gate.wait(PATIENCE)
+            end = RunEnd(0, "partly", 0, None, 0.0)
+            return Changes(
+                end, (), None, outage=state.outage, full=state.full, next_full=state.next_full
+            )
+
+        queue, lane = self.listener.queue, next(iter(self.publishers))
+        busy = threading.Thread(target=queue.finish, args=(lane, "", frozenset(), decide))
+        busy.start()
+        assert entered.wait(PATIENCE)
+        try:
+            yield
+        finally:
+            gate.set()
+            busy.join(PATIENCE)
 
     def states(self) -> dict[str, str]:
         """The deliveries and their states."""

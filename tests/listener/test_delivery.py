@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from myop_cdn.listener.delivery import DeliveryChecks, Refusal, Rules
-from myop_cdn.listener.queue.deliveries import Record
+from myop_cdn.listener.queue.base import Record
 from tests.listener.rig import PATH, SECRET, Rig, signature, until, webhook
 
 if TYPE_CHECKING:

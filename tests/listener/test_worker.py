@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from myop_cdn.errors import MyopCdnError, RefusedError
-from myop_cdn.listener.queue import agenda, deliveries, runs
-from myop_cdn.listener.queue.journal import reading
+from myop_cdn.listener.queue import agenda, deliveries, lanes, outcome
+from myop_cdn.listener.queue.journal import reading, writing
 from myop_cdn.report import DeployReport, DestinationReport, FailedKey, PublishReport, Upload
 from tests.listener.rig import Rig, failing, good, raising, refs, until, webhook
 
@@ -29,18 +29,14 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(agenda, "SETTLE", 0.05)
 
 
-def states(rig: Rig) -> dict[str, str]:
-    with reading(rig.listener.journal) as connection:
-        return {row["id"]: row["state"] for row in deliveries.listed(connection, 1000)}
-
-
-def fact(rig: Rig, name: str) -> Any:
-    with reading(rig.listener.journal) as connection:
-        return runs.fact(connection, name)
+def work(rig: Rig) -> agenda.Agenda:
+    """What the journal has on the agenda of the rig's one destination."""
+    with reading(rig.journal) as connection:
+        return lanes.agenda(connection, "s3://b")
 
 
 def settled(rig: Rig) -> bool:
-    return all(state not in ("waiting", "retrying") for state in states(rig).values())
+    return all(state not in ("waiting", "retrying") for state in rig.states().values())
 
 
 def test_what_waits_is_merged_into_one_run_and_the_newest_announcement_wins(rig: Rig) -> None:
@@ -76,7 +72,7 @@ def test_a_full_sync_supersedes_what_waits_beside_it(rig: Rig) -> None:
     rig.post(webhook("a/prod"))
     rig.post(webhook(full=True))
     rig.publisher.gate.set()
-    until(lambda: settled(rig) and states(rig))
+    until(lambda: settled(rig) and rig.states())
     assert rig.publisher.kinds == ["incremental", "full"]
 
 
@@ -105,18 +101,30 @@ def test_only_the_documents_that_failed_are_retried(rig: Rig) -> None:
         {"good/prod", "bad/prod"},
         {"bad/prod"},
     ]
-    assert set(states(rig).values()) == {"done"}
+    assert set(rig.states().values()) == {"done"}
 
 
-def test_what_keeps_failing_is_left_to_a_full_sync_and_then_to_the_schedule(rig: Rig) -> None:
-    rig.publisher.answers = [failing("bad/prod")] * 50
-    rig.post(webhook("bad/prod", "good/prod"))
-    until(lambda: settled(rig))
-    kinds = rig.publisher.kinds
-    assert kinds == ["incremental"] * (agenda.ATTEMPTS + 1) + ["full"]
-    assert set(states(rig).values()) == {"failed"}
-    assert fact(rig, "full_due") is None
-    assert fact(rig, "next_full") is not None
+def test_what_keeps_failing_is_given_up_shown_and_tried_on_until_it_heals(rig: Rig) -> None:
+    rig.publisher.answers = [failing("bad/prod")] * 500
+    name = rig.post(webhook("bad/prod", "good/prod")).json["delivery"]
+    until(lambda: rig.states()[name] == "failed")
+    (retry,) = work(rig).retries
+    assert (retry.given_up, retry.attempts > agenda.ATTEMPTS) == (True, True)
+    assert retry.due is not None
+    assert "a release is given up" in rig.log.text()
+    rig.publisher.answers.clear()
+    until(lambda: rig.states()[name] == "done")
+    assert set(rig.publisher.kinds) == {"incremental"}
+    assert work(rig).retries == ()
+
+
+def test_what_is_given_up_is_not_done_by_a_full_sync_that_does_not_publish_it(rig: Rig) -> None:
+    rig.publisher.answers = [failing("bad/prod")] * 500
+    name = rig.post(webhook("bad/prod")).json["delivery"]
+    until(lambda: rig.states()[name] == "failed")
+    full = rig.post(webhook(full=True)).json["delivery"]
+    until(lambda: rig.states()[full] == "done")
+    assert rig.states()[name] == "failed"
 
 
 def test_what_fails_for_one_component_does_not_hold_up_others(
@@ -125,9 +133,9 @@ def test_what_fails_for_one_component_does_not_hold_up_others(
     monkeypatch.setattr(agenda, "FIRST", 300.0)
     rig.publisher.answers = [failing("bad/prod")]
     rig.post(webhook("bad/prod"))
-    until(lambda: "retrying" in states(rig).values())
+    until(lambda: "retrying" in rig.states().values())
     reply = rig.post(webhook("good/prod"))
-    until(lambda: states(rig)[reply.json["delivery"]] == "done")
+    until(lambda: rig.states()[reply.json["delivery"]] == "done")
     assert refs(rig.publisher.scopes[1]) == {"good/prod"}
 
 
@@ -135,7 +143,7 @@ def test_a_newer_announcement_replaces_a_retry(rig: Rig, monkeypatch: pytest.Mon
     monkeypatch.setattr(agenda, "FIRST", 300.0)
     rig.publisher.answers = [failing("a/prod")]
     rig.post(webhook("a/prod=old"))
-    until(lambda: "retrying" in states(rig).values())
+    until(lambda: "retrying" in rig.states().values())
     rig.post(webhook("a/prod=new"))
     until(lambda: settled(rig))
     assert [one.variant_id for one in rig.publisher.scopes[1].releases] == ["new"]
@@ -146,8 +154,8 @@ def test_a_run_that_fails_as_a_whole_is_done_again_until_it_succeeds(rig: Rig) -
     rig.post(webhook("a/prod"))
     until(lambda: len(rig.publisher.scopes) == 4 and settled(rig))
     assert [refs(scope) for scope in rig.publisher.scopes] == [{"a/prod"}] * 4
-    assert set(states(rig).values()) == {"done"}
-    assert fact(rig, "outage") is None
+    assert set(rig.states().values()) == {"done"}
+    assert work(rig).outage is None
 
 
 def test_an_outage_ends_as_a_full_sync_that_covers_what_waited(rig: Rig) -> None:
@@ -164,13 +172,13 @@ def test_the_last_error_and_the_next_attempt_are_on_record(
     monkeypatch.setattr(agenda, "FIRST", 300.0)
     rig.publisher.answers = [raising(MyopCdnError("the API is down", "wait"))]
     rig.post(webhook("a/prod"))
-    outage = until(lambda: fact(rig, "outage"))
-    assert outage["until"] > outage["at"]
-    assert "the API is down" in fact(rig, "last_error")["error"]
-    with reading(rig.listener.journal) as connection:
-        row = deliveries.listed(connection, 1)[0]
-    assert row["attempts"] == 1
-    assert "the API is down" in row["error"]
+    outage = until(lambda: work(rig).outage)
+    assert outage.until > outage.at
+    assert "the API is down" in outage.error
+    with reading(rig.journal) as connection:
+        (delivery,) = deliveries.listed(connection, 1)
+    assert delivery.attempts == 1
+    assert "the API is down" in (delivery.error or "")
 
 
 def test_an_unexpected_error_below_is_only_a_failed_run(rig: Rig) -> None:
@@ -233,7 +241,7 @@ def test_a_full_sync_that_keeps_failing_does_not_hold_up_deliveries(
     until(lambda: rig.publisher.kinds.count("full") >= 3)
     for number in range(3):
         name = rig.post(webhook(f"c{number}/prod")).json["delivery"]
-        until(lambda name=name: states(rig)[name] == "done")
+        until(lambda name=name: rig.states()[name] == "done")
 
 
 def test_an_outage_in_which_full_syncs_are_refused_ends_for_the_deliveries(rig: Rig) -> None:
@@ -245,7 +253,7 @@ def test_an_outage_in_which_full_syncs_are_refused_ends_for_the_deliveries(rig: 
     down = raising(MyopCdnError("down"))
     rig.publisher.answers = [down] * (agenda.ATTEMPTS + 1) + [refusing] * 500
     rig.post(webhook("a/prod"))
-    until(lambda: settled(rig) and states(rig))
+    until(lambda: settled(rig) and rig.states())
     kinds = rig.publisher.kinds
     assert "incremental" in kinds[kinds.index("full") :]
 
@@ -257,8 +265,8 @@ def test_a_scheduled_full_sync_that_fails_is_not_tried_without_a_pause(
     rig = make_rig(full_every=timedelta(seconds=0.05))
     rig.publisher.answers = [raising(MyopCdnError("down"))] * 500
     rig.start()
-    due = until(lambda: fact(rig, "full_due"))
-    assert due["attempts"] == 1
+    due = until(lambda: work(rig).full)
+    assert due.attempts == 1
     rig.post(webhook("a/prod"))
     until(lambda: len(rig.publisher.scopes) == 2)
     assert rig.publisher.kinds == ["full", "incremental"]
@@ -285,7 +293,7 @@ def test_a_full_sync_is_done_at_the_start_after_what_was_waiting(
 
 def test_an_orderly_restart_without_sync_at_start_does_nothing(rig: Rig) -> None:
     rig.post(webhook("a/prod"))
-    until(lambda: settled(rig) and states(rig))
+    until(lambda: settled(rig) and rig.states())
     rig.again()
     rig.post(webhook("b/prod"))
     until(lambda: len(rig.publisher.scopes) == 2)
@@ -294,8 +302,8 @@ def test_an_orderly_restart_without_sync_at_start_does_nothing(rig: Rig) -> None
 
 def test_an_unclean_exit_makes_a_full_sync_due(rig: Rig) -> None:
     rig.stop()
-    with open_for_writing(rig) as connection:
-        runs.set_fact(connection, "clean", False)
+    with writing(rig.journal) as connection:
+        connection.execute("UPDATE service SET clean = 0")
     rig.start()
     until(lambda: rig.publisher.kinds == ["full"])
 
@@ -311,10 +319,10 @@ def test_a_schedule_that_was_noted_by_a_clock_far_ahead_is_corrected(
 ) -> None:
     rig = make_rig(full_every=timedelta(hours=1)).start()
     rig.stop()
-    with open_for_writing(rig) as connection:
-        runs.set_fact(connection, "next_full", 1e12)
+    with writing(rig.journal) as connection:
+        connection.execute("UPDATE lane SET next_full = 1e12")
     rig.start()
-    until(lambda: fact(rig, "next_full") < 1e11)
+    until(lambda: (work(rig).next_full or 1e12) < 1e11)
 
 
 def test_duplicates_are_answered_200_and_not_worked_again_even_after_a_restart(rig: Rig) -> None:
@@ -341,7 +349,7 @@ def test_a_body_without_a_timestamp_is_taken_once(rig: Rig) -> None:
 def test_a_delivery_is_done_again_when_somebody_asks_for_it(rig: Rig) -> None:
     name = rig.post(webhook("a/prod")).json["delivery"]
     until(lambda: settled(rig))
-    with open_for_writing(rig) as connection:
+    with writing(rig.journal) as connection:
         assert deliveries.retry(connection, name)
     until(lambda: len(rig.publisher.scopes) == 2 and settled(rig))
     assert refs(rig.publisher.scopes[1]) == {"a/prod"}
@@ -353,7 +361,7 @@ def test_a_delivery_that_is_forgotten_is_not_worked_but_its_replay_is_known(rig:
     rig.publisher.entered.wait(20)
     body = webhook("a/prod")
     name = rig.post(body).json["delivery"]
-    with open_for_writing(rig) as connection:
+    with writing(rig.journal) as connection:
         assert deliveries.forget(connection, name)
     rig.publisher.gate.set()
     until(lambda: settled(rig))
@@ -365,7 +373,8 @@ def test_very_many_deliveries_become_one_full_sync(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(agenda, "MERGED", 20)
-    monkeypatch.setattr(runs, "MERGED", 20)
+    monkeypatch.setattr(lanes, "MERGED", 20)
+    monkeypatch.setattr(outcome, "MERGED", 20)
     rig.publisher.gate.clear()
     rig.post(webhook("first/prod"))
     rig.publisher.entered.wait(20)
@@ -377,33 +386,15 @@ def test_very_many_deliveries_become_one_full_sync(
 
 
 def test_what_is_live_is_known_per_component_and_environment_and_since_when(rig: Rig) -> None:
-    from myop_cdn.listener import status
-
     rig.post(webhook("a/prod=one"))
-    until(lambda: settled(rig) and states(rig))
+    until(lambda: settled(rig) and rig.states())
     rig.post(webhook("a/prod=two", "b/qa"))
     until(lambda: settled(rig) and len(rig.publisher.scopes) == 2)
-    with reading(rig.listener.journal) as connection:
-        live = status.everything(connection, 0)["live"]
-    assert [(one["componentId"], one["environment"], one["variantId"]) for one in live] == [
+    page = rig.listener.queue.page(10, None)
+    assert [(one.ref.component_id, one.ref.environment, one.variant_id) for _, one in page] == [
         ("a", "prod", "two"),
         ("b", "qa", "v1"),
     ]
-
-
-class open_for_writing:  # noqa: N801 - reads as a function
-    """Another process's connection to the journal, for one change."""
-
-    def __init__(self, rig: Rig) -> None:
-        from myop_cdn.listener.queue.journal import open_journal
-
-        self._connection = open_journal(rig.listener.journal)
-
-    def __enter__(self) -> Any:
-        return self._connection
-
-    def __exit__(self, *_: object) -> None:
-        self._connection.close()
 
 
 def test_a_full_delivery_that_fails_is_not_tried_again_without_a_pause(
@@ -413,12 +404,12 @@ def test_a_full_delivery_that_fails_is_not_tried_again_without_a_pause(
     monkeypatch.setattr(agenda, "FIRST", 300.0)
     rig.publisher.answers = [raising(MyopCdnError("no such bucket"))] * 500
     name = rig.post(webhook(full=True)).json["delivery"]
-    due = until(lambda: fact(rig, "full_due"))
-    assert due["attempts"] == 1
-    assert states(rig)[name] == "retrying"
+    due = until(lambda: work(rig).full)
+    assert due.attempts == 1
+    assert rig.states()[name] == "retrying"
     # A release that comes meanwhile is tried by itself: the worker has looked at its agenda.
     rig.post(webhook("a/prod"))
-    until(lambda: fact(rig, "outage"))
+    until(lambda: work(rig).outage)
     assert rig.publisher.kinds == ["full", "incremental"]
 
 
@@ -428,9 +419,9 @@ def test_a_full_delivery_that_fails_holds_up_no_other_and_is_done_by_the_next_fu
     monkeypatch.setattr(agenda, "FIRST", 2.0)
     rig.publisher.answers = [raising(RefusedError("too much would be removed"))]
     asked = rig.post(webhook(full=True)).json["delivery"]
-    until(lambda: fact(rig, "full_due"))
+    until(lambda: work(rig).full)
     released = rig.post(webhook("a/prod")).json["delivery"]
-    until(lambda: states(rig)[released] == "done")
-    assert states(rig)[asked] == "retrying"
-    until(lambda: states(rig)[asked] == "done")
+    until(lambda: rig.states()[released] == "done")
+    assert rig.states()[asked] == "retrying"
+    until(lambda: rig.states()[asked] == "done")
     assert rig.publisher.kinds == ["full", "incremental", "full"]

@@ -183,7 +183,8 @@ def refresh(connection: sqlite3.Connection, seqs: Sequence[int], now: float) -> 
         lost = {
             row[0]
             for row in connection.execute(
-                "SELECT DISTINCT seq FROM need JOIN retry USING (lane, component, environment)"
+                "SELECT DISTINCT seq FROM need"  # noqa: S608 - marks
+                " JOIN retry USING (lane, component, environment)"
                 f" WHERE given_up AND seq IN ({marks})",
                 chunk,
             )

@@ -302,7 +302,7 @@ def _check_there(path: Path) -> None:
 
 
 def _check_version(connection: sqlite3.Connection) -> None:
-    if _version(connection) < VERSION:
+    if 0 < _version(connection) < VERSION:  # 0: it has no tables either, which the query tells
         raise ListenerError(
             "an older myop-cdn wrote the journal", "start serve once: it brings the journal up"
         )

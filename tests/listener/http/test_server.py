@@ -81,14 +81,9 @@ def readable(wires: list[Wire]) -> list[Wire]:
 
 def test_connections_that_are_being_worked_on_are_never_shed(make_rig: Callable[..., Rig]) -> None:
     rig = make_rig(limits=replace(QUICK, request=60.0)).start()
-    gate = threading.Event()
-    blocked = threading.Thread(
-        target=lambda: rig.listener.committer.call(lambda _: gate.wait(PATIENCE))
-    )
-    blocked.start()
-    wires = [rig.wire().send(request(webhook(f"c{number}/prod"))) for number in range(12)]
-    gate.set()
-    blocked.join()
+    with rig.journal_busy():
+        wires = [rig.wire().send(request(webhook(f"c{number}/prod"))) for number in range(12)]
+        until(lambda: rig.listener.server.connections >= QUICK.connections)
     replies = [wire.reply() for wire in wires]
     assert [reply.status for reply in replies if reply] == [200] * 12
     for wire in wires:
@@ -108,7 +103,7 @@ def test_when_the_journal_can_t_be_written_the_answer_is_503_and_the_process_sta
 ) -> None:
     import sqlite3
 
-    other = sqlite3.connect(rig.listener.journal, isolation_level=None)
+    other = sqlite3.connect(rig.journal, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     assert rig.post(webhook("a/prod")).status == 503
     other.execute("ROLLBACK")
@@ -121,7 +116,7 @@ def test_a_journal_that_is_locked_at_the_start_delays_the_work_not_the_start(rig
     import sqlite3
 
     rig.stop()
-    other = sqlite3.connect(rig.listener.journal, isolation_level=None)
+    other = sqlite3.connect(rig.journal, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     rig.start()
     assert rig.post(webhook("a/prod")).status == 503
@@ -131,18 +126,12 @@ def test_a_journal_that_is_locked_at_the_start_delays_the_work_not_the_start(rig
 
 
 def test_draining_answers_what_has_arrived_and_accepts_nothing_more(rig: Rig) -> None:
-    gate = threading.Event()
-    blocked = threading.Thread(
-        target=lambda: rig.listener.committer.call(lambda _: gate.wait(PATIENCE))
-    )
-    blocked.start()
     with rig.wire() as wire:
-        wire.send(request(webhook("a/prod")))
-        until(lambda: rig.listener.server.connections == 1)
-        rig.listener.terminate()
-        until(lambda: refuses(rig.address))
-        gate.set()
-        blocked.join()
+        with rig.journal_busy():
+            wire.send(request(webhook("a/prod")))
+            until(lambda: rig.listener.server.connections == 1)
+            rig.listener.terminate()
+            until(lambda: refuses(rig.address))
         reply = wire.reply()
     assert reply is not None
     assert reply.status == 200
