@@ -17,6 +17,9 @@ class Progress(Protocol):
     def note(self, message: str) -> None:
         """One line worth a reader's time now rather than in the report."""
 
+    def waited(self, seconds: float) -> None:
+        """So many seconds more have passed in waiting for another run that is in the way."""
+
 
 class Silent:
     """The default: nobody listens."""
@@ -28,4 +31,7 @@ class Silent:
         """Say nothing."""
 
     def note(self, message: str) -> None:
+        """Say nothing."""
+
+    def waited(self, seconds: float) -> None:
         """Say nothing."""

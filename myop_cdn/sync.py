@@ -96,7 +96,7 @@ def sync(
     if scope.kind == "none":
         return left_alone(tree)
     started = options.clock()
-    with tree.writing(), exporter.open(scope, progress) as export:
+    with tree.writing(waited=progress.waited), exporter.open(scope, progress) as export:
         run = _Run(export, tree, options, progress, scope)
         if scope.kind == "full":
             _full(run)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
+import time
 import unicodedata
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,7 +25,7 @@ from myop_cdn.model import COMPONENTS, MANIFEST, DocumentRef
 from myop_cdn.text import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 LOCK_WAIT_SECONDS = 600.0
 MAX_FILE_BYTES = 256 * 1024 * 1024  # what `jsontext` writes at the most
@@ -128,15 +129,20 @@ class Tree:
                 target.parent.rmdir()
 
     @contextmanager
-    def writing(self, wait_seconds: float = LOCK_WAIT_SECONDS) -> Iterator[None]:
+    def writing(
+        self,
+        wait_seconds: float = LOCK_WAIT_SECONDS,
+        waited: Callable[[float], None] = lambda _: None,
+    ) -> Iterator[None]:
         """Hold the folder for writing: made if missing (and taken away again if nothing came
         of it), other writers kept out, cleared of what a killed run left.
 
+        waited: is told of the seconds that pass meanwhile, a few at a time.
         Raises TreeError when another run holds the folder for longer than `wait_seconds`.
         """
         made = not self.exists()
         try:
-            with self._held(wait_seconds):
+            with self._held(wait_seconds, waited):
                 self._clear_temporaries()
                 yield
         finally:
@@ -145,8 +151,12 @@ class Tree:
                     self.root.rmdir()
 
     @contextmanager
-    def _held(self, wait_seconds: float) -> Iterator[None]:
-        lock = filelock.locked(self.root, wait_seconds=wait_seconds)
+    def _held(self, wait_seconds: float, waited: Callable[[float], None]) -> Iterator[None]:
+        def sleep(seconds: float) -> None:
+            time.sleep(seconds)
+            waited(seconds)
+
+        lock = filelock.locked(self.root, wait_seconds=wait_seconds, sleep=sleep)
         try:
             with _mapped(self.root):
                 lock.__enter__()
@@ -235,7 +245,11 @@ class DryRunTree(Tree):
         self._removed.add(path)
 
     @contextmanager
-    def writing(self, wait_seconds: float = 0.0) -> Iterator[None]:  # noqa: ARG002
+    def writing(
+        self,
+        wait_seconds: float = 0.0,  # noqa: ARG002
+        waited: Callable[[float], None] = lambda _: None,  # noqa: ARG002
+    ) -> Iterator[None]:
         """Nothing is written, so nobody is kept out."""
         yield
 

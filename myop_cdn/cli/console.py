@@ -190,6 +190,9 @@ class Notes:
         """A line."""
         self._console.info(message)
 
+    def waited(self, seconds: float) -> None:
+        """Say nothing."""
+
 
 class Bar:
     """Progress on a terminal: one bar for each phase, gone when the work is done."""
@@ -212,3 +215,6 @@ class Bar:
     def note(self, message: str) -> None:
         """Print a line above the bar."""
         self._bars.console.print(line(message), markup=False, highlight=False)
+
+    def waited(self, seconds: float) -> None:
+        """Say nothing."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -200,10 +201,9 @@ def serve(console: Console, settings: ServeSettings) -> None:
     listening = settings.listening
     publishers = [
         CommandPublisher(settings, destination)
-        for destination in dict.fromkeys(settings.publishing.deploy or (None,))
+        for destination in settings.publishing.deploy or (None,)
     ]
-    for publisher in publishers:
-        publisher.check(console)
+    check(settings, publishers, console)
     tls = tls_context(listening)
 
     def read_secrets() -> tuple[bytes, ...]:
@@ -258,22 +258,6 @@ class CommandPublisher:
     settings: ServeSettings
     destination: str | None
 
-    def check(self, console: Console) -> None:
-        """Raise InputError for settings that no run could work with. Makes no request."""
-        from myop_cdn.cli.source import exporter_of
-        from myop_cdn.deploy import check_destinations
-
-        export, limits, path = self.settings.export, self.settings.limits, self._path
-        if not path.startswith("/") or not path.isprintable():
-            raise InputError(f"--path {path!r} does not begin with a slash")
-        sync_options(export, limits)
-        exporter_of(export, console)
-        if export.output.exists() and not export.output.is_dir():
-            raise InputError(f"--output {export.output} is not a folder")
-        if self.destination is not None:
-            options = deploy_options(self.settings.deploy, limits)
-            check_destinations((self.destination,), options, export.output)
-
     def __call__(self, scope: Scope, progress: Progress | None = None) -> PublishReport:
         """Export what `scope` names and bring the destination up to it."""
         from myop_cdn.cli.source import exporter_of
@@ -313,9 +297,30 @@ class CommandPublisher:
             *_MODULES.get(scheme, ()),
         )
 
-    @property
-    def _path(self) -> str:
-        return self.settings.listening.path
+
+def check(
+    settings: ServeSettings, publishers: Sequence[CommandPublisher], console: Console
+) -> None:
+    """Raise InputError for settings that no run could work with. Makes no request."""
+    from myop_cdn.cli.source import exporter_of
+    from myop_cdn.deploy import check_destinations
+
+    export, limits, path = settings.export, settings.limits, settings.listening.path
+    if not path.startswith("/") or not path.isprintable():
+        raise InputError(f"--path {path!r} does not begin with a slash")
+    sync_options(export, limits)
+    exporter_of(export, console)
+    if export.output.exists() and not export.output.is_dir():
+        raise InputError(f"--output {export.output} is not a folder")
+    if destinations := settings.publishing.deploy:
+        # All of them at once, so that it is seen where two are one, or share a log.
+        check_destinations(destinations, deploy_options(settings.deploy, limits), export.output)
+    for name, count in Counter(publisher.name for publisher in publishers).items():
+        if count > 1:
+            raise InputError(
+                f"{count} destinations are both shown as {name}",
+                "a listener for each, with a --state-dir of its own, can tell them apart",
+            )
 
 
 def _note_signals() -> list[int]:

@@ -44,6 +44,7 @@ _NICER = 5  # the child gives way to the listener where both want the processor
 _LINGER = 10 * 3600.0  # seconds that a child waits for the next run: over a working day
 _LARGE = 256 * 1024 * 1024  # bytes of memory at its height after which a child is replaced
 _BEAT = 1.0  # seconds between two signs of life at least
+_WAITED = 0.25  # seconds of waiting that are told of together
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,11 @@ class RunLimits:
 
 @dataclass(frozen=True, slots=True)
 class _Beat:
-    """What the child sends while it gets on."""
+    """What the child sends while it gets on. waited: seconds that it has spent on waiting for
+    another run, which do not count.
+    """
+
+    waited: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +159,10 @@ class ChildPublisher:
         """The child's answer. Raises TimeoutError where it takes too long, EOFError at the end."""
         until = time.monotonic() + seconds
         while True:
-            value = _receive_by(descriptor, until, self._limits.silence)
+            value: _Beat | _Ended = _receive_by(descriptor, until, self._limits.silence)
             if isinstance(value, _Ended):
                 return value
+            until += value.waited
 
     def _kill(self, child: subprocess.Popen[bytes]) -> None:
         with contextlib.suppress(OSError):
@@ -271,6 +277,7 @@ class _Alive:
         self._sink = sink
         self._lock = threading.Lock()
         self._last = 0.0
+        self._waited = 0.0
 
     def start(self, what: str, total: int) -> None:  # noqa: ARG002 - Progress
         """A phase begins."""
@@ -284,14 +291,25 @@ class _Alive:
         """Something is worth knowing."""
         self._beat()
 
+    def waited(self, seconds: float) -> None:
+        """Time has passed in which this run could do nothing."""
+        with self._lock:
+            self._waited += seconds
+            if self._waited >= _WAITED:
+                self._send()
+
     def _beat(self) -> None:
         now = time.monotonic()
         if now - self._last < _BEAT:
             return
         with self._lock:
             if now - self._last >= _BEAT:
-                self._last = now
-                _send(self._sink, _Beat())
+                self._send()
+
+    def _send(self) -> None:
+        self._last = time.monotonic()
+        _send(self._sink, _Beat(self._waited))
+        self._waited = 0.0
 
     def end(self, ended: _Ended) -> None:
         """The run is over."""

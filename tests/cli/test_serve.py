@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+LONG = "long/" * 50  # longer than what is shown of a URL
+
 
 @pytest.fixture
 def stand(tmp_path: Path) -> Iterator[Stand]:
@@ -134,6 +136,8 @@ def test_one_listener_for_each_state_folder(stand: Stand, emptied: bool) -> None
         (["--deploy", "s3:/typo"], {}, 2, "is not a destination"),
         (["--output", "/dev/null"], {}, 2, "is not a folder"),
         (["--output", "/nowhere/a", "--deploy", "file:///nowhere/a/b"], {}, 2, "file:///nowhere/a"),
+        (["--deploy", "file:///a", "--deploy", "file:///a/"], {}, 2, "is named twice"),
+        (["--deploy", f"file:///{LONG}a", "--deploy", f"file:///{LONG}b"], {}, 2, "both shown as"),
         (["--path", "x"], {}, 2, "--path"),
         (["--max-body", "much"], {}, 2, "is not a size"),
         (["--admin", "1"], {}, 2, "HOST:PORT"),

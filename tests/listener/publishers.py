@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from myop_cdn.errors import KeyRejected, MyopCdnError
+from myop_cdn.progress import Silent
 from myop_cdn.report import DeployReport, DestinationReport, PublishReport, SyncReport
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class Obliging:
     folder: str
 
     def __call__(self, scope: Scope, progress: Progress | None = None) -> PublishReport:
+        progress = progress or Silent()
         word = scope.releases[0].component_id if scope.releases else "report"
         if word == "refuse":
             raise KeyRejected("the key was rejected", "make another")
@@ -34,6 +36,9 @@ class Obliging:
         if word == "sleep":
             (Path(self.folder) / "asleep").write_text(str(os.getpid()))
             time.sleep(60)
+        for _ in range({"work": 12, "wait": 12}.get(word, 0)):
+            time.sleep(0.25)
+            progress.waited(0.25) if word == "wait" else progress.step()
         print("this must not end up among the reports")
         destination = DestinationReport("s3://b", error=MyopCdnError("no such bucket", "make it"))
         environment = os.environ.get("MYOP_WEBHOOK_SECRET", "none")

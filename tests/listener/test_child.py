@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from myop_cdn.errors import KeyRejected, MyopCdnError
-from myop_cdn.listener.child import ChildPublisher
+from myop_cdn.listener.child import ChildPublisher, RunLimits
 from myop_cdn.model import Release, Scope
 from tests.listener.publishers import Obliging
 from tests.listener.rig import PATIENCE, until
@@ -93,3 +93,30 @@ def test_a_run_can_be_cut_off(child: ChildPublisher, tmp_path: Path) -> None:
     assert not alive(int(note.read_text()))
     with pytest.raises(MyopCdnError, match="ending"):
         child(told("report"))
+
+
+@pytest.mark.parametrize(
+    ("word", "limits", "why"),
+    [
+        ("sleep", RunLimits(silence=2.0), "nothing for 2 s"),
+        ("work", RunLimits(incremental=2.0, each=0.0), "it took too long"),
+    ],
+)
+def test_a_run_that_hangs_or_takes_too_long_is_cut_off_and_the_next_has_another_child(
+    tmp_path: Path, word: str, limits: RunLimits, why: str
+) -> None:
+    child = ChildPublisher(Obliging(str(tmp_path)), limits=limits)
+    first = child(told("report")).sync.output
+    with pytest.raises(MyopCdnError, match=why):
+        child(told(word))
+    assert not alive(int(first))
+    assert child(told("report")).sync.output != first
+    child.kill()
+
+
+def test_what_waits_for_another_run_is_not_taken_to_hang_nor_to_be_slow(tmp_path: Path) -> None:
+    limits = RunLimits(silence=2.0, incremental=2.0, each=0.0)
+    child = ChildPublisher(Obliging(str(tmp_path)), limits=limits)
+    first = child(told("report")).sync.output
+    assert child(told("wait")).sync.output == first
+    child.kill()
