@@ -298,9 +298,7 @@ class CommandPublisher:
         )
 
 
-def check(
-    settings: ServeSettings, publishers: Sequence[CommandPublisher], console: Console
-) -> None:
+def check(settings: ServeSettings, publishers: list[CommandPublisher], console: Console) -> None:
     """Raise InputError for settings that no run could work with. Makes no request."""
     from myop_cdn.cli.source import exporter_of
     from myop_cdn.deploy import check_destinations
