@@ -15,14 +15,13 @@ from myop_cdn.errors import InputError, MyopCdnError
 from myop_cdn.payload import EVENT
 from myop_cdn.signature import sign
 from myop_cdn.text import shown_url
-from myop_cdn.transport import Limits, ReadTimeout, Transport, TransportError, parse_base_url
-from myop_cdn.transport.endpoint import is_this_machine, refuse_plain_http
+from myop_cdn.transport import Limits, ReadTimeout, Transport, TransportError
+from myop_cdn.transport.endpoint import is_this_machine, parse_url, refuse_plain_http
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from myop_cdn.model import Release
-    from myop_cdn.transport import Endpoint
 
 SENDER_WAITS = 10.0  # seconds; after that a delivery has failed for good (Myop's page)
 _STALE = timedelta(hours=1)
@@ -110,7 +109,13 @@ def post(
     that is not one, or not allowed; MyopCdnError when there is no response.
     """
     faults = faults or Faults()
-    endpoint, target = _parsed(url)
+    try:
+        endpoint, target = parse_url(url)
+    except ValueError as error:
+        raise InputError(
+            f"{shown_url(url)!r} is not the URL of a receiver: {error}",
+            "for instance http://localhost:3000/webhooks/myop",
+        ) from None
     refuse_plain_http(endpoint, "the delivery", allowed=allow_http)
     # The wrong signature has the right form: it is another body's.
     signature = sign(body + b" " if faults.bad_signature else body, secret)
@@ -142,19 +147,3 @@ def post(
         transport.close()
     text = response.body[:_SHOWN].decode("utf-8", "replace").strip()
     return DeliveryResponse(response.status, response.reason, text, clock() - started)
-
-
-def _parsed(url: str) -> tuple[Endpoint, str]:
-    """The host, and the path with the query."""
-    plain, question, query = url.partition("?")
-    try:
-        endpoint, path = parse_base_url(plain)
-        if not all(" " < sign <= "~" and sign not in '"<>#' for sign in query):
-            raise ValueError("a query with characters that need percent-encoding")
-    except ValueError as error:
-        raise InputError(
-            f"{shown_url(url)!r} is not the URL of a receiver: {error}",
-            "for instance http://localhost:3000/webhooks/myop",
-        ) from None
-    # The slash at a path's end is the receiver's business.
-    return endpoint, (path + "/" * plain.endswith("/") or "/") + question + query

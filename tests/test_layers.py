@@ -44,6 +44,7 @@ FLOORS = {
     "export": 5,
     "sandbox": 5,
     "send": 5,
+    "notify": 5,
     "sync": 6,
     "deploy": 6,
     "publish": 7,

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 MAX_BYTES = 1 << 20
+# Variables that belong to several commands, and those that a command of --on-failure gets.
+OF_NO_COMMAND = {f"MYOP_CDN_{name}" for name in (
+    "TRACEBACK", "NOTIFY", "NOTIFY_FILE", "NOTIFY_SECRET", "NOTIFY_SECRET_FILE", "EVENT",
+    "SUBJECT", "MESSAGE", "HINT", "FAILURES", "SINCE", "LEFT_OUT", "TIME", "RUN_URL",
+)}  # fmt: skip
 
 
 def default_map(file: str) -> dict[str, Any]:
@@ -107,7 +112,7 @@ def unknown_variables(
     from myop_cdn.cli import COMMANDS, cli
 
     known = [f"{prefix}_{one.name}".upper() for one in command.params if not _is_hidden(one)]
-    whole = {f"MYOP_CDN_{one.name}".upper() for one in cli.params} | {"MYOP_CDN_TRACEBACK"}
+    whole = {f"MYOP_CDN_{one.name}".upper() for one in cli.params} | OF_NO_COMMAND
     others = tuple(f"MYOP_CDN_{name}_".upper() for name in COMMANDS)
     for name in sorted(variables):
         if name.startswith(f"{prefix}_") and name not in known:

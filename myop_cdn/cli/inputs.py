@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 SECRET_VARIABLE = "MYOP_WEBHOOK_SECRET"  # noqa: S105 - the variable's name
 KEY_VARIABLE = "MYOP_API_KEY"
+SECRET_CREDENTIAL = "webhook-secret"  # noqa: S105 - the file's name
+KEY_CREDENTIAL = "api-key"
 KEY_HINT = (
     "set MYOP_API_KEY or --api-key-file; keys are made in Dashboard > Rollout > Settings > "
     "Self-Hosting and look like myop_sk_ and 64 hex digits"
@@ -68,8 +70,44 @@ def _size(limit: int) -> str:
     return f"{limit >> 20} MiB" if limit >= 1 << 20 else f"{limit >> 10} KiB"
 
 
+def secret_file(variable: str, credential: str) -> str | None:
+    """The file that holds what the environment variable would: that of `<variable>_FILE`, as
+    Docker's images have it, else systemd's credential of that name; None where there is neither.
+    """
+    named = os.environ.get(f"{variable}_FILE")
+    if named:
+        return named
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    if folder:
+        path = os.path.join(folder, credential)  # noqa: PTH118 - this module starts with `verify`
+        return path if os.path.isfile(path) else None  # noqa: PTH113
+    return None
+
+
+def secret_words(
+    variable: str, credential: str, what: str, console: Console
+) -> tuple[list[bytes], str] | None:
+    """The words of a secret that no option names, and where they come from: the environment
+    variable, or the file that `secret_file` finds. None where there is neither.
+
+    what: the secret in words. Raises InputError where both are given, or nothing is in them.
+    """
+    value = os.environ.get(variable)
+    if value is not None and value.strip():
+        if os.environ.get(f"{variable}_FILE"):
+            raise InputError(f"{variable} and {variable}_FILE are both set: give one of them")
+        return os.fsencode(value).split(), variable
+    file = secret_file(variable, credential)
+    if file is not None:
+        return words_of(file, what, console), f"the file {file}"
+    if value is not None:
+        raise InputError(f"{variable} is empty or blank")
+    return None
+
+
 def webhook_secrets(files: Sequence[str], console: Console) -> tuple[bytes, ...]:
-    """The signing secrets: of `files` where any are given, else of MYOP_WEBHOOK_SECRET.
+    """The signing secrets: of `files` where any are given, else of MYOP_WEBHOOK_SECRET or the file
+    in its place.
 
     Each holds one or several, separated by white space. Raises InputError when there are none,
     or none where there should be; no message holds any part of one. Warns, once, of short ones
@@ -79,13 +117,11 @@ def webhook_secrets(files: Sequence[str], console: Console) -> tuple[bytes, ...]
 
     if files:
         secrets = tuple(
-            secret for name in files for secret in _words_of(name, "signing secret", console)
+            secret for name in files for secret in words_of(name, "signing secret", console)
         )
     else:
-        value = os.environ.get(SECRET_VARIABLE)
-        if value is not None and not value.strip():
-            raise InputError(f"{SECRET_VARIABLE} is empty or blank")
-        secrets = tuple(os.fsencode(one) for one in (value or "").split())
+        found = secret_words(SECRET_VARIABLE, SECRET_CREDENTIAL, "signing secret", console)
+        secrets = () if found is None else tuple(found[0])
     check_secrets(secrets)
     if any(len(secret) < SHORT_SECRET for secret in secrets):
         console.warn_once(
@@ -95,7 +131,7 @@ def webhook_secrets(files: Sequence[str], console: Console) -> tuple[bytes, ...]
     return secrets
 
 
-def _words_of(name: str, what: str, console: Console) -> list[bytes]:
+def words_of(name: str, what: str, console: Console) -> list[bytes]:
     """What the file of a secret holds, one or several words."""
     data = bytes(read_input(name, MAX_SECRET_BYTES, f"{what} file"))
     words = data.removeprefix(_BYTE_ORDER_MARK).split()  # some editors put one before all
@@ -124,14 +160,12 @@ def api_key(file: str | None, console: Console) -> tuple[str, str] | None:
     Raises InputError when it can't be read or could not be sent in a header.
     """
     if file is not None:
-        words, source = _words_of(file, "API key", console), f"the file {file}"
+        words, source = words_of(file, "API key", console), f"the file {file}"
     else:
-        value = os.environ.get(KEY_VARIABLE)
-        if value is None:
+        found = secret_words(KEY_VARIABLE, KEY_CREDENTIAL, "API key", console)
+        if found is None:
             return None
-        words, source = os.fsencode(value).split(), KEY_VARIABLE
-    if not words:
-        raise InputError(f"the API key from {source} is empty or blank", KEY_HINT)
+        words, source = found
     if len(words) > 1 or not all(33 <= byte <= 126 for byte in words[0]):
         raise InputError(
             f"the API key from {source} holds blanks or other characters that no key has", KEY_HINT

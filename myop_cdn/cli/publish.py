@@ -11,6 +11,7 @@ from myop_cdn.cli.settings import (
     DeploySettings,
     ExportSettings,
     LimitSettings,
+    NoticeSettings,
     RunSettings,
     SourceSettings,
     deploy_options,
@@ -31,6 +32,7 @@ class PublishSettings:
     export: ExportSettings = group(ExportSettings)
     deploy: DeploySettings = group(DeploySettings)
     limits: LimitSettings = group(LimitSettings)
+    notices: NoticeSettings = group(NoticeSettings)
     run: RunSettings = group(RunSettings)
 
 
@@ -46,6 +48,20 @@ def publish(console: Console, settings: PublishSettings) -> PublishReport:
     --delete is carried out when the folder is complete, and passed over with a note when it
     holds only what was released.
     """
+    if not settings.notices.wanted or settings.run.dry_run:
+        return _run(console, settings)
+    from myop_cdn.cli.notices import channels_of, told_of
+    from myop_cdn.text import shown_url
+
+    channels = channels_of(settings.notices, console, allow_http=settings.export.api.allow_http)
+    subject = ", ".join(shown_url(one) for one in settings.destinations)
+    with told_of(subject, channels, console) as tell:
+        report = _run(console, settings)
+        tell(report.error)
+    return report
+
+
+def _run(console: Console, settings: PublishSettings) -> PublishReport:
     from myop_cdn.cli.reports import say_deploy, say_sync
     from myop_cdn.cli.source import exporter_of, scope_of
     from myop_cdn.publish import publish as run

@@ -6,6 +6,7 @@ in one place each: `deploy_options`, `sync_options`.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -287,6 +288,32 @@ class RunSettings:
     dry_run: bool = option(is_flag=True, help="Show what would be done; change nothing.")
     output_json: JsonSettings = group(JsonSettings)
     reports: ReportSettings = group(ReportSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeSettings:
+    """Who is told when it fails."""
+
+    TITLE: ClassVar[str] = "Notices"
+    notify: tuple[str, ...] = option(
+        multiple=True,
+        metavar="URL",
+        envvar="MYOP_CDN_NOTIFY",
+        help="Tell this webhook when publishing fails: Slack's, Teams's or Discord's, by the "
+        "host, or any other, which gets JSON that is signed with MYOP_CDN_NOTIFY_SECRET; repeat "
+        "it for more. MYOP_CDN_NOTIFY, or the file of MYOP_CDN_NOTIFY_FILE, keeps it secret.",
+    )
+    on_failure: str | None = option(
+        metavar="COMMAND",
+        help="Run this when publishing fails, without a shell; the facts are in its environment "
+        "(MYOP_CDN_EVENT, MYOP_CDN_MESSAGE, …).",
+    )
+
+    @property
+    def wanted(self) -> bool:
+        """Whether there may be somebody to tell: their code need not be loaded otherwise."""
+        elsewhere = ("MYOP_CDN_NOTIFY_FILE", "CREDENTIALS_DIRECTORY")
+        return bool(self.notify or self.on_failure or any(map(os.environ.get, elsewhere)))
 
 
 def deploy_options(

@@ -172,8 +172,8 @@ def is_pinned(command: Sequence[str]) -> bool:
 def _is_handed_on(variable: str) -> bool:
     """Whether the tool gets this variable: somebody else's code needs no cloud's secrets."""
     name = variable.upper()
-    if name == "MYOP_WEBHOOK_SECRET":
-        return False
+    if name.startswith(("MYOP_WEBHOOK_SECRET", "MYOP_CDN_")):
+        return False  # the latter are this program's own, a chat's URL among them
     return name in _HANDED_ON or name.startswith(("NPM_", "MYOP_")) or name.endswith("_PROXY")
 
 

@@ -65,6 +65,19 @@ def parse_base_url(url: str) -> tuple[Endpoint, str]:
     return Endpoint(parts.scheme, host, port), parts.path.rstrip("/")
 
 
+def parse_url(url: str) -> tuple[Endpoint, str]:
+    """The host, and the path with the query, of the URL of one resource.
+
+    Raises ValueError as `parse_base_url` does, but takes a query.
+    """
+    plain, question, query = url.partition("?")
+    endpoint, path = parse_base_url(plain)
+    if not all(" " < sign <= "~" and sign not in '"<>#' for sign in query):
+        raise ValueError("a URL with a query whose characters need percent-encoding")
+    # The slash at a path's end is the receiver's business.
+    return endpoint, (path + "/" * plain.endswith("/") or "/") + question + query
+
+
 def refuse_plain_http(endpoint: Endpoint, what: str, *, allowed: bool) -> None:
     """Raise InputError where `what` (in words) would go to another machine unencrypted."""
     if endpoint.scheme == "https" or allowed or is_this_machine(endpoint.host):

@@ -84,6 +84,7 @@ def test_the_tool_gets_no_variable_that_it_need_not_have(
         "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AZURE_STORAGE_KEY", "CLOUDFLARE_API_TOKEN",
         "GITHUB_TOKEN", "ACTIONS_ID_TOKEN_REQUEST_TOKEN", "CI_JOB_TOKEN", "MYOP_WEBHOOK_SECRET",
         "GOOGLE_APPLICATION_CREDENTIALS", "NODE_OPTIONS", "LD_PRELOAD",
+        "MYOP_CDN_NOTIFY", "MYOP_CDN_NOTIFY_SECRET",
     )  # fmt: skip
     for name in secrets:
         monkeypatch.setenv(name, "secret")

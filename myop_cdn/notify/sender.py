@@ -1,0 +1,304 @@
+"""Notices on their way: on threads of their own, each receiver for itself, with limits of time
+and number. Nobody who has something to tell ever waits here, or fails.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import secrets
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from myop_cdn.errors import InputError
+from myop_cdn.notify import messages
+from myop_cdn.notify.policy import Policy, Standings, decide
+from myop_cdn.text import shown, shown_origin
+from myop_cdn.transport import Endpoint, Limits, Transport, TransportError
+from myop_cdn.transport.endpoint import is_this_machine, parse_url, refuse_plain_http
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from myop_cdn.notify.policy import Event, Notice
+
+_ATTEMPTS = 3
+_PAUSES = (1.0, 4.0)  # seconds between attempts
+_LONGEST_PAUSE = 30.0  # that a receiver may ask for
+_LIMITS = Limits(connect_seconds=5.0, silence_seconds=5.0, total_seconds=10.0, body_bytes=64 * 1024)
+_COMMAND_SECONDS = 30.0
+_MOST_EVENTS = 1000  # that wait for a decision
+_MOST_NOTICES = 20  # that wait for one receiver
+_BUSY = (408, 425, 429, 500, 502, 503, 504)
+# What a command gets of the environment: nothing that holds a secret.
+_HANDED_ON = (
+    "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR",
+    "TEMP", "TMP", "SYSTEMROOT", "COMSPEC", "PATHEXT", "USERPROFILE", "XDG_RUNTIME_DIR",
+)  # fmt: skip
+
+
+class Undelivered(Exception):
+    """A notice did not get through. It is said in words that don't show the receiver's URL.
+
+    retry_after: seconds to wait before another attempt; None where there is no use in one.
+    """
+
+    def __init__(self, why: str, retry_after: float | None = None) -> None:
+        super().__init__(why)
+        self.retry_after = retry_after
+
+
+class Channel(Protocol):
+    """Where a notice goes. name: for the log."""
+
+    @property
+    def name(self) -> str: ...
+
+    def send(self, notice: Notice, identity: str, now: float) -> None:
+        """Tell it. identity: the same for each attempt. Raises Undelivered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """A chat's webhook, or any receiver of Standard Webhooks.
+
+    name: its scheme and host alone: a chat's URL is a secret. keys: to sign with, for receivers
+    that are no chat.
+    """
+
+    endpoint: Endpoint
+    target: str = field(repr=False)
+    name: str
+    form: messages.Form
+    keys: tuple[bytes, ...] = field(repr=False, default=())
+    link: str = ""
+
+    @classmethod
+    def at(
+        cls, url: str, keys: Sequence[bytes] = (), link: str = "", *, allow_http: bool = False
+    ) -> Receiver:
+        """The receiver at `url`. Raises InputError where it is not a URL, or plain HTTP to another
+        machine.
+        """
+        name = f"{shown_origin(url)}/…"
+        try:
+            endpoint, target = parse_url(url)
+        except ValueError as error:
+            raise InputError(
+                f"--notify {name} is not the URL of a receiver: {error}",
+                "for instance https://hooks.slack.com/services/… or https://alerts.example.com/",
+            ) from None
+        refuse_plain_http(endpoint, "notices", allowed=allow_http)
+        return cls(endpoint, target, name, messages.form_of(endpoint.host), tuple(keys), link)
+
+    def send(self, notice: Notice, identity: str, now: float) -> None:
+        """Post it. Raises Undelivered."""
+        data = messages.body(self.form, notice, self.link)
+        headers = {"Content-Type": "application/json", "Connection": "close"}
+        if self.form == "json":
+            headers |= messages.signed_headers(data, identity, int(now), self.keys)
+        try:
+            transport = Transport(
+                self.endpoint, _LIMITS, proxied=not is_this_machine(self.endpoint.host)
+            )
+            try:
+                response = transport.request("POST", self.target, headers, data)
+            finally:
+                transport.close()
+        except TransportError as error:
+            raise Undelivered(f"it {error.phrase}", 0.0 if error.temporary else None) from None
+        except InputError as error:  # the environment's proxy
+            raise Undelivered(error.message) from None
+        if not 200 <= response.status < 300:
+            again = response.retry_after(now) if response.status in _BUSY else None
+            raise Undelivered(f"it answered {response.status}", again)
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A program that is run when something fails; the facts are in its environment, and none of
+    this program's secrets.
+    """
+
+    words: tuple[str, ...]
+    link: str = ""
+
+    @classmethod
+    def parse(cls, text: str, link: str = "") -> Command:
+        """The argument list in `text`, quoted as for a shell; none is run. Raises InputError."""
+        try:
+            words = shlex.split(text)
+        except ValueError as error:
+            raise InputError(f"--on-failure: {str(error).lower()}") from None
+        found = shutil.which(words[0]) if words else None
+        if found is None:
+            what = shown(words[0]) if words else "nothing"
+            raise InputError(f"--on-failure: there is no program {what}")
+        return cls((found, *words[1:]), link)
+
+    @property
+    def name(self) -> str:
+        """The program alone: its arguments may hold anything."""
+        return f"the command {shown(os.path.basename(self.words[0]))}"  # noqa: PTH119
+
+    def send(self, notice: Notice, identity: str, now: float) -> None:  # noqa: ARG002 - of the door
+        """Run it, unless there is nothing wrong. Raises Undelivered."""
+        if notice.kind in ("recovered", "drift"):
+            return
+        environment = {
+            name: value for name, value in os.environ.items() if name.upper() in _HANDED_ON
+        }
+        try:
+            process = subprocess.Popen(  # noqa: S603 - an argument list, no shell
+                self.words,
+                env=environment | messages.facts(notice, self.link),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,  # stdout is for this program's data
+                stderr=subprocess.DEVNULL,  # and what is not this program's text stays out of logs
+                start_new_session=sys.platform != "win32",
+            )
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else "a NUL"
+            raise Undelivered(f"it can't be started: {why}") from None
+        code = _wait(process)
+        if code is None:
+            raise Undelivered(f"it took longer than {_COMMAND_SECONDS:.0f} s and was ended")
+        if code:
+            raise Undelivered(f"it ended with {code}")
+
+
+def _wait(process: subprocess.Popen[bytes]) -> int | None:
+    """The exit code, or None past the time limit. The command's children end with it then."""
+    try:
+        return process.wait(_COMMAND_SECONDS)
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        if process.poll() is None:
+            with suppress(OSError):
+                if sys.platform == "win32":
+                    process.kill()
+                else:
+                    os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+class Notifier:
+    """Tells `channels` what happened, as `policy` has it.
+
+    warn: takes a line where somebody could not be told. wall: seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        channels: Sequence[Channel],
+        policy: Policy,
+        warn: Callable[[str], None],
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._policy = policy
+        self._warn = warn
+        self._wall = wall
+        self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        self._outboxes = [_Outbox(one, warn, wall) for one in channels]
+        self._thread = threading.Thread(target=self._run, name="notices", daemon=True)
+        self._lock = threading.Lock()
+        self._begun = False
+
+    def tell(self, event: Event) -> None:
+        """Something happened. Returns at once and raises nothing."""
+        with self._lock:
+            if not self._begun and self._outboxes:
+                self._begun = True
+                self._thread.start()
+        if self._events.qsize() < _MOST_EVENTS:  # more of the same tell nobody anything
+            self._events.put(event)
+
+    def close(self, seconds: float) -> None:
+        """Let what is to be told get through, for so many seconds at the most."""
+        if not self._begun:
+            return
+        end = time.monotonic() + seconds
+        self._events.put(None)
+        self._thread.join(seconds)
+        for one in self._outboxes:
+            one.join(end - time.monotonic())
+
+    def _run(self) -> None:
+        standings = Standings()
+        while True:
+            wake = standings.wake
+            timeout = None if wake is None else max(0.05, min(60.0, wake - self._wall()))
+            try:
+                event = self._events.get(timeout=timeout)
+            except queue.Empty:
+                event = None
+            else:
+                if event is None:
+                    break
+            standings, notices = decide(standings, event, self._wall(), self._policy)
+            for notice in notices:
+                for one in self._outboxes:
+                    one.put(notice)
+        for one in self._outboxes:
+            one.put(None)
+
+
+class _Outbox:
+    """The notices for one channel, in their order, on a thread of its own."""
+
+    def __init__(
+        self, channel: Channel, warn: Callable[[str], None], wall: Callable[[], float]
+    ) -> None:
+        self._channel = channel
+        self._warn = warn
+        self._wall = wall
+        self._notices: queue.SimpleQueue[Notice | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def put(self, notice: Notice | None) -> None:
+        """The next one; None for the end."""
+        if self._thread is None and notice is not None:
+            self._thread = threading.Thread(target=self._run, name="notice", daemon=True)
+            self._thread.start()
+        if notice is not None and self._notices.qsize() >= _MOST_NOTICES:
+            self._warn(f"a notice to {self._channel.name} was left out: too many are waiting")
+            return
+        self._notices.put(notice)
+
+    def join(self, seconds: float) -> None:
+        """Wait for the last one."""
+        if self._thread is not None:
+            self._thread.join(max(0.0, seconds))
+            if self._thread.is_alive():
+                self._warn(f"a notice did not get to {self._channel.name} in time")
+
+    def _run(self) -> None:
+        while (notice := self._notices.get()) is not None:
+            try:
+                self._send(notice)
+            except Undelivered as error:
+                self._warn(f"a notice did not get to {self._channel.name}: {error}")
+            except Exception as error:  # a defect must not end the notices for good
+                what = type(error).__name__
+                self._warn(f"a notice did not get to {self._channel.name}: {what}")
+
+    def _send(self, notice: Notice) -> None:
+        identity = f"msg_{secrets.token_hex(16)}"
+        for attempt in range(_ATTEMPTS):
+            try:
+                self._channel.send(notice, identity, self._wall())
+            except Undelivered as error:
+                if error.retry_after is None or attempt == _ATTEMPTS - 1:
+                    raise
+                time.sleep(min(_LONGEST_PAUSE, max(_PAUSES[attempt], error.retry_after)))
+            else:
+                return
