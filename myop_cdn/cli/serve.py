@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -28,8 +29,8 @@ from myop_cdn.errors import InputError, ListenerError
 if TYPE_CHECKING:
     import socket
     import ssl
-    from datetime import timedelta
 
+    from myop_cdn.deploy import DeployOptions
     from myop_cdn.listener import Log
     from myop_cdn.listener.http.sockets import Address
     from myop_cdn.listener.service import Listener, Settings
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
 
 # What a publishing process has no use for: secrets of the listener's own, and its service's.
 _NOT_FOR_CHILDREN = ("MYOP_CDN_NOTIFY_SECRET", "NOTIFY_SOCKET", "WATCHDOG_USEC")
+_NAMED = 10  # deliveries in a commit of a destination's log
+# An index that flaps must not take anything away while nobody looks on.
+_DELETE_AFTER = timedelta(hours=1)
 # What a publishing process needs for its first upload, by the destination's scheme.
 _MODULES = {
     "s3": ("myop_cdn.storage.s3", "boto3"),
@@ -258,10 +262,12 @@ class CommandPublisher:
     settings: ServeSettings
     destination: str | None
 
-    def __call__(self, scope: Scope, progress: Progress | None = None) -> PublishReport:
+    def __call__(
+        self, scope: Scope, progress: Progress | None = None, deliveries: tuple[str, ...] = ()
+    ) -> PublishReport:
         """Export what `scope` names and bring the destination up to it."""
         from myop_cdn.cli.source import exporter_of
-        from myop_cdn.publish import publish
+        from myop_cdn.publish import Cause, publish
         from myop_cdn.tree import Tree
 
         export, limits = self.settings.export, self.settings.limits
@@ -274,8 +280,9 @@ class CommandPublisher:
             # What is behind is retried beside the others, and a name that no component has yet
             # is no reason to publish nothing.
             replace(sync_options(export, limits), ask_again_seconds=0.0, unknown_is_error=False),
-            deploy_options(self.settings.deploy, limits),
+            _deploy_options(self.settings),
             progress,
+            Cause("serve", delivery=_named(deliveries)),
         )
 
     @property
@@ -298,6 +305,16 @@ class CommandPublisher:
         )
 
 
+def _named(deliveries: tuple[str, ...]) -> str:
+    """Deliveries as a destination's log names them."""
+    more = len(deliveries) - _NAMED
+    return ", ".join(deliveries[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _deploy_options(settings: ServeSettings) -> DeployOptions:
+    return deploy_options(settings.deploy, settings.limits, delete_after=_DELETE_AFTER)
+
+
 def check(settings: ServeSettings, publishers: list[CommandPublisher], console: Console) -> None:
     """Raise InputError for settings that no run could work with. Makes no request."""
     from myop_cdn.cli.source import exporter_of
@@ -312,7 +329,7 @@ def check(settings: ServeSettings, publishers: list[CommandPublisher], console: 
         raise InputError(f"--output {export.output} is not a folder")
     if destinations := settings.publishing.deploy:
         # All of them at once, so that it is seen where two are one, or share a log.
-        check_destinations(destinations, deploy_options(settings.deploy, limits), export.output)
+        check_destinations(destinations, _deploy_options(settings), export.output)
     for name, count in Counter(publisher.name for publisher in publishers).items():
         if count > 1:
             raise InputError(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -18,8 +19,6 @@ from myop_cdn.cli.options import Duration, HeaderValue, History, MaxDelete, Orig
 from myop_cdn.text import shown
 
 if TYPE_CHECKING:
-    from datetime import timedelta
-
     from myop_cdn.deploy.options import DeployOptions, Encoding, HistoryLimit
     from myop_cdn.model import DeleteLimit
     from myop_cdn.sync import SyncOptions
@@ -189,10 +188,10 @@ class DeleteSettings:
 
     TITLE: ClassVar[str] = "Deleting"
     delete: bool = option(is_flag=True, help="Delete objects that a complete tree lacks.")
-    delete_after: timedelta = option(
+    delete_after: timedelta | None = option(
         type=Duration(),
-        default="0",
         metavar="DURATION",
+        show_default="0; for serve 1h",
         help="How long a document has to have been gone before --delete takes it away.",
     )
 
@@ -317,16 +316,21 @@ class NoticeSettings:
 
 
 def deploy_options(
-    settings: DeploySettings, limits: LimitSettings, *, dry_run: bool = False, force: bool = False
+    settings: DeploySettings,
+    limits: LimitSettings,
+    *,
+    dry_run: bool = False,
+    force: bool = False,
+    delete_after: timedelta = timedelta(0),
 ) -> DeployOptions:
-    """The options of a deploy."""
+    """The options of a deploy. delete_after: where nobody chose one."""
     from myop_cdn.deploy.options import DeployOptions, HistoryLimit
     from myop_cdn.model import DeleteLimit
 
-    objects = settings.objects
+    objects, chosen = settings.objects, settings.deleting.delete_after
     return DeployOptions(
         delete=settings.deleting.delete,
-        delete_after=settings.deleting.delete_after,
+        delete_after=delete_after if chosen is None else chosen,
         max_delete=limits.max_delete or DeleteLimit(),
         force=force,
         history=objects.history or HistoryLimit(),

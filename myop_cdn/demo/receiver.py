@@ -12,7 +12,7 @@ from myop_cdn.export.api import ApiExporter
 from myop_cdn.listener.delivery import Rules
 from myop_cdn.listener.http.sockets import Address, described, listen
 from myop_cdn.listener.service import Listener, Settings
-from myop_cdn.publish import publish
+from myop_cdn.publish import Cause, publish
 from myop_cdn.tree import Tree
 
 if TYPE_CHECKING:
@@ -79,10 +79,17 @@ class Receiver:
         except MyopCdnError as error:
             self._runs.put(error)
 
-    def _publish(self, scope: Scope, progress: Progress | None = None) -> PublishReport:
+    def _publish(
+        self, scope: Scope, progress: Progress | None = None, deliveries: tuple[str, ...] = ()
+    ) -> PublishReport:
         try:
             report = publish(
-                scope, lambda: self._exporter, self._tree, [self.destination], progress=progress
+                scope,
+                lambda: self._exporter,
+                self._tree,
+                [self.destination],
+                progress=progress,
+                cause=Cause("serve", delivery=", ".join(deliveries)),
             )
         except MyopCdnError as error:
             self._runs.put(error)

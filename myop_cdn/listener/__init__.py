@@ -24,10 +24,13 @@ if TYPE_CHECKING:
 class Publisher(Protocol):
     """Brings what `scope` names to where readers find it. Called on one thread, one at a time."""
 
-    def __call__(self, scope: Scope, progress: Progress | None = None) -> PublishReport:
+    def __call__(
+        self, scope: Scope, progress: Progress | None = None, deliveries: tuple[str, ...] = ()
+    ) -> PublishReport:
         """Do it all, and report. Must bear to be killed halfway and asked again.
 
         progress: is told how it goes; a run that tells nothing for long is taken to hang.
+        deliveries: the ids of those that it is done for.
 
         Raises MyopCdnError when nothing, or nothing certain, was done.
         """

@@ -68,6 +68,14 @@ class RunLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class _Job:
+    """What the child is to do next, and for which deliveries."""
+
+    scope: Scope
+    deliveries: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class _Beat:
     """What the child sends while it gets on. waited: seconds that it has spent on waiting for
     another run, which do not count.
@@ -113,7 +121,12 @@ class ChildPublisher:
         self._timer: threading.Timer | None = None
         self._killed = False
 
-    def __call__(self, scope: Scope, progress: Progress | None = None) -> PublishReport:  # noqa: ARG002 - Publisher
+    def __call__(
+        self,
+        scope: Scope,
+        progress: Progress | None = None,  # noqa: ARG002 - Publisher
+        deliveries: tuple[str, ...] = (),
+    ) -> PublishReport:
         """Have it done by the child. Raises MyopCdnError, also where the child died or hung."""
         with self._guard:
             if self._killed:
@@ -123,7 +136,7 @@ class ChildPublisher:
         try:
             assert child.stdin is not None
             assert child.stdout is not None
-            _send(child.stdin, scope)
+            _send(child.stdin, _Job(scope, deliveries))
             ended = self._wait(child.stdout.fileno(), self._limits.of(scope))
         except TimeoutError as error:
             self._kill(child)
@@ -318,7 +331,7 @@ class _Alive:
 
 
 def main() -> None:
-    """The child: modules and a publisher, then scopes come in on stdin; reports go out on
+    """The child: modules and a publisher, then jobs come in on stdin; reports go out on
     stdout.
     """
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
@@ -338,9 +351,9 @@ def main() -> None:
             importlib.import_module(module)
     publisher, alive = given.get(), _Alive(sink)
     while True:
-        scope = given.get()
-        result = _publish(publisher, scope, alive)
-        alive.end(_Ended(result, scope.kind == "full" or _memory() > _LARGE))
+        job: _Job = given.get()
+        result = _publish(publisher, job, alive)
+        alive.end(_Ended(result, job.scope.kind == "full" or _memory() > _LARGE))
 
 
 def _memory() -> int:
@@ -366,9 +379,9 @@ def _end_group() -> None:
     os._exit(1)
 
 
-def _publish(publisher: Publisher, scope: Scope, alive: _Alive) -> PublishReport | MyopCdnError:
+def _publish(publisher: Publisher, job: _Job, alive: _Alive) -> PublishReport | MyopCdnError:
     try:
-        return publisher(scope, alive)
+        return publisher(job.scope, alive, job.deliveries)
     except MyopCdnError as error:
         return error
     except Exception as error:

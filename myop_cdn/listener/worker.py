@@ -169,7 +169,7 @@ class Worker:
             deliveries=_shown(work.deliveries),
         )
         try:
-            result: PublishReport | MyopCdnError = self._publisher(scope)
+            result: PublishReport | MyopCdnError = self._publisher(scope, None, self._cause(work))
         except MyopCdnError as error:
             result = error
         except Exception as error:  # a defect below must not end the listener
@@ -177,6 +177,14 @@ class Worker:
         finally:
             self.now = Now()
         self._record(work, run, started, outcome.of(result))
+
+    def _cause(self, work: Work) -> tuple[str, ...]:
+        """The ids of the deliveries that a run is for, those that wait for its retries included."""
+        ids = [found.id for found in work.deliveries]
+        if retried := frozenset(retry.ref for retry in work.start.retries):
+            needs = self._queue.state(self.lane.name, retried).needs
+            ids += [need.delivery for need in needs if need.release.ref in retried]
+        return tuple(dict.fromkeys(ids))
 
     def _record(self, work: Work, run: int, started: float, ended: Outcome) -> None:
         now, lane = self._wall(), self.lane.name

@@ -50,6 +50,9 @@ def test_a_full_sync_at_the_start_and_then_each_release(stand: Stand) -> None:
     until(lambda: stand.published() == stand.current)
     assert stand.terminate() == 0
     assert (stand.cdn / "manifest.json").exists()
+    history = command("history", stand.cdn.as_uri(), "--json").stdout
+    newest = json.loads(history)["commits"][0]["cause"]
+    assert (newest["command"], newest["delivery"]) == ("serve", answer["delivery"])
 
 
 def test_an_environment_that_nobody_has_is_warned_of_and_holds_nothing_up(stand: Stand) -> None:

@@ -24,7 +24,9 @@ class Obliging:
 
     folder: str
 
-    def __call__(self, scope: Scope, progress: Progress | None = None) -> PublishReport:
+    def __call__(
+        self, scope: Scope, progress: Progress | None = None, deliveries: tuple[str, ...] = ()
+    ) -> PublishReport:
         progress = progress or Silent()
         word = scope.releases[0].component_id if scope.releases else "report"
         if word == "refuse":
@@ -42,5 +44,7 @@ class Obliging:
         print("this must not end up among the reports")
         destination = DestinationReport("s3://b", error=MyopCdnError("no such bucket", "make it"))
         environment = os.environ.get("MYOP_WEBHOOK_SECRET", "none")
-        report = SyncReport(scope.kind, "api", str(os.getpid()), warnings=(environment,))
+        report = SyncReport(
+            scope.kind, "api", str(os.getpid()), warnings=(environment, *deliveries)
+        )
         return PublishReport(report, DeployReport(False, (destination,)))

@@ -156,14 +156,18 @@ class FakePublisher:
 
     def __init__(self) -> None:
         self.scopes: list[Scope] = []
+        self.deliveries: list[tuple[str, ...]] = []
         self.answers: list[Callable[[Scope], PublishReport]] = []
         self.gate = threading.Event()
         self.gate.set()
         self.entered = threading.Event()
 
-    def __call__(self, scope: Scope, progress: Progress | None = None) -> PublishReport:
+    def __call__(
+        self, scope: Scope, progress: Progress | None = None, deliveries: tuple[str, ...] = ()
+    ) -> PublishReport:
         """Record, wait at the gate, answer."""
         self.scopes.append(scope)
+        self.deliveries.append(deliveries)
         self.entered.set()
         self.gate.wait(PATIENCE)
         if self.answers:

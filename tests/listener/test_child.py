@@ -39,7 +39,8 @@ def child(tmp_path: Path) -> Iterator[ChildPublisher]:
 
 
 def test_reports_come_back_whole_from_another_process(child: ChildPublisher) -> None:
-    report = child(told("report"))
+    report = child(told("report"), deliveries=("d1", "d2"))
+    assert report.sync.warnings[1:] == ("d1", "d2")
     assert int(report.sync.output) != os.getpid()
     assert report.deploy is not None
     error = report.deploy.destinations[0].error

@@ -102,6 +102,8 @@ def test_only_the_documents_that_failed_are_retried(rig: Rig) -> None:
         {"bad/prod"},
     ]
     assert set(rig.states().values()) == {"done"}
+    # What a destination's log is to say about why.
+    assert rig.publisher.deliveries == [tuple(rig.states())] * 2
 
 
 def test_what_keeps_failing_is_given_up_shown_and_tried_on_until_it_heals(rig: Rig) -> None:
