@@ -22,6 +22,7 @@
     │   │   └── StorageUnreachable   1   no connection to the service at all
     │   └── PreconditionFailed       1   somebody else changed the object meanwhile
     ├── InvalidationError            1   a CDN did not take an invalidation
+    ├── CheckFailed                  1   what a CDN answers is not what it should
     ├── ListenerError                1   the listener can't start or keep its journal
     └── Interrupted                130   Ctrl-C, SIGTERM or SIGHUP
 
@@ -173,6 +174,10 @@ class PreconditionFailed(StorageError):
 
 class InvalidationError(MyopCdnError):
     """A CDN did not take an invalidation."""
+
+
+class CheckFailed(MyopCdnError):
+    """What a CDN answers, or what doctor looked at, is not what it should be."""
 
 
 class ListenerError(MyopCdnError):

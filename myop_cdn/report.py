@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from myop_cdn.errors import ExitCode, MyopCdnError, PartlyDone, RefusedError
+from myop_cdn.errors import CheckFailed, ExitCode, MyopCdnError, PartlyDone, RefusedError
 from myop_cdn.model import DocumentRef
 from myop_cdn.summary import Item, Section, Summary
 
@@ -305,26 +305,116 @@ class DeployReport:
 
 
 @dataclass(frozen=True, slots=True)
-class PublishReport:
-    """A sync and the deploy of its tree. deploy is None where there was nothing to deploy."""
+class Fault:
+    """What is wrong with the answers for some documents. kind: a word for it ("stale", "cors").
+    keys: of which. mend: the line that mends it. is_warning: it works all the same.
+    """
 
-    sync: SyncReport
-    deploy: DeployReport | None = None
+    kind: str
+    keys: tuple[str, ...]
+    message: str
+    mend: str
+    is_warning: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """One entry of `faults` in check's JSON report."""
+        return {
+            "kind": self.kind,
+            "keys": list(self.keys),
+            "message": self.message,
+            "mend": self.mend,
+            "warning": self.is_warning,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """What a CDN answered. url: the base URL. origin: of the page that asked. source: where it is
+    known from what should be there; "" where that is not known. checked: what was asked for, of
+    so many `documents` in all. base_url: the right one, where `url` is not.
+    """
+
+    url: str
+    origin: str
+    source: str
+    checked: tuple[str, ...] = ()
+    documents: int = 0
+    faults: tuple[Fault, ...] = ()
+    base_url: str | None = None
+    seconds: float = 0.0
 
     @property
     def error(self) -> MyopCdnError | None:
-        """What went wrong with the run as a whole, or None: the worse half's error."""
-        return worst(self.deploy.error if self.deploy else None, self.sync.error)
+        """What went wrong with the check as a whole, or None: faults, warnings left aside."""
+        faults = [one for one in self.faults if not one.is_warning]
+        if not faults:
+            return None
+        keys = {key for one in faults for key in one.keys}
+        number = f"{len(keys)} of {max(len(keys), len(self.checked))}"
+        hint = faults[0].mend if len(faults) == 1 else "each fault names the line that mends it"
+        return CheckFailed(f"{self.url}: {number} not as they should be", hint)
+
+    def summary(self) -> Summary:
+        """The check for its readers."""
+        return Summary("check", (self.section(),), self.error)
+
+    def section(self) -> Section:
+        """The answers for their readers."""
+        wrong: dict[str, list[str]] = {}
+        for one in self.faults:
+            for key in () if one.is_warning else one.keys:
+                wrong.setdefault(key, []).append(f"{one.message} ({one.mend})")
+        items = tuple(
+            Item(key, "failed", "wrong", note="; ".join(wrong[key]))
+            if key in wrong
+            else Item(key, "unchanged", "right")
+            for key in dict.fromkeys((*self.checked, *wrong))
+        )
+        warnings = tuple(f"{one.message} ({one.mend})" for one in self.faults if one.is_warning)
+        return Section(self.url, counted(items), items, warnings, self.error, self.seconds)
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON report of `myop-cdn check --json`."""
+        report = {
+            "command": "check",
+            "url": self.url,
+            "origin": self.origin,
+            "against": self.source or None,
+            "checked": len(self.checked),
+            "documents": self.documents,
+            "faults": [one.to_json() for one in self.faults],
+            "baseUrl": self.base_url,
+            "seconds": round(self.seconds, 3),
+        }
+        return with_error(report, self.error)
+
+
+@dataclass(frozen=True, slots=True)
+class PublishReport:
+    """A sync and the deploy of its tree. deploy is None where there was nothing to deploy, check
+    where the CDN was not asked.
+    """
+
+    sync: SyncReport
+    deploy: DeployReport | None = None
+    check: CheckReport | None = None
+
+    @property
+    def error(self) -> MyopCdnError | None:
+        """What went wrong with the run as a whole, or None: the worst part's error."""
+        parts = (self.deploy, self.sync, self.check)
+        return worst(*(one.error for one in parts if one is not None))
 
     @property
     def exit_code(self) -> ExitCode:
-        """The first of 1, 2, 3, 4, 0 that applies to either half."""
+        """The first of 1, 2, 3, 4, 0 that applies to any part."""
         return exit_code(self.error)
 
     def summary(self) -> Summary:
         """The run for its readers."""
         deployed = self.deploy.summary() if self.deploy else Summary("deploy")
-        sections = (self.sync.section(), *deployed.sections)
+        checked = (self.check.section(),) if self.check else ()
+        sections = (self.sync.section(), *deployed.sections, *checked)
         return Summary("publish", sections, self.error, deployed.dry_run)
 
     def to_json(self) -> dict[str, Any]:
@@ -334,4 +424,6 @@ class PublishReport:
             "sync": self.sync.to_json(),
             "deploy": self.deploy.to_json() if self.deploy else None,
         }
+        if self.check is not None:
+            report["check"] = self.check.to_json()
         return with_error(report, self.error)

@@ -49,12 +49,13 @@ FLOORS = {
     "deploy": 6,
     "publish": 7,
     "status": 7,
-    "api": 8,
+    "check": 8,
+    "api": 9,
     "listener": 8,
-    "recipes": 9,  # one of its files is a function that calls the API
+    "recipes": 10,  # one of its files is a function that calls the API
     "demo": 9,
-    "cli": 10,
-    "__main__": 11,
+    "cli": 11,
+    "__main__": 12,
 }
 TERMINAL = {"click", "rich"}
 SDKS = {"boto3", "botocore", "google", "azure"}

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
 
-from myop_cdn.cli.options import argument, command, group
+from myop_cdn.cli.options import Duration, argument, command, group, option
 from myop_cdn.cli.settings import (
     DeploySettings,
     ExportSettings,
@@ -17,10 +17,33 @@ from myop_cdn.cli.settings import (
     deploy_options,
     sync_options,
 )
+from myop_cdn.errors import ExitCode
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from myop_cdn.cli.console import Console
+    from myop_cdn.progress import Progress
     from myop_cdn.report import PublishReport
+    from myop_cdn.tree import Tree
+
+
+@dataclass(frozen=True, slots=True)
+class CheckSettings:
+    """Whether the CDN is asked afterwards."""
+
+    TITLE: ClassVar[str] = "CDN"
+    check: str | None = option(
+        metavar="BASE_URL",
+        help="Then ask the CDN for what was exported, as 'myop-cdn check' does; BASE_URL is what "
+        "enableSelfHosted() is given.",
+    )
+    check_wait: timedelta = option(
+        type=Duration(),
+        default="30s",
+        metavar="DURATION",
+        help="How long --check asks again until the CDN shows the new documents.",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +54,7 @@ class PublishSettings:
     source: SourceSettings = group(SourceSettings)
     export: ExportSettings = group(ExportSettings)
     deploy: DeploySettings = group(DeploySettings)
+    check: CheckSettings = group(CheckSettings)
     limits: LimitSettings = group(LimitSettings)
     notices: NoticeSettings = group(NoticeSettings)
     run: RunSettings = group(RunSettings)
@@ -70,17 +94,53 @@ def _run(console: Console, settings: PublishSettings) -> PublishReport:
     export, limits, dry_run = settings.export, settings.limits, settings.run.dry_run
     scope = scope_of(settings.source, console)
     options = sync_options(export, limits)
+    if settings.check.check is not None:
+        from myop_cdn.check import parse
+
+        parse(settings.check.check)  # a wrong one is said before anything is done
     with ExitStack() as stack:
+        tree = stack.enter_context(DryRunTree.of(export.output)) if dry_run else Tree(export.output)
+        progress = stack.enter_context(console.progress())
         report = run(
             scope,
             lambda: exporter_of(export, console),
-            stack.enter_context(DryRunTree.of(export.output)) if dry_run else Tree(export.output),
+            tree,
             settings.destinations,
             options,
             deploy_options(settings.deploy, limits, dry_run=dry_run),
-            stack.enter_context(console.progress()),
+            progress,
         )
+        report = _checked(settings, report, tree, progress)
     say_sync(console, report.sync, dry_run=dry_run)
     if report.deploy is not None:
         say_deploy(console, report.deploy)
+    if report.check is not None:
+        from myop_cdn.cli.check import say_check
+
+        say_check(console, report.check)
+    elif settings.check.check is not None:
+        console.info("the CDN was not asked: nothing was published")
     return report
+
+
+def _checked(
+    settings: PublishSettings, report: PublishReport, tree: Tree, progress: Progress
+) -> PublishReport:
+    """The report with what the CDN answers for what was exported, where that is wanted."""
+    url = settings.check.check
+    if url is None or report.deploy is None or settings.run.dry_run:
+        return report
+    if report.deploy.exit_code not in (ExitCode.DONE, ExitCode.PARTLY):
+        return report
+    from myop_cdn.check import DEFAULT_ORIGIN, CheckOptions, Exported, check
+
+    pages = (one for one in settings.deploy.objects.cors_origin if "*" not in one)
+    options = CheckOptions(
+        origin=next(pages, DEFAULT_ORIGIN),
+        wait=settings.check.check_wait,
+        jobs=settings.limits.jobs,
+    )
+    exported = Exported(tree, report.sync, report.deploy)
+    if not exported.refs():
+        return report
+    return replace(report, check=check(url, exported, options, progress))

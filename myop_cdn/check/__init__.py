@@ -1,0 +1,339 @@
+"""What a CDN answers, held against what it should: asked as a browser of another origin asks.
+
+    expectation (a folder, a destination, the CDN's own manifest) → requests → faults → report
+
+Nothing is changed anywhere. What comes back is limited in bytes, time and redirects.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+import time
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from myop_cdn.check.browser import Browser, Visit
+from myop_cdn.check.expected import (
+    Expectation,
+    Exported,
+    LiveObjects,
+    OwnManifest,
+    TreeFiles,
+)
+from myop_cdn.check.faults import CURABLE, Finding, Judge, read_manifest
+from myop_cdn.check.mends import Site
+from myop_cdn.deploy.history import Selection
+from myop_cdn.errors import InputError
+from myop_cdn.model import COMPONENTS, MANIFEST, DocumentRef
+from myop_cdn.progress import Silent
+from myop_cdn.report import CheckReport, Fault
+from myop_cdn.text import shown_url
+from myop_cdn.transport import parse_base_url
+from myop_cdn.workers import each
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from myop_cdn.progress import Progress
+    from myop_cdn.transport import Endpoint
+
+__all__ = [
+    "DEFAULT_ORIGIN",
+    "CheckOptions",
+    "Expectation",
+    "Exported",
+    "LiveObjects",
+    "TreeFiles",
+    "check",
+    "parse",
+]
+
+DEFAULT_ORIGIN = "https://app.example.com"
+_ANOTHER_ORIGIN = "https://another.example.org"
+_USUAL_FOLDERS = ("myop", "myop-static", "static", "public", "cdn", "assets")
+_MOST_BASES = 32  # addresses that are tried to find the right base URL
+_MOST_LOST = 3  # documents that are looked for at other base URLs while others are in place
+_LONGEST_PAUSE = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class CheckOptions:
+    """How to check.
+
+    origin: the page's that asks. sample: how many documents, taken at random; None for all.
+    selection: which documents are meant. wait: for how long to ask again where the CDN does not
+    show the new documents yet. jobs: requests at once. sleep, clock: wait for, and count, seconds.
+    now: this moment. chance: picks the sample.
+    """
+
+    origin: str = DEFAULT_ORIGIN
+    sample: int | None = None
+    wait: timedelta = timedelta(0)
+    jobs: int = 16
+    selection: Selection = field(default_factory=Selection)
+    sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    chance: random.Random = field(default_factory=random.Random)
+
+
+def check(
+    base_url: str,
+    expectation: Expectation | None = None,
+    options: CheckOptions | None = None,
+    progress: Progress | None = None,
+) -> CheckReport:
+    """Ask for the documents below `base_url`, as `enableSelfHosted(base_url)` would.
+
+    expectation: what they should be; None: what the CDN's own manifest lists, whatever that is.
+    What is wrong is in the report. Raises InputError for a base URL that is not one, and what
+    reading the expectation raises.
+    """
+    endpoint, path = parse(base_url)
+    options = options or CheckOptions()
+    with closing(Browser(endpoint, options.origin)) as browser:
+        return _Check(browser, path, expectation, options, progress or Silent()).run()
+
+
+def parse(base_url: str) -> tuple[Endpoint, str]:
+    """The CDN's host, and the path before the documents' own. Raises InputError."""
+    try:
+        return parse_base_url(base_url.strip())
+    except ValueError as error:
+        raise InputError(
+            f"{shown_url(base_url)!r} is not a base URL: {error}",
+            "write what enableSelfHosted() is given: https://cdn.example.com/myop",
+        ) from None
+
+
+class _Check:
+    """One check: what was asked, and what was found so far."""
+
+    def __init__(
+        self,
+        browser: Browser,
+        path: str,
+        expectation: Expectation | None,
+        options: CheckOptions,
+        progress: Progress,
+    ) -> None:
+        self._browser = browser
+        self._path = path
+        self._expectation = expectation
+        self._options = options
+        self._progress = progress
+        self._started = options.clock()
+        self._right_base: str | None = None
+        destination = expectation.destination if expectation else None
+        self._site = Site(browser.endpoint, path, options.origin, destination)
+
+    @property
+    def _base_url(self) -> str:
+        return self._browser.endpoint.url + self._path
+
+    def run(self) -> CheckReport:
+        expectation = self._expectation or self._own_manifest()
+        if expectation is None:
+            return self._report("", [], 0, [self._no_manifest()])
+        wanted = [ref for ref in expectation.refs() if self._options.selection.has(ref.path)]
+        refs = self._sample(wanted)
+        judge = Judge(self._site, expectation, self._options.now)
+        keys = [ref.path for ref in refs]
+        if self._options.selection.is_everything and expectation.manifest() is not None:
+            keys.append(MANIFEST)
+        self._progress.start("asking the CDN", len(keys))
+        found = self._ask(keys, judge)
+        found = self._wait(found, judge)
+        if any(one.kind == "vary" for ones in found.values() for one in ones):
+            found = self._without_vary(found)
+        documents = {key: ones for key, ones in found.items() if key != MANIFEST}
+        lost = [key for key, ones in documents.items() if any(one.is_lost for one in ones)]
+        faults = list(self._grouped(found))
+        if lost:
+            faults = self._with_base(faults, lost, is_all=len(lost) == len(documents))
+        return self._report(expectation.source, keys, len(wanted), faults)
+
+    def _report(
+        self, source: str, checked: Sequence[str], documents: int, faults: Sequence[Fault]
+    ) -> CheckReport:
+        return CheckReport(
+            self._base_url,
+            self._options.origin,
+            source,
+            tuple(checked),
+            documents,
+            tuple(faults),
+            self._right_base,
+            self._options.clock() - self._started,
+        )
+
+    def _sample(self, refs: Sequence[DocumentRef]) -> Sequence[DocumentRef]:
+        most = self._options.sample
+        if most is None or most >= len(refs):
+            return refs
+        return sorted(self._options.chance.sample(list(refs), most))
+
+    # Asking
+
+    def _ask(self, keys: Sequence[str], judge: Judge) -> dict[str, list[Finding]]:
+        """What is wrong with each of these, by key; an empty list where nothing is."""
+
+        def look(key: str) -> list[Finding]:
+            visit = self._visit(self._path, key)
+            return judge.findings(key, visit, lambda: self._visit(self._path, key, past_cache=True))
+
+        found: dict[str, list[Finding]] = {}
+        with closing(
+            each(look, keys, self._options.jobs, "check", lambda error: bool(error))
+        ) as ended:
+            for done in ended:
+                self._progress.step()
+                if done.error is not None:
+                    raise done.error
+                found[done.item] = done.result or []
+        return {key: found[key] for key in keys}
+
+    def _visit(self, path: str, key: str, *, past_cache: bool = False) -> Visit:
+        # A name that nobody has asked for before is in no cache that minds the query.
+        query = f"?myop-cdn-check={secrets.token_hex(8)}" if past_cache else ""
+        return self._browser.get(f"{path}/{_quoted(key)}{query}", past_cache=past_cache)
+
+    def _wait(self, found: dict[str, list[Finding]], judge: Judge) -> dict[str, list[Finding]]:
+        """What is wrong after asking again, for as long as that may help."""
+        end = self._options.clock() + self._options.wait.total_seconds()
+        pause = 1.0
+        while True:
+            again = [key for key, ones in found.items() if any(one.kind in CURABLE for one in ones)]
+            left = end - self._options.clock()
+            if not again or left <= 0:
+                return found
+            self._progress.note(
+                f"not yet as they should be: {len(again)} of {len(found)}; asking again for "
+                f"{left:.0f} s"
+            )
+            self._options.sleep(min(pause, left))
+            pause = min(pause * 2, _LONGEST_PAUSE)
+            found |= self._ask(again, judge)
+
+    def _without_vary(self, found: dict[str, list[Finding]]) -> dict[str, list[Finding]]:
+        """Without the warnings of a missing Vary, where every origin gets the same header."""
+        key = next(key for key, ones in found.items() if any(one.kind == "vary" for one in ones))
+        target = f"{self._path}/{_quoted(key)}"
+        other = self._browser.get(target, past_cache=True, origin=_ANOTHER_ORIGIN)
+        if other.headers.get("access-control-allow-origin") != self._options.origin:
+            return found
+        return {key: [one for one in ones if one.kind != "vary"] for key, ones in found.items()}
+
+    # The base URL
+
+    def _own_manifest(self) -> Expectation | None:
+        """What the CDN's own manifest lists; None where it has none."""
+        listed = read_manifest(self._visit(self._path, MANIFEST))
+        if listed is not None:
+            return OwnManifest(listed)
+        base = self._find_base([MANIFEST])
+        if base is not None:
+            self._right_base = self._browser.endpoint.url + base
+        return None
+
+    def _no_manifest(self) -> Fault:
+        if self._right_base is not None:
+            return self._wrong_base((MANIFEST,))
+        visit = self._visit(self._path, MANIFEST)
+        return Fault(
+            "manifest",
+            (MANIFEST,),
+            f"no manifest there ({visit.summary}), so it is not known which documents to ask for",
+            "name what should be there: --tree ./myop-static, or --destination s3://bucket/prefix",
+        )
+
+    def _with_base(self, faults: list[Fault], lost: Sequence[str], *, is_all: bool) -> list[Fault]:
+        """The faults, those of documents that lie elsewhere told as what they are."""
+        tried = lost[:_MOST_LOST]
+        for key in tried:
+            base = self._find_base([key])
+            if base is None:
+                continue
+            self._right_base = self._browser.endpoint.url + base
+            if is_all:
+                others = [one for one in faults if one.kind != "missing"]
+                return [self._wrong_base(tuple(lost)), *others]
+            if tuple(tried) != tuple(lost):
+                tried = lost
+            there = tuple(one for one in tried if self._is_there(base, one))
+            rest = [_without(one, there) if one.kind == "missing" else one for one in faults]
+            return [self._wrong_base(there), *(one for one in rest if one.keys)]
+        return faults
+
+    def _wrong_base(self, keys: tuple[str, ...]) -> Fault:
+        right = self._right_base or ""
+        nested = any(one.endswith(f"/{COMPONENTS}") for one in (right, self._path))
+        return Fault(
+            "base-url",
+            keys,
+            f"wrong prefix: not below {self._base_url}, but below {right}"
+            + (f" ({COMPONENTS}/{COMPONENTS})" if nested else ""),
+            f"use {right} as the base URL: enableSelfHosted('{right}')",
+        )
+
+    def _find_base(self, keys: Sequence[str]) -> str | None:
+        """The path of another base below which these are, the likeliest first."""
+        bases = list(self._bases())[:_MOST_BASES]
+
+        def try_(base: str) -> bool:
+            return all(self._is_there(base, key) for key in keys)
+
+        hits = {
+            done.item
+            for done in each(try_, bases, self._options.jobs, "check", lambda error: bool(error))
+            if done.result
+        }
+        return next((base for base in bases if base in hits), None)
+
+    def _is_there(self, base: str, key: str) -> bool:
+        visit = self._visit(base, key)
+        if key == MANIFEST:
+            return read_manifest(visit) is not None
+        ref = DocumentRef.of(key)
+        return ref is not None and visit.holds(ref)
+
+    def _bases(self) -> Iterator[str]:
+        """Other paths that the documents may lie below."""
+        seen = {self._path}
+        parents = [self._path]
+        while parents[-1]:
+            parents.append(parents[-1].rpartition("/")[0])
+        folders = [COMPONENTS, *self._site.folders, *_USUAL_FOLDERS]
+        below = [f"{self._path}/{folder}" for folder in folders]
+        deeper = [f"{one}/{COMPONENTS}" for one in below[1:]]
+        besides = [f"{one}/{folder}" for one in parents[1:] for folder in folders]
+        for base in (below[0], *parents[1:], *below[1:], *deeper, *besides):
+            if base not in seen:
+                seen.add(base)
+                yield base
+
+    # The report
+
+    def _grouped(self, found: Mapping[str, Sequence[Finding]]) -> Iterator[Fault]:
+        """The same fault of many documents, once."""
+        groups: dict[tuple[str, str, str, bool], list[str]] = {}
+        for key, ones in found.items():
+            for one in ones:
+                about = (one.kind, one.message, one.mend, one.is_warning)
+                groups.setdefault(about, []).append(key)
+        for (kind, message, mend, is_warning), keys in groups.items():
+            yield Fault(kind, tuple(keys), message, mend, is_warning)
+
+
+def _without(fault: Fault, keys: Sequence[str]) -> Fault:
+    left = tuple(key for key in fault.keys if key not in keys)
+    return Fault(fault.kind, left, fault.message, fault.mend, fault.is_warning)
+
+
+def _quoted(key: str) -> str:
+    from urllib.parse import quote
+
+    return quote(key, safe="/")

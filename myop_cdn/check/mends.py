@@ -1,0 +1,279 @@
+"""The line that mends a fault, for the service that the URL, the destination or the answer tells.
+
+Facts: AWS's managed policies have the same ids in every account ("Use managed response headers
+policies", "Use managed origin request policies", Amazon CloudFront Developer Guide).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from myop_cdn.transport import Endpoint
+
+Storage = Literal["s3", "gcs", "azure", "web", ""]
+Cdn = Literal["cloudfront", "cloudflare", "frontdoor", "cloudcdn", ""]
+_SIMPLE_CORS = "60669652-455b-4ae9-85a4-c4c02393f86c"
+_CORS_S3_ORIGIN = "88a5eaf4-2fd4-4709-b370-b4c650ea3fcf"
+_CACHE = "public, max-age=300"
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What is checked: host, path of the base URL, the page's origin, and the destination's URL
+    where it is known ("" or None: not).
+    """
+
+    endpoint: Endpoint
+    path: str
+    origin: str
+    destination: str | None = None
+
+    @property
+    def bucket(self) -> str:
+        """The bucket or container, "" where not known."""
+        if self.destination and not self.destination.startswith("file:"):
+            parts = urlsplit(self.destination)
+            path = parts.path.strip("/").partition("/")[0]
+            return path if parts.scheme == "https" else parts.netloc
+        host = self.endpoint.host
+        for mark in (".s3.", ".s3-", ".storage.googleapis."):
+            if mark in host:
+                return host.partition(mark)[0]
+        return ""
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """What the destination has before the documents, for a base URL that may lack it."""
+        if not self.destination:
+            return ()
+        parts = urlsplit(self.destination)
+        path = parts.path.strip("/")
+        if parts.scheme == "file":
+            return tuple(filter(None, (path.rpartition("/")[2],)))
+        names = (path, path.partition("/")[2], f"{parts.netloc}/{path}".strip("/"), parts.netloc)
+        return tuple(dict.fromkeys(filter(None, names)))
+
+
+class Mends:
+    """The lines for one answer. headers: the answer's, by lower-case name."""
+
+    def __init__(self, site: Site, headers: Mapping[str, str]) -> None:
+        self._site = site
+        self._storage = _storage(site, headers)
+        self._cdn = _cdn(site, headers)
+        self._bucket = site.bucket or "BUCKET"
+        self._deploy = f"myop-cdn deploy {site.destination or 'DESTINATION'}"
+
+    def cors(self) -> str:
+        """Access-Control-Allow-Origin is missing, or of another origin."""
+        lines = []
+        origin = self._site.origin
+        if self._cdn == "cloudfront":
+            lines.append(
+                f"CloudFront: the behavior's response headers policy SimpleCORS ({_SIMPLE_CORS}), "
+                f"or forward Origin by the origin request policy CORS-S3Origin ({_CORS_S3_ORIGIN})"
+            )
+        if self._storage == "s3":
+            rule = {"AllowedOrigins": [origin], "AllowedMethods": ["GET", "HEAD"]}
+            rule |= {"AllowedHeaders": ["*"]}
+            lines.append(
+                f"S3: {self._deploy} --cors-origin {origin} adds the CORS rule "
+                f"{_json({**rule, 'MaxAgeSeconds': 86400})}"
+            )
+        elif self._storage == "gcs":
+            rule = {"origin": [origin], "method": ["GET", "HEAD"]}
+            rule |= {"responseHeader": ["Content-Type"]}
+            lines.append(
+                f"Google Cloud Storage: {self._deploy} --cors-origin {origin}, or gcloud storage "
+                f"buckets update gs://{self._bucket} --cors-file=FILE with "
+                f"[{_json({**rule, 'maxAgeSeconds': 86400})}]"
+            )
+        elif self._storage == "azure":
+            lines.append(
+                f"Azure: {self._deploy} --cors-origin {origin}, or az storage cors add --services "
+                f"b --methods GET HEAD --origins {origin} --allowed-headers '*' "
+                f"--exposed-headers '*' --max-age 86400 --account-name {self._account}"
+            )
+        elif not lines:
+            lines.append(
+                f"send the header Access-Control-Allow-Origin: {origin} (nginx: add_header "
+                f'Access-Control-Allow-Origin "{origin}" always; S3, Google, Azure: '
+                f"{self._deploy} --cors-origin {origin}), or give your page's origin by --origin"
+            )
+        return "; ".join(lines)
+
+    def vary(self) -> str:
+        """Vary: Origin is missing."""
+        if self._cdn == "cloudfront":
+            return f"CloudFront: the response headers policy SimpleCORS ({_SIMPLE_CORS})"
+        return "send Vary: Origin too (nginx: add_header Vary Origin always), or allow all with *"
+
+    def content_type(self) -> str:
+        """Content-Type is not JSON's."""
+        if self._storage in ("s3", "gcs", "azure"):
+            return f"{self._deploy} stores it with Content-Type: application/json; charset=utf-8"
+        return (
+            "serve .json as application/json (nginx: types { application/json json; }; Apache: "
+            f"AddType application/json .json; a bucket: {self._deploy})"
+        )
+
+    def cache_control(self) -> str:
+        """Cache-Control is missing or keeps too long."""
+        if self._storage in ("s3", "gcs", "azure"):
+            return f"{self._deploy} --cache-control '{_CACHE}'"
+        return (
+            f'send Cache-Control: {_CACHE} (nginx: add_header Cache-Control "{_CACHE}"; a '
+            f"bucket: {self._deploy} --cache-control '{_CACHE}')"
+        )
+
+    def encoding(self) -> str:
+        """Packed twice, or not as Content-Encoding says."""
+        return (
+            "let one of the two pack it: store it plain and let the CDN compress "
+            f"({self._deploy} --encoding identity), or store it packed and let the CDN pass it "
+            "on as it is (--encoding gzip, compression off)"
+        )
+
+    def missing(self, status: int) -> str:
+        """404, or 403 for one that may not be read."""
+        publish = f"myop-cdn publish {self._site.destination or 'DESTINATION'}"
+        if status in (404, 410):
+            return f"{publish} brings it there; one that is there already: {self._purge('')}"
+        if self._storage == "s3":
+            return (
+                "S3: let the CDN or everybody read it, by a bucket policy that allows "
+                f"s3:GetObject on arn:aws:s3:::{self._bucket}/*, or publish it: {publish}"
+            )
+        if self._storage == "gcs":
+            return (
+                f"gcloud storage buckets add-iam-policy-binding gs://{self._bucket} "
+                f"--member=allUsers --role=roles/storage.objectViewer, or publish it: {publish}"
+            )
+        if self._storage == "azure":
+            return (
+                f"az storage container set-permission --name {self._bucket} --public-access blob "
+                f"--account-name {self._account}, or publish it: {publish}"
+            )
+        return f"let everybody read it (the web server's permissions), or publish it: {publish}"
+
+    def html(self) -> str:
+        """An application's page in place of 404."""
+        return (
+            "the server answers every unknown path with a page: leave the documents' path out of "
+            "that rule (nginx: location /components/ { try_files $uri =404; }), and publish them "
+            "there or mend the base URL"
+        )
+
+    def status(self, status: int) -> str:
+        """Another status."""
+        if status >= 500:
+            return "the CDN or its origin fails: look at its status page and the origin's log"
+        return "the CDN refuses the request: look at its rules for this path"
+
+    def unreachable(self) -> str:
+        """No response at all."""
+        return f"check the base URL, DNS and the certificate of {self._site.endpoint.netloc}"
+
+    def truncated(self, key: str) -> str:
+        """The body ended early."""
+        return (
+            "what is between cuts it short (a proxy's buffer, timeout or a full disk: nginx "
+            "proxy_max_temp_file_size, proxy_read_timeout); a cache that holds it so: "
+            f"{self._purge(key)}"
+        )
+
+    def component(self, key: str) -> str:
+        """Another document in its place."""
+        return (
+            "the CDN must take the whole path for its cache key and rewrite none of it; then "
+            f"publish it again (myop-cdn publish {self._site.destination or 'DESTINATION'}) and "
+            f"{self._purge(key)}"
+        )
+
+    def stale(self, key: str, *, is_cached: bool) -> str:
+        """An older document than should be there."""
+        if is_cached or self._cdn:
+            return self._purge(key)
+        publish = f"myop-cdn publish {self._site.destination or 'DESTINATION'}"
+        return (
+            f"{publish}; where it is there already, {self._purge(key)}, and see that the CDN's "
+            "origin is that destination"
+        )
+
+    def redirect(self, base: str | None) -> str:
+        """Redirected. base: the base URL that needs none, where there is one."""
+        if base is not None:
+            return f"use {base} as the base URL: enableSelfHosted('{base}')"
+        return "let the server answer this path itself: each redirect costs a request and CORS"
+
+    def base_of(self, url: str, key: str) -> str | None:
+        """The base URL below which a redirect finds `key`; None where that is another path."""
+        return url.removesuffix(f"/{key}") if url.endswith(f"/{key}") else None
+
+    def _purge(self, key: str) -> str:
+        """Tell the CDN's cache."""
+        path = f"{self._site.path}/{key}" if key else f"{self._site.path}/*"
+        if self._cdn == "cloudfront":
+            return (
+                f"aws cloudfront create-invalidation --distribution-id ID --paths '{path}', and "
+                "from now on publish with --invalidate cloudfront:ID"
+            )
+        if self._cdn == "cloudflare":
+            return "purge it, and from now on publish with --invalidate cloudflare:ZONE"
+        if self._cdn == "frontdoor":
+            return (
+                f"az afd endpoint purge --content-paths '{path}' …, and from now on publish with "
+                "--invalidate frontdoor:SUBSCRIPTION/GROUP/PROFILE/ENDPOINT"
+            )
+        if self._cdn == "cloudcdn":
+            return (
+                f"gcloud compute url-maps invalidate-cdn-cache URLMAP --path '{path}', and from "
+                "now on publish with --invalidate cloudcdn:PROJECT/URLMAP"
+            )
+        return (
+            f"purge {path} from the CDN's cache (publish with --invalidate does, for CloudFront, "
+            "Cloudflare, Front Door and Cloud CDN), or wait until its max-age has passed"
+        )
+
+    @property
+    def _account(self) -> str:
+        host = urlsplit(self._site.destination or "").hostname or self._site.endpoint.host
+        return host.partition(".")[0] if host.endswith(".blob.core.windows.net") else "ACCOUNT"
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))
+
+
+def _storage(site: Site, headers: Mapping[str, str]) -> Storage:
+    scheme = (site.destination or "").partition("://")[0]
+    schemes: dict[str, Storage] = {"s3": "s3", "gs": "gcs", "az": "azure", "https": "azure"}
+    if scheme in schemes:
+        return schemes[scheme]
+    if scheme == "file":
+        return "web"
+    host, server = site.endpoint.host, headers.get("server", "").lower()
+    if "amazons3" in server or "x-amz-request-id" in headers or (".amazonaws.com" in host):
+        return "s3"
+    if "x-goog-generation" in headers or host.endswith("storage.googleapis.com"):
+        return "gcs"
+    if "x-ms-blob-type" in headers or host.endswith(".blob.core.windows.net"):
+        return "azure"
+    return "web" if server.startswith(("nginx", "apache", "caddy")) else ""
+
+
+def _cdn(site: Site, headers: Mapping[str, str]) -> Cdn:
+    host = site.endpoint.host
+    if "x-amz-cf-id" in headers or host.endswith(".cloudfront.net"):
+        return "cloudfront"
+    if "cf-ray" in headers:
+        return "cloudflare"
+    if "x-azure-ref" in headers or host.endswith(".azurefd.net"):
+        return "frontdoor"
+    return "cloudcdn" if headers.get("via", "").strip() == "1.1 google" else ""

@@ -1,0 +1,149 @@
+"""`myop-cdn check`: whether a CDN answers as it should, and what mends it."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import click
+
+from myop_cdn.cli.history import PlaceSettings, SelectionSettings, open_target, selection_of
+from myop_cdn.cli.options import Duration, Origin, argument, command, group, option
+from myop_cdn.cli.settings import JsonSettings, ReportSettings
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from myop_cdn.check import Expectation
+    from myop_cdn.cli.console import Console
+    from myop_cdn.report import CheckReport, Fault
+
+_MOST_NAMED = 3  # documents that a line names
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectationSettings:
+    """What should be there."""
+
+    TITLE: ClassVar[str] = "What should be there"
+    tree: Path | None = option(
+        type=click.Path(path_type=Path, file_okay=False),
+        metavar="DIR",
+        help="The folder that sync wrote. Without it and --destination the CDN's own manifest "
+        "tells what to ask for, and contents are not compared.",
+    )
+    destination: str | None = option(
+        metavar="URL", help="The destination behind the CDN, as given to deploy."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class AskSettings:
+    """How the CDN is asked."""
+
+    TITLE: ClassVar[str] = "Asking"
+    origin: str = option(
+        type=Origin(),
+        default="https://app.example.com",
+        metavar="URL",
+        help="The origin of the page that asks: your application's.",
+    )
+    sample: int | None = option(
+        type=click.IntRange(1),
+        metavar="N",
+        help="Ask for so many documents, taken at random, not for all.",
+    )
+    wait: timedelta = option(
+        type=Duration(),
+        default="0",
+        metavar="DURATION",
+        help="Ask again for so long until the CDN shows the new documents.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class CheckSettings:
+    """All that `check` takes."""
+
+    base_url: str = argument(metavar="BASE_URL")
+    expected: ExpectationSettings = group(ExpectationSettings)
+    asking: AskSettings = group(AskSettings)
+    which: SelectionSettings = group(SelectionSettings)
+    place: PlaceSettings = group(PlaceSettings)
+    output_json: JsonSettings = group(JsonSettings)
+    reports: ReportSettings = group(ReportSettings)
+
+
+@command(
+    CheckSettings,
+    "myop-cdn check https://cdn.example.com/myop",
+    "myop-cdn check https://cdn.example.com/myop --destination s3://my-bucket/myop \\\n"
+    "    --origin https://app.example.com --wait 5m",
+)
+def check(console: Console, settings: CheckSettings) -> CheckReport:
+    """Ask a CDN for the documents as a browser would, and say what is wrong.
+
+    BASE_URL is what enableSelfHosted() is given. Status, bytes, Content-Type, Cache-Control,
+    encoding, CORS and age are looked at. The exit code is 1 where something is wrong; each fault
+    is shown with the line that mends it. Nothing is changed anywhere.
+    """
+    from myop_cdn.check import CheckOptions, LiveObjects, TreeFiles
+    from myop_cdn.check import check as run
+    from myop_cdn.errors import InputError
+    from myop_cdn.tree import Tree
+
+    expected, asking = settings.expected, settings.asking
+    if expected.tree is not None and expected.destination is not None:
+        raise InputError("--tree and --destination both say what should be there: give one")
+    selection = selection_of(settings.which)
+    options = CheckOptions(
+        origin=asking.origin,
+        sample=asking.sample,
+        wait=asking.wait,
+        jobs=settings.place.jobs,
+        selection=selection,
+    )
+    with ExitStack() as stack:
+        expectation: Expectation | None = None
+        if expected.tree is not None:
+            expectation = TreeFiles(Tree(expected.tree))
+        elif expected.destination is not None:
+            target = open_target(expected.destination, settings.place)
+            stack.callback(target.close)
+            expectation = LiveObjects(target, selection, settings.place.jobs)
+        progress = stack.enter_context(console.progress())
+        report = run(settings.base_url, expectation, options, progress)
+    say_check(console, report)
+    return report
+
+
+def say_check(console: Console, report: CheckReport) -> None:
+    """The report in words: each fault with what mends it on stdout, the rest on stderr."""
+    from myop_cdn.errors import CheckFailed
+    from myop_cdn.model import MANIFEST
+
+    if not console.wants_json:
+        for fault in report.faults:
+            warning = "warning: " if fault.is_warning else ""
+            console.data(f"{_where(fault)}{warning}{fault.message}\n    mend: {fault.mend}")
+    documents = sum(key != MANIFEST for key in report.checked)
+    what = f"asked for {documents} of {report.documents} documents"
+    if documents < len(report.checked):
+        what += " and the manifest"
+    if report.source:
+        what += f", held against {report.source}"
+    console.info(f"{report.url}: {what} ({report.seconds:.1f} s)")
+    if report.error is not None:
+        console.error(CheckFailed(report.error.message))  # what mends it stands above
+    else:
+        console.info(f"{report.url}: all is as it should be")
+
+
+def _where(fault: Fault) -> str:
+    if not fault.keys:
+        return ""
+    named = ", ".join(fault.keys[:_MOST_NAMED]) if len(fault.keys) <= _MOST_NAMED else fault.keys[0]
+    more = len(fault.keys) - 1 if len(fault.keys) > _MOST_NAMED else 0
+    return f"{named} and {more} more: " if more else f"{named}: "
