@@ -59,6 +59,9 @@ def publish(
     deploy_options = deploy_options or DeployOptions()
     nothing = DeployReport(deploy_options.dry_run)
     if scope.kind == "none":
+        if deploy_options.plan_out is not None:
+            with Deployment(destinations, deploy_options, None, cause or Cause("publish")) as idle:
+                idle.plan_nothing(tree)
         return PublishReport(left_alone(tree), nothing)
     if not destinations:
         return PublishReport(sync(scope, exporter(), tree, sync_options, progress), nothing)
@@ -71,6 +74,7 @@ def publish(
         deployment.look(None if scope.kind == "full" else _documents_of(scope, sync_options))
         synced = sync(scope, opened, tree, sync_options, progress)
         if not synced.documents:
+            deployment.plan_nothing(tree)
             return PublishReport(synced, nothing)
         again = _AskAgain(exporter, tree, scope, sync_options, options)
         try:

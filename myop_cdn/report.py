@@ -11,7 +11,7 @@ from myop_cdn.model import DocumentRef
 from myop_cdn.summary import Item, Section, Summary
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from myop_cdn.model import ExportedDocument
     from myop_cdn.summary import State
@@ -42,6 +42,18 @@ def counted(items: tuple[Item, ...], unchanged: int | None = None) -> str:
     if unchanged is not None:
         counts["unchanged"] = unchanged
     return ", ".join(f"{count} {action}" for action, count in counts.items() if count) or "nothing"
+
+
+def spoken(key: str, name: str, *variants: str) -> str:
+    """What people call a change to an object: "Pricing Card · production · Classic → Aurora".
+
+    name: the component's. variants: what it held and is to hold, as far as is known; the id and
+    the key stand in for what has no name.
+    """
+    ref = DocumentRef.of(key)
+    labels = " → ".join(one for one in variants if one)
+    parts = [name or ref.component_id, ref.environment] if ref else [key]
+    return " · ".join([*parts, labels] if labels else parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +173,9 @@ class Upload:
     after: str = field(default="", compare=False)
     size: int | None = field(default=None, compare=False)
 
+    def __str__(self) -> str:
+        return spoken(self.key, self.name, self.before, self.after)
+
     def to_json(self) -> dict[str, str | int]:
         """As in the `uploaded` list of deploy's JSON report."""
         said: dict[str, str | int | None] = {"component": self.name, "before": self.before}
@@ -194,6 +209,8 @@ class DestinationReport:
     work at this destination as a whole (no credentials, no such bucket, …). refusal: `refused`
     as the error it was, for messages. commit: the name of the commit in the destination's log,
     None where nothing had to be committed. kept: the keys that are counted in `unchanged`.
+    names: what people call the objects that were deleted, overtaken or failed, by key, as far as
+    is known.
     """
 
     url: str
@@ -210,6 +227,12 @@ class DestinationReport:
     error: MyopCdnError | None = field(default=None, compare=False)
     refusal: RefusedError | None = field(default=None, compare=False)
     kept: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    names: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+    def called(self, key: str) -> str:
+        """The object for people: its key, and what it is called where that is known."""
+        name = self.names.get(key)
+        return f"{key} ({name})" if name else key
 
     @classmethod
     def refusing(
@@ -269,6 +292,8 @@ class DestinationReport:
             "commit": self.commit,
             "seconds": round(self.seconds, 3),
         }
+        if self.names:
+            report["names"] = dict(sorted(self.names.items()))
         return with_error(report, self.error)
 
 

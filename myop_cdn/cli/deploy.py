@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, ClassVar
 import click
 
 from myop_cdn.cli.options import argument, command, group, option
-from myop_cdn.cli.settings import DeploySettings, LimitSettings, RunSettings, deploy_options
+from myop_cdn.cli.settings import (
+    DeploySettings,
+    LimitSettings,
+    PlanSettings,
+    RunSettings,
+    check_plan,
+    deploy_options,
+)
 
 if TYPE_CHECKING:
     from myop_cdn.cli.console import Console
@@ -32,6 +39,7 @@ class DeployCommandSettings:
         is_flag=True,
         help="Upload documents even where the destination holds what was exported later.",
     )
+    plan: PlanSettings = group(PlanSettings)
     deploy: DeploySettings = group(DeploySettings)
     limits: LimitSettings = group(LimitSettings)
     run: RunSettings = group(RunSettings)
@@ -41,6 +49,8 @@ class DeployCommandSettings:
     DeployCommandSettings,
     "myop-cdn deploy s3://my-bucket/myop --dry-run",
     "myop-cdn deploy s3://my-bucket/myop file:///srv/cdn --delete",
+    "myop-cdn deploy s3://my-bucket/myop --plan-out release.plan",
+    "myop-cdn deploy s3://my-bucket/myop --apply release.plan",
 )
 def deploy(console: Console, settings: DeployCommandSettings) -> DeployReport:
     """Upload a folder to S3, GCS, Azure or a folder.
@@ -49,14 +59,25 @@ def deploy(console: Console, settings: DeployCommandSettings) -> DeployReport:
     https://ACCOUNT.blob.core.windows.net/container[/prefix] or file:///folder. Contents are
     compared by hash, so what is there already is not uploaded again.
     """
-    from myop_cdn.cli.reports import say_deploy
+    from myop_cdn.cli.reports import say_deploy, say_plan
+    from myop_cdn.deploy import apply
     from myop_cdn.deploy import deploy as run
     from myop_cdn.tree import Tree
 
+    plan = settings.plan
+    check_plan(plan, "force")
     options = deploy_options(
-        settings.deploy, settings.limits, dry_run=settings.run.dry_run, force=settings.force
+        settings.deploy,
+        settings.limits,
+        dry_run=settings.run.dry_run,
+        force=settings.force,
+        plan_out=plan.plan_out,
     )
     with console.progress() as progress:
-        report = run(Tree(settings.source), settings.destinations, options, progress)
+        if plan.apply is not None:
+            report = apply(plan.apply, settings.destinations, options, progress)
+        else:
+            report = run(Tree(settings.source), settings.destinations, options, progress)
     say_deploy(console, report)
+    say_plan(console, plan.plan_out, report)
     return report

@@ -12,8 +12,10 @@ from myop_cdn.cli.settings import (
     ExportSettings,
     LimitSettings,
     NoticeSettings,
+    PlanSettings,
     RunSettings,
     SourceSettings,
+    check_plan,
     deploy_options,
     sync_options,
 )
@@ -21,6 +23,7 @@ from myop_cdn.errors import ExitCode
 
 if TYPE_CHECKING:
     from datetime import timedelta
+    from pathlib import Path
 
     from myop_cdn.cli.console import Console
     from myop_cdn.progress import Progress
@@ -53,6 +56,7 @@ class PublishSettings:
     destinations: tuple[str, ...] = argument(nargs=-1, required=True, metavar="DESTINATION...")
     source: SourceSettings = group(SourceSettings)
     export: ExportSettings = group(ExportSettings)
+    plan: PlanSettings = group(PlanSettings)
     deploy: DeploySettings = group(DeploySettings)
     check: CheckSettings = group(CheckSettings)
     limits: LimitSettings = group(LimitSettings)
@@ -65,6 +69,8 @@ class PublishSettings:
     "myop-cdn publish s3://my-bucket/myop",
     "myop-cdn publish s3://my-bucket/myop --payload body.json \\\n"
     '    --signature "$SIGNATURE" --invalidate cloudfront:E2EXAMPLE',
+    "myop-cdn publish s3://my-bucket/myop --plan-out release.plan",
+    "myop-cdn publish s3://my-bucket/myop --apply release.plan",
 )
 def publish(console: Console, settings: PublishSettings) -> PublishReport:
     """Sync, then deploy, with the options of both.
@@ -72,7 +78,7 @@ def publish(console: Console, settings: PublishSettings) -> PublishReport:
     --delete is carried out when the folder is complete, and passed over with a note when it
     holds only what was released.
     """
-    if not settings.notices.wanted or settings.run.dry_run:
+    if not settings.notices.wanted or settings.run.dry_run or settings.plan.plan_out is not None:
         return _run(console, settings)
     from myop_cdn.cli.notices import channels_of, told_of
     from myop_cdn.text import shown_url
@@ -86,12 +92,16 @@ def publish(console: Console, settings: PublishSettings) -> PublishReport:
 
 
 def _run(console: Console, settings: PublishSettings) -> PublishReport:
-    from myop_cdn.cli.reports import say_deploy, say_sync
+    from myop_cdn.cli.reports import say_deploy, say_plan, say_sync
     from myop_cdn.cli.source import exporter_of, scope_of
     from myop_cdn.publish import publish as run
     from myop_cdn.tree import DryRunTree, Tree
 
-    export, limits, dry_run = settings.export, settings.limits, settings.run.dry_run
+    export, limits, plan = settings.export, settings.limits, settings.plan
+    check_plan(plan, "payload", "releases", "full", "signature", "environment", "check")
+    if plan.apply is not None:
+        return _apply(console, plan.apply, settings)
+    dry_run = settings.run.dry_run or plan.plan_out is not None
     scope = scope_of(settings.source, console)
     options = sync_options(export, limits)
     if settings.check.check is not None:
@@ -107,13 +117,14 @@ def _run(console: Console, settings: PublishSettings) -> PublishReport:
             tree,
             settings.destinations,
             options,
-            deploy_options(settings.deploy, limits, dry_run=dry_run),
+            deploy_options(settings.deploy, limits, dry_run=dry_run, plan_out=plan.plan_out),
             progress,
         )
         report = _checked(settings, report, tree, progress)
     say_sync(console, report.sync, dry_run=dry_run)
     if report.deploy is not None:
         say_deploy(console, report.deploy)
+        say_plan(console, plan.plan_out, report.deploy)
     if report.check is not None:
         from myop_cdn.cli.check import say_check
 
@@ -128,7 +139,7 @@ def _checked(
 ) -> PublishReport:
     """The report with what the CDN answers for what was exported, where that is wanted."""
     url = settings.check.check
-    if url is None or report.deploy is None or settings.run.dry_run:
+    if url is None or report.deploy is None or report.deploy.dry_run:
         return report
     if report.deploy.exit_code not in (ExitCode.DONE, ExitCode.PARTLY):
         return report
@@ -144,3 +155,18 @@ def _checked(
     if not exported.refs():
         return report
     return replace(report, check=check(url, exported, options, progress))
+
+
+def _apply(console: Console, file: Path, settings: PublishSettings) -> PublishReport:
+    from myop_cdn.cli.reports import say_deploy
+    from myop_cdn.deploy import apply
+    from myop_cdn.report import PublishReport
+    from myop_cdn.sync import left_alone
+    from myop_cdn.tree import Tree
+
+    dry_run = settings.run.dry_run
+    options = deploy_options(settings.deploy, settings.limits, dry_run=dry_run)
+    with console.progress() as progress:
+        deployed = apply(file, settings.destinations, options, progress)
+    say_deploy(console, deployed)
+    return PublishReport(left_alone(Tree(settings.export.output)), deployed)

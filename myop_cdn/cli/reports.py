@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from myop_cdn.cli.console import Console
-    from myop_cdn.report import DeployReport, DestinationReport, SyncReport, Upload
+    from myop_cdn.report import DeployReport, DestinationReport, SyncReport
 
 _STEP_SUMMARY_BYTES = 1_000_000  # GitHub takes 1 MiB of a step
 
@@ -129,9 +129,9 @@ def say_deploy(console: Console, report: DeployReport) -> None:
         for warning in one.warnings:
             console.warning(f"{one.url}: {warning}")
         for failure in one.failed:
-            console.warning(f"{one.url}: {failure.key} failed: {failure.error}")
+            console.warning(f"{one.url}: {one.called(failure.key)} failed: {failure.error}")
         for passed in one.overtaken:
-            console.info(f"{one.url}: {passed.key} was overtaken: {passed.reason}")
+            console.info(f"{one.url}: {one.called(passed.key)} was overtaken: {passed.reason}")
         if one.refused is not None:
             hint = one.refusal.hint if one.refusal else ""
             why = one.refusal.message if one.refusal else one.refused
@@ -142,17 +142,11 @@ def say_deploy(console: Console, report: DeployReport) -> None:
             console.info(_destination_line(one, report.dry_run))
         if report.dry_run and not console.wants_json:
             for upload in one.uploaded:
-                console.data(f"upload {one.url}/{upload.key} ({upload.reason}){_change(upload)}")
+                known = f"  {upload}" if upload.name else ""
+                console.data(f"upload {one.url}/{upload.key} ({upload.reason}){known}")
             for key in one.deleted:
-                console.data(f"delete {one.url}/{key}")
-
-
-def _change(upload: Upload) -> str:
-    """Which component changes from which variant to which, as far as is known."""
-    if not upload.name:
-        return ""
-    ends = " → ".join(one for one in (upload.before, upload.after) if one)
-    return f"  {upload.name}" + (f" · {ends}" if ends else "")
+                known = f"  {one.names[key]}" if key in one.names else ""
+                console.data(f"delete {one.url}/{key}{known}")
 
 
 def _destination_line(one: DestinationReport, dry_run: bool) -> str:
@@ -170,3 +164,9 @@ def _destination_line(one: DestinationReport, dry_run: bool) -> str:
         return f"{one.url}: nothing was changed"
     parts.append(f"{one.unchanged} unchanged" if parts else "unchanged")
     return f"{one.url}: {', '.join(parts)} ({one.seconds:.1f} s)"
+
+
+def say_plan(console: Console, file: Path | None, report: DeployReport) -> None:
+    """Where the plan was written, if it was."""
+    if file is not None and report.exit_code in (0, 4):
+        console.info(f"the plan was written to {file}; --apply carries it out")

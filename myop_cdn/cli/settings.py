@@ -211,6 +211,42 @@ class CdnSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class PlanSettings:
+    """A plan that is approved before it is carried out."""
+
+    TITLE: ClassVar[str] = "Plan"
+    plan_out: Path | None = option(
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        help="Show what would be done, and write it to this file with the documents that it "
+        "needs; change nothing.",
+    )
+    apply: Path | None = option(
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        help="Carry out a plan as it was written. It is refused, and nothing changed, where what "
+        "is there is no longer what the plan saw.",
+    )
+
+
+def check_plan(settings: PlanSettings, *excluded: str) -> None:
+    """Raise a usage error for what makes no sense with these options.
+
+    excluded: options (as fields) that say what to publish, which is in the plan already.
+    """
+    ctx = click.get_current_context()
+    if settings.plan_out is not None and not settings.plan_out.absolute().parent.is_dir():
+        raise click.UsageError(f"--plan-out: there is no folder {settings.plan_out.parent}", ctx)
+    if settings.apply is None:
+        return
+    for name in ("plan_out", *excluded):
+        if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            flag = f"--{name.replace('_', '-')}"
+            why = "a plan that exists is carried out as it was written"
+            raise click.UsageError(f"{flag} makes no sense with --apply: {why}", ctx)
+
+
+@dataclass(frozen=True, slots=True)
 class DeploySettings:
     """All that only a deploy takes, for `deploy`, `publish` and `serve` alike."""
 
@@ -322,6 +358,7 @@ def deploy_options(
     dry_run: bool = False,
     force: bool = False,
     delete_after: timedelta = timedelta(0),
+    plan_out: Path | None = None,
 ) -> DeployOptions:
     """The options of a deploy. delete_after: where nobody chose one."""
     from myop_cdn.deploy.options import DeployOptions, HistoryLimit
@@ -345,6 +382,7 @@ def deploy_options(
         jobs=limits.jobs,
         endpoint_url=objects.endpoint_url,
         dry_run=dry_run,
+        plan_out=plan_out,
     )
 
 

@@ -8,9 +8,13 @@ service it talks to.
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from myop_cdn import exportnote
+from myop_cdn.deploy import planfile
+from myop_cdn.deploy.approved import ApprovedRun
 from myop_cdn.deploy.log import Cause
 from myop_cdn.deploy.options import (
     DEFAULT_CACHE_CONTROL,
@@ -18,10 +22,11 @@ from myop_cdn.deploy.options import (
     Encoding,
     HistoryLimit,
 )
+from myop_cdn.deploy.planfile import PlannedDestination, SavedPlan
 from myop_cdn.deploy.run import CACHED, Run
-from myop_cdn.deploy.source import Source, noted, read_exported, read_source
+from myop_cdn.deploy.source import Source, noted, read_exported, read_planned, read_source
 from myop_cdn.deploy.target import open_targets
-from myop_cdn.errors import MyopCdnError, RefusedError
+from myop_cdn.errors import ExitCode, MyopCdnError, RefusedError
 from myop_cdn.model import MANIFEST
 from myop_cdn.progress import Silent
 from myop_cdn.report import DeployReport, DestinationReport
@@ -44,12 +49,15 @@ __all__ = [
     "Deployment",
     "Encoding",
     "HistoryLimit",
+    "apply",
     "check_destinations",
     "deploy",
     "noted",
     "read_exported",
 ]
 
+_UNCHANGED = "nothing was changed"
+_PLANNED = (ExitCode.DONE, ExitCode.PARTLY)  # with a plan of what can be done
 _MOST_LOOKED_AT_ONE_BY_ONE = 300  # documents; a listing costs less than more HEADs
 
 
@@ -86,6 +94,28 @@ def deploy(
         return deployment.bring(source)
 
 
+def apply(
+    file: Path,
+    destinations: Sequence[str],
+    options: DeployOptions | None = None,
+    progress: Progress | None = None,
+) -> DeployReport:
+    """Carry out the plan at `file`, which was made for these very destinations.
+
+    At each of them everything is done, or nothing: RefusedError is in its report where what is
+    there is no longer what the plan saw. options: how to go about it; what comes of it is the
+    plan's. Raises InputError for what is not a plan or was made with other options, RefusedError
+    where it was made for other destinations.
+    """
+    options = options or DeployOptions()
+    with planfile.opened(file) as (plan, tree, note):
+        bound = plan.bound(options)
+        with Deployment(destinations, bound, None, plan.cause, progress) as deployment:
+            plan.check_destinations(deployment.urls)
+            source = read_planned(tree, bound.encoding, bound.jobs, note.documents)
+            return deployment.apply(plan.destinations, source)
+
+
 def check_destinations(
     destinations: Sequence[str], options: DeployOptions, source: Path | None = None
 ) -> None:
@@ -110,10 +140,13 @@ class Deployment:
         cause: Cause,
         progress: Progress | None = None,
     ) -> None:
+        if options.plan_out is not None:
+            options = replace(options, dry_run=True)
         self._options = options
+        self._cause = cause
         self._targets = open_targets(destinations, options, source)
-        progress = progress or Silent()
-        self._work = [Run(one, options, cause, progress) for one in self._targets]
+        self._progress = progress or Silent()
+        self._work = [Run(one, options, cause, self._progress) for one in self._targets]
         self._pool = ThreadPoolExecutor(max(1, len(self._targets)), "destination")
         self._has_md5s = False
 
@@ -160,9 +193,50 @@ class Deployment:
 
         for look in self._looks:
             look.result()
-        if len(self._work) == 1:
-            return DeployReport(self._options.dry_run, (one(self._work[0]),))
-        return DeployReport(self._options.dry_run, tuple(self._pool.map(one, self._work)))
+        reports = (
+            [one(self._work[0])] if len(self._work) == 1 else [*self._pool.map(one, self._work)]
+        )
+        report = DeployReport(self._options.dry_run, tuple(reports))
+        if self._options.plan_out is not None and report.exit_code in _PLANNED:
+            self._save(self._options.plan_out, [one.planned() for one in self._work], source.tree)
+        return report
+
+    def apply(self, planned: Sequence[PlannedDestination], source: Source) -> DeployReport:
+        """Do at every destination what was planned for it; nothing at any where one has moved."""
+        by_url = {one.url: one for one in planned}
+        runs = [
+            ApprovedRun(one, self._options, self._cause, self._progress) for one in self._targets
+        ]
+        checks = self._pool.map(lambda run: run.check(by_url[run.there.url], source), runs)
+        refused = list(checks)
+        if any(refused):
+            elsewhere = RefusedError("another destination of the plan has moved on", _UNCHANGED)
+            reports = [
+                DestinationReport.refusing(run.there.url, error or elsewhere)
+                for run, error in zip(runs, refused, strict=True)
+            ]
+        else:
+            reports = list(self._pool.map(ApprovedRun.carry_out, runs))
+        return DeployReport(self._options.dry_run, tuple(reports))
+
+    def plan_nothing(self, tree: Tree) -> None:
+        """Write a plan that does nothing, where one is to be written."""
+        if self._options.plan_out is not None:
+            planned = [PlannedDestination(url) for url in self.urls]
+            self._save(self._options.plan_out, planned, tree)
+
+    @property
+    def urls(self) -> list[str]:
+        """The destinations as they are shown."""
+        return [one.store.url for one in self._targets]
+
+    def _save(self, file: Path, planned: Sequence[PlannedDestination], tree: Tree) -> None:
+        plan = SavedPlan(self._cause, self._options, tuple(planned), datetime.now(UTC))
+        wanted = {}
+        for run, one in zip(self._work, planned, strict=True):
+            keys = [up.key for up in one.uploads]
+            wanted.update(run.wanted(keys) if keys else {})
+        planfile.save(file, plan, tree, wanted)
 
     def refuse(self, error: RefusedError) -> DeployReport:
         """The report of a deploy whose source can't be deployed anywhere."""

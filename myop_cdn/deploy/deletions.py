@@ -52,6 +52,12 @@ class Deletions:
         self._outcome = outcome
         self._options = options
         self._now = now
+        self._among: set[str] | None = None
+
+    def among(self, documents: set[str]) -> None:
+        """Hold what is due against these, all documents there. Raises RefusedError."""
+        self._among = documents
+        self._check_limit(self.due)
 
     def find(self) -> None:
         """Find out which documents are gone from the tree, since when, and which of them are due.
@@ -142,7 +148,9 @@ class Deletions:
 
     def _check_limit(self, gone: Collection[str]) -> None:
         deleted = self._outcome.deleted
-        here = {key for key in self._there.remote if key in self._wanted or key in self.gone}
+        here = self._among
+        if here is None:
+            here = {key for key in self._there.remote if key in self._wanted or key in self.gone}
         recent = self._there.view.state.removed_since(self._now() - RECENT)
         check_limit(gone, here | deleted, recent, self._options)
 

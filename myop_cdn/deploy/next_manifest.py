@@ -95,6 +95,7 @@ class NextManifest:
         self._headers = headers
         self._fingerprint = fingerprint(headers) if there.store.keeps_headers else None
         self._is_contested = False  # somebody else changed it meanwhile
+        self.rehearsed: bytes | None = None  # what a dry run would put there
 
     def check(self) -> None:
         """Raise RefusedError where the one there is not Myop's, or would lose too much."""
@@ -117,7 +118,8 @@ class NextManifest:
         data, problem = self._next()
         if problem:
             self._outcome.failed[MANIFEST] = problem
-        elif data is not None and self._differs(data):
+        elif data is not None and self.differs(data):
+            self.rehearsed = data
             self._outcome.uploads[MANIFEST] = Upload(MANIFEST, "manifest")
         elif data is not None:
             self._outcome.unchanged.add(MANIFEST)
@@ -133,12 +135,12 @@ class NextManifest:
             data, problem = self._next()
             if problem:
                 outcome.failed[MANIFEST] = problem
-            if data is None or not self._differs(data):
+            if data is None or not self.differs(data):
                 if data is not None:
                     outcome.unchanged.add(MANIFEST)
                 return set()
             try:
-                self._put(data, writer)
+                self.put(data, self._asked(), writer)
             except PreconditionFailed:
                 seen = self._there.seen_manifest.refs
                 self._is_contested = True
@@ -159,7 +161,7 @@ class NextManifest:
         may_be_old = insists and not self._options.force and source.asked > 0
         if not may_be_old or self._there.manifest.manifest is None:
             return False
-        if not self._differs(source.manifest_data):
+        if not self.differs(source.manifest_data):
             return False
         return (self._there.manifest_facts().asked or 0) > source.asked
 
@@ -222,24 +224,32 @@ class NextManifest:
             new |= {up.key for up in outcome.uploads.values() if up.reason == "new"}
         return [ref for key in sorted(new | {*outcome.adopted}) if (ref := DocumentRef.of(key))]
 
-    def _differs(self, data: bytes) -> bool:
+    def differs(self, data: bytes) -> bool:
+        """Whether this is another manifest than the one there, or is served otherwise."""
         there = self._there.seen_manifest
         if there.blob is None:
             return True
         same_headers = self._fingerprint in (None, fingerprint(there.blob.headers))
         return there.blob.data != encoded(data, self._options.encoding) or not same_headers
 
-    def _put(self, data: bytes, writer: Writer) -> None:
+    def _asked(self) -> int:
+        """When Myop was asked for what the next manifest says; see `Entry`."""
         there, source, outcome = self._there.seen_manifest, self._wanted.source, self._outcome
         is_first = MANIFEST not in outcome.uploads
         if there.blob is not None and source.manifest is not None and is_first:
             outcome.warn(older_than_there(source.manifest, there))
+        if source.manifest is not None and not self._is_later():
+            return source.asked
+        new = [one.after.asked for one in outcome.changes.values() if one.after]
+        before = self._there.manifest_facts() if self._wanted.insists else there
+        return max(before.asked or 0, 0, *new)
+
+    def put(self, data: bytes, asked: int, writer: Writer) -> None:
+        """Put this manifest there, whose documents are. asked: see `Entry`. Raises
+        PreconditionFailed where somebody else changed it since it was seen, StorageError.
+        """
+        there, outcome = self._there.seen_manifest, self._outcome
         body = Body.of(encoded(data, self._options.encoding))
-        asked = source.asked
-        if source.manifest is None or self._is_later():
-            new = [one.after.asked for one in outcome.changes.values() if one.after]
-            before = self._there.manifest_facts() if self._wanted.insists else there
-            asked = max(before.asked or 0, 0, *new)
         entry = Entry(body.sha256, headers=self._fingerprint, asked=asked)
         metadata = metadata_of(entry, self._there.view.number, "")
         version = writer.put(MANIFEST, body, metadata, there.version)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from myop_cdn.model import DeleteLimit
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Encoding = Literal["identity", "gzip"]
 DEFAULT_CACHE_CONTROL = "public, max-age=300"  # what Myop's own page recommends
@@ -42,7 +45,7 @@ class DeployOptions:
     changed. wait: until they are done. cors_origins: pages that may read the objects. ledger:
     URL of a folder or bucket to keep the log in; None: beside the objects. jobs: requests at
     once, at each destination. endpoint_url: an S3-compatible service. dry_run: plan and report,
-    write nothing.
+    write nothing. plan_out: a file that the plan of a dry run is written to, for `apply`.
     """
 
     delete: bool = False
@@ -63,6 +66,7 @@ class DeployOptions:
     jobs: int = 16
     endpoint_url: str | None = None
     dry_run: bool = False
+    plan_out: Path | None = None
 
     def wants(self, environment: str) -> bool:
         """Whether documents of this environment were exported at all."""

@@ -64,6 +64,7 @@ class Outcome:
         """Forget a change that was taken back."""
         del self.changes[key]
         self.uploads.pop(key, None)
+        self.deleted.discard(key)
 
     def passes_over(self, plan: Plan, why_cached: str) -> None:
         """Remember what a plan leaves as it is, and why."""

@@ -21,7 +21,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from myop_cdn.deploy.commit import CONDITIONS_IGNORED, CommitWriter
+from myop_cdn.deploy.commit import CONDITIONS_IGNORED, LOG, CommitWriter
 from myop_cdn.deploy.deletions import Deletions
 from myop_cdn.deploy.destination import Destination
 from myop_cdn.deploy.invalidation import Invalidations
@@ -29,12 +29,13 @@ from myop_cdn.deploy.log import Change, Entry, describe
 from myop_cdn.deploy.next_manifest import NextManifest
 from myop_cdn.deploy.outcome import Outcome
 from myop_cdn.deploy.plan import Rules, make_plan, may_delete, needs_facts
+from myop_cdn.deploy.planfile import PlannedDestination
 from myop_cdn.deploy.remote import RemoteObject, fingerprint, metadata_of
 from myop_cdn.deploy.source import Wanted, content_encoding
 from myop_cdn.deploy.writes import ROUNDS, AbortRun, Writer, pause, run_all
 from myop_cdn.errors import MyopCdnError, PreconditionFailed, RefusedError, StorageError
 from myop_cdn.model import MANIFEST, DocumentRef
-from myop_cdn.report import DestinationReport
+from myop_cdn.report import DestinationReport, spoken
 from myop_cdn.storage.base import AclAware, Headers
 
 if TYPE_CHECKING:
@@ -98,14 +99,55 @@ class Run:
         ask_again: exports these documents (by key) once more and returns those that Myop has;
         None where Myop can't be asked.
         """
+        self._wanted = Wanted(source, ask_again, self._options.jobs)
+        self._outcome.lasting.update(source.broken)
+
+        def settle() -> None:
+            enabled, note = may_delete(source, self._options)
+            self._outcome.warn(note)
+            self._begin(enabled)
+            self._settle(source)
+
+        return self._reported(settle)
+
+    def planned(self) -> PlannedDestination:
+        """What a dry run would have done, with what it saw there. Raises RefusedError where the
+        service tells no versions.
+        """
+        there, outcome, deletions = self.there, self._outcome, self._deletions
+        uploads = tuple(outcome.uploads[key] for key in sorted(outcome.uploads) if key != MANIFEST)
+        deleted = {key: self._called(key) for key in sorted(outcome.deleted)}
+        seen: dict[str, str | None] = {}
+        for key in (*(up.key for up in uploads), *deleted):
+            seen[key] = there.remote[key].version if key in there.remote else None
+        if MANIFEST in outcome.uploads:
+            seen[MANIFEST] = there.seen_manifest.version
+        if "" in seen.values():
+            raise RefusedError(
+                f"{there.url} does not tell the versions of its objects, so that nobody could "
+                "tell later whether they are still those of the plan",
+                "no plan was written; publish without one",
+            )
+        return PlannedDestination(
+            there.url,
+            seen,
+            uploads,
+            deleted,
+            self._manifest.rehearsed,
+            self._wanted.source.asked,
+            tuple(sorted(deletions.gone)) if deletions.enabled else (),
+        )
+
+    def wanted(self, keys: Collection[str]) -> dict[str, LocalObject]:
+        """Those of these documents that are wanted there."""
+        return self._wanted.some(keys)
+
+    def _reported(self, work: Callable[[], None]) -> DestinationReport:
         began = time.monotonic()
         outcome, url = self._outcome, self.there.url
-        self._wanted = Wanted(source, ask_again, self._options.jobs)
-        outcome.lasting.update(source.broken)
         try:
             if outcome.error is None:
-                self._begin(source)
-                self._settle(source)
+                work()
         except RefusedError as error:
             if not outcome.has_written:
                 refused = DestinationReport.refusing(url, error, tuple(outcome.warnings))
@@ -115,15 +157,28 @@ class Run:
             outcome.error = end.cause
         except MyopCdnError as error:
             outcome.error = error
-        seconds = time.monotonic() - began
-        return outcome.report(url, seconds, self._invalidations.paths, self._invalidations.failed)
+        report = outcome.report(
+            url,
+            time.monotonic() - began,
+            self._invalidations.paths,
+            self._invalidations.failed,
+        )
+        keys = {*outcome.failed, *outcome.lasting, *outcome.overtaken, *outcome.deleted}
+        return replace(report, names={key: self._called(key) for key in keys - {CORS, LOG}})
 
-    def _begin(self, source: Source) -> None:
+    def _called(self, key: str) -> str:
+        """What people call an object: "Pricing Card · production · Classic"."""
+        there, change = self.there.remote.get(key), self._outcome.changes.get(key)
+        known = [change.before if change else None, there.facts if there else None]
+        known.append((self.there.view.objects or {}).get(key))
+        known += [one.entry for one in self._wanted.some([key]).values()]
+        entry = next((one for one in known if one and one.name), Entry(""))
+        return spoken(key, entry.name, entry.label)
+
+    def _begin(self, deletes: bool) -> None:
         there, wanted, outcome, options = self.there, self._wanted, self._outcome, self._options
-        enabled, note = may_delete(source, options)
-        outcome.warn(note)
         self._deletions = deletions = Deletions(
-            there, wanted, outcome, options, self._now, enabled=enabled
+            there, wanted, outcome, options, self._now, enabled=deletes
         )
         self._manifest = NextManifest(there, wanted, outcome, deletions, options, self._headers)
         self._commit = CommitWriter(

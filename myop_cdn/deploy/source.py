@@ -13,7 +13,7 @@ from myop_cdn import jsontext
 from myop_cdn.deploy.log import Entry, written
 from myop_cdn.deploy.writes import run_all
 from myop_cdn.document import Document
-from myop_cdn.errors import DocumentError, RefusedError, StorageError, TreeError
+from myop_cdn.errors import DocumentError, InputError, RefusedError, StorageError, TreeError
 from myop_cdn.exportnote import NotedDocument
 from myop_cdn.model import MANIFEST, DocumentRef
 from myop_cdn.storage.base import Body
@@ -335,6 +335,21 @@ def read_exported(
     manifest = tree.manifest() if whole else None
     data = tree.read(MANIFEST) if manifest else b""
     return Source(tree, encoding, documents, manifest, data, broken, tuple(changed))
+
+
+def read_planned(
+    tree: Tree, encoding: Encoding, jobs: int, known: Mapping[str, NotedDocument]
+) -> Source:
+    """Read the documents of a plan. Raises InputError where one is not as it was planned, or
+    missing.
+    """
+    try:
+        documents, broken, changed = _read(tree, list(known), encoding, jobs, known, lambda: False)
+    except TreeError as error:
+        raise InputError(error.message, error.hint) from None
+    for key in (*broken, *changed):
+        raise InputError(f"{tree.root}: {key} is damaged", "make a new plan")
+    return Source(tree, encoding, documents)
 
 
 def _read(

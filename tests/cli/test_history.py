@@ -57,7 +57,7 @@ def test_diff_ends_with_0_whether_or_not_there_is_one(run: Run, url: str) -> Non
 def test_rollback_needs_no_key_and_no_myop(run: Run, url: str) -> None:
     dry = run("rollback", url, "--to", "1", "--dry-run")
     assert dry.code == 0
-    assert "Card · Main → Main" in dry.out.decode()
+    assert "Card · qa · Main → Main" in dry.out.decode()
     ended = run("rollback", url, "--to", "1", "--json", env={"MYOP_API_URL": "http://127.0.0.1:9"})
     assert ended.code == 0
     assert ended.json["to"] == "1"

@@ -163,3 +163,51 @@ def test_one_destination_that_fails_does_not_stop_the_others(
     assert ended.code in (1, 4)
     assert len(json.loads(ended.out)["deploy"]["destinations"]) == 2
     assert "manifest.json" in read(cdn)
+
+
+def test_a_plan_is_written_approved_and_carried_out(
+    run: Run, server: ApiServer, cdn: Path, tmp_path: Path
+) -> None:
+    url, plan = f"file://{cdn}", tmp_path / "release.plan"
+    run("publish", url)
+    before, workspace = identities(cdn), identities(tmp_path / "home/myop-static")
+    server.files["components/card/prod.json"] = document("card", "prod", "v-2")
+    planned = run("publish", url, "--plan-out", plan)
+    assert planned.code == 0
+    assert "The card · prod · Main → Main" in planned.out.decode()
+    assert (identities(cdn), identities(tmp_path / "home/myop-static")) == (before, workspace)
+    asked = len(server.asked)
+    applied = run("publish", url, "--apply", plan, "--json", env={"MYOP_API_KEY": ""})
+    assert applied.code == 0
+    assert [up["key"] for up in applied.json["deploy"]["destinations"][0]["uploaded"]] == [
+        "components/card/prod.json"
+    ]
+    assert len(server.asked) == asked
+    server.files["components/card/prod.json"] = document("card", "prod", "v-3")
+    run("publish", url, "--plan-out", plan)
+    server.files["components/card/prod.json"] = document("card", "prod", "v-4")
+    run("publish", url)
+    stale = run("publish", url, "--apply", plan, "--json")
+    assert (stale.code, stale.json["error"]["exitCode"]) == (3, 3)
+    assert read(cdn)["components/card/prod.json"] == document("card", "prod", "v-4")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--plan-out", "a", "--apply", "b"),
+        ("--apply", "a", "--full"),
+        ("--apply", "a", "--payload", "-"),
+        ("--apply", "a", "--environment", "qa"),
+        ("--apply", "missing"),
+        ("--apply", "."),
+        ("--plan-out", "no/such/folder/plan"),
+    ],
+)
+def test_options_of_plans_that_make_no_sense_are_bad_usage(
+    run: Run, server: ApiServer, cdn: Path, words: tuple[str, ...]
+) -> None:
+    ended = run("publish", f"file://{cdn}", *words, "--json")
+    assert (ended.code, ended.json["error"]["exitCode"]) == (2, 2)
+    assert server.asked == []
+    assert not cdn.exists()

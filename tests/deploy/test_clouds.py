@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 
-from myop_cdn.deploy import DeployOptions, deploy
+from myop_cdn.deploy import DeployOptions, apply, deploy
 from myop_cdn.errors import ExitCode
 from myop_cdn.storage import open_backend
 from myop_cdn.storage.base import Body, Headers
@@ -144,3 +144,26 @@ def test_a_partial_tree_adds_to_the_manifest_whatever_its_encoding(
     assert b'"id": "new"' in data
     assert b'"id": "card"' in data
     assert run(part, url, encoding=encoding).uploaded == ()
+
+
+def test_a_plan_is_carried_out_once_and_refused_where_something_moved(
+    tmp_path: Path, tree: Tree, url: str
+) -> None:
+    run(tree, url)
+    less = make_tree(tmp_path / "less", {"card": ["qa"]}, html="two")
+    plan = tmp_path / "release.plan"
+    planned = run(less, url, delete=True, plan_out=plan)
+    backend = open_backend(url)
+    assert backend.head(ONE) is not None
+    old = tmp_path / "old.plan"
+    old.write_bytes(plan.read_bytes())
+    applied = apply(plan, [url]).destinations[0]
+    assert applied.failure is None
+    assert (applied.uploaded, applied.deleted) == (planned.uploaded, planned.deleted)
+    assert backend.head(ONE) is None
+    third = make_tree(tmp_path / "third", COMPONENTS, html="three")
+    run(third, url)
+    refused = apply(old, [url]).destinations[0]
+    assert refused.refusal is not None
+    assert "no longer what the plan saw" in refused.refusal.message
+    assert run(third, url).uploaded == ()
