@@ -19,9 +19,11 @@ if TYPE_CHECKING:
         Release,
         Scope,
         SignatureInvalid,
+        check,
         deploy,
         parse_payload,
         publish,
+        status,
         sync,
         verify,
     )
@@ -36,9 +38,11 @@ __all__ = [
     "Release",
     "Scope",
     "SignatureInvalid",
+    "check",
     "deploy",
     "parse_payload",
     "publish",
+    "status",
     "sync",
     "verify",
 ]
@@ -63,12 +67,15 @@ def _function(name: str) -> property:
 
 
 class _Package(type(sys)):  # type: ignore[misc]  # mypy takes no call for a base class
-    """The package: `deploy`, `publish` and `sync` are its functions, although modules of these
-    names lie in it. Importing such a module sets the attribute, which is passed over here.
+    """The package: `check`, `deploy`, `publish`, `status` and `sync` are its functions, although
+    modules of these names lie in it. Importing such a module sets the attribute, which is passed
+    over here.
     """
 
+    check = _function("check")
     deploy = _function("deploy")
     publish = _function("publish")
+    status = _function("status")
     sync = _function("sync")
 
 

@@ -7,27 +7,33 @@ Nothing here prints, reads an argument or ends the process. Every failure is an 
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from myop_cdn import payload, signature
+from myop_cdn.check import DEFAULT_ORIGIN, CheckOptions, LiveObjects, TreeFiles
+from myop_cdn.check import check as _check
 from myop_cdn.deploy import deploy as _deploy
+from myop_cdn.deploy.history import Selection
 from myop_cdn.deploy.options import DeployOptions
+from myop_cdn.deploy.target import open_targets
 from myop_cdn.errors import InputError, MyopCdnError, PayloadError, SignatureInvalid
 from myop_cdn.export.api import ApiExporter
 from myop_cdn.export.client import check_url
 from myop_cdn.model import Delivery, Release, Scope
 from myop_cdn.publish import publish as _publish
+from myop_cdn.status import LiveStatus, compare, read_status
 from myop_cdn.sync import SyncOptions
 from myop_cdn.sync import sync as _sync
 from myop_cdn.tree import Tree
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import timedelta
 
-    from myop_cdn.report import DeployReport, PublishReport, SyncReport
+    from myop_cdn.check import Expectation
+    from myop_cdn.report import CheckReport, DeployReport, PublishReport, SyncReport
 
 __all__ = [
     "Delivery",
@@ -38,9 +44,11 @@ __all__ = [
     "Release",
     "Scope",
     "SignatureInvalid",
+    "check",
     "deploy",
     "parse_payload",
     "publish",
+    "status",
     "sync",
     "verify",
 ]
@@ -130,6 +138,65 @@ def publish(
         _sync_options(environments),
         options or DeployOptions(),
     )
+
+
+def status(
+    destination: str,
+    *,
+    against_myop: bool = False,
+    components: Sequence[str] = (),
+    environments: Sequence[str] = (),
+    options: DeployOptions | None = None,
+    api_key: str | None = None,
+    api_url: str | None = None,
+) -> LiveStatus:
+    """What is live at a destination, and with `against_myop` what Myop has beside it.
+
+    components, environments: these alone. options: as the destination was deployed to with.
+    Raises InputError, StorageError and, where Myop is asked, ExportError.
+    """
+    options = options or DeployOptions()
+    selection = Selection(frozenset(components), frozenset(environments))
+    exporter = _exporter(api_key, api_url) if against_myop else None
+    with ExitStack() as stack:
+        target = open_targets([destination], options)[0]
+        stack.callback(target.close)
+        found = read_status(target, selection, options.jobs)
+        if exporter is None:
+            return found
+        return compare(found, target, exporter, selection, options.jobs)
+
+
+def check(
+    base_url: str,
+    *,
+    tree: str | Path | None = None,
+    destination: str | None = None,
+    origin: str = DEFAULT_ORIGIN,
+    sample: int | None = None,
+    wait: timedelta = timedelta(0),
+    options: DeployOptions | None = None,
+) -> CheckReport:
+    """Ask a CDN for the documents as a browser would; the report has what is wrong.
+
+    tree, destination: what should be there; with neither, what the CDN's own manifest lists.
+    origin: of the page that asks. sample: how many documents, None for all. wait: for how long to
+    ask again. options: as the destination was deployed to with. Raises InputError, TreeError,
+    StorageError.
+    """
+    options = options or DeployOptions()
+    if tree is not None and destination is not None:
+        raise InputError("tree and destination both say what should be there: give one")
+    with ExitStack() as stack:
+        expected: Expectation | None = None
+        if tree is not None:
+            expected = TreeFiles(Tree(Path(tree)))
+        elif destination is not None:
+            target = open_targets([destination], options)[0]
+            stack.callback(target.close)
+            expected = LiveObjects(target, Selection(), options.jobs)
+        how = CheckOptions(origin=origin, sample=sample, wait=wait, jobs=options.jobs)
+        return _check(base_url, expected, how)
 
 
 def _sync_options(environments: Sequence[str]) -> SyncOptions:

@@ -152,3 +152,13 @@ assert not {"click", "rich", "boto3", "google", "azure"} & set(sys.modules)
 assert not hasattr(myop_cdn, "nothing")
 """
     subprocess.run([sys.executable, "-c", probe], check=True, timeout=60)
+
+
+def test_status_and_check_are_what_the_commands_do(cdn: Path, tmp_path: Path) -> None:
+    myop_cdn.publish(cdn.as_uri(), output=tmp_path / "tree")
+    status = myop_cdn.status(cdn.as_uri(), against_myop=True, environments=["qa"])
+    assert [(one.ref.environment, one.state) for one in status.documents] == [("qa", "current")]
+    with pytest.raises(myop_cdn.InputError):
+        myop_cdn.check("http://127.0.0.1:9", tree=tmp_path / "tree", destination=cdn.as_uri())
+    report = myop_cdn.check("http://127.0.0.1:9", destination=cdn.as_uri())
+    assert {one.kind for one in report.faults} == {"unreachable"}

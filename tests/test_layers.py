@@ -49,6 +49,7 @@ FLOORS = {
     "deploy": 6,
     "publish": 7,
     "status": 7,
+    "doctor": 7,
     "check": 8,
     "api": 9,
     "listener": 8,

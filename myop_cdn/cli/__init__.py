@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "publish": ("myop_cdn.cli.publish:publish", "Sync, then deploy."),
     "status": ("myop_cdn.cli.status:status", "Show what is live at a destination."),
     "check": ("myop_cdn.cli.check:check", "Ask a CDN as a browser would, and say what is wrong."),
+    "doctor": ("myop_cdn.cli.doctor:doctor", "Look at all that a run needs."),
     "history": ("myop_cdn.cli.history:history", "List what was published at a destination."),
     "diff": ("myop_cdn.cli.history:diff", "Show what changed between two commits."),
     "rollback": ("myop_cdn.cli.history:rollback", "Put documents back to what they were."),

@@ -1,0 +1,133 @@
+"""`myop-cdn doctor`: whether all that a run needs is in order."""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from myop_cdn.cli.console import SILENT, Console
+from myop_cdn.cli.history import PlaceSettings, open_target
+from myop_cdn.cli.inputs import KEY_HINT, SECRET_VARIABLE, api_key, webhook_secrets
+from myop_cdn.cli.options import Origin, argument, command, group, option
+from myop_cdn.cli.settings import ApiSettings, JsonSettings, SecretSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from myop_cdn.doctor import Diagnosis, DoctorReport
+
+
+@dataclass(frozen=True, slots=True)
+class DoctorSettings:
+    """All that `doctor` takes."""
+
+    TITLE: ClassVar[str] = "Pages"
+    destination: str | None = argument(metavar="[DESTINATION]", required=False)
+    origin: str | None = option(
+        type=Origin(),
+        metavar="URL",
+        help="The origin of the page that reads the documents: your application's.",
+    )
+    api: ApiSettings = group(ApiSettings)
+    secrets: SecretSettings = group(SecretSettings)
+    place: PlaceSettings = group(PlaceSettings)
+    output_json: JsonSettings = group(JsonSettings)
+
+
+@command(
+    DoctorSettings,
+    "myop-cdn doctor",
+    "myop-cdn doctor s3://my-bucket/myop --origin https://app.example.com",
+)
+def doctor(console: Console, settings: DoctorSettings) -> DoctorReport:
+    """Look at all that a run needs: a line each, ok or what to do.
+
+    The API key and the API, the signing secret, the destination (read, written by a probe object
+    below .myop-cdn/ that is removed again, conditional writes, CORS), the clock, versions, proxy
+    and certificates. The exit code is 1 where something is wrong. No secret is shown.
+    """
+    from myop_cdn.doctor import DoctorReport
+
+    checks = []
+    for one in _checks(settings):
+        checks.append(one)
+        if not console.wants_json:
+            label = {"ok": "ok", "note": "note", "wrong": "WRONG"}[one.state]
+            text = f"{one.text} → {one.advice}" if one.advice else one.text
+            console.data(f"{label:6}{one.name}: {text}")
+    report = DoctorReport(tuple(checks))
+    if report.error is not None:
+        console.error(report.error)
+    return report
+
+
+class _Collected(Console):
+    """Keeps warnings for the lines that they belong to."""
+
+    def __init__(self) -> None:
+        super().__init__(SILENT)
+        self.found: list[str] = []
+
+    def warn_once(self, message: str) -> None:
+        """Keep it."""
+        self.found.append(message)
+
+
+def _checks(settings: DoctorSettings) -> Iterator[Diagnosis]:
+    from myop_cdn.doctor import destination, examined, network, versions
+
+    yield from examined("versions", versions)
+    yield from examined("proxy", lambda: network(settings.api.api_url))
+    yield from examined("API key", lambda: _api(settings.api))
+    yield from examined("secret", lambda: _secret(settings.secrets))
+    url = settings.destination
+    if url is not None:
+
+        def look() -> Iterator[Diagnosis]:
+            with closing(open_target(url, settings.place)) as target:
+                yield from destination(target, settings.origin)
+
+        yield from examined("destination", look)
+
+
+def _api(settings: ApiSettings) -> Iterator[Diagnosis]:
+    from myop_cdn.doctor import Diagnosis, api
+    from myop_cdn.errors import InputError
+
+    collected = _Collected()
+    key, source = None, ""
+    try:
+        found = api_key(settings.api_key_file, collected)
+    except InputError as error:
+        yield Diagnosis("API key", "wrong", error.message, error.hint)
+    else:
+        if found is None:
+            yield Diagnosis("API key", "wrong", "there is none", KEY_HINT)
+        else:
+            key, source = found
+    yield from (_readable("API key", one) for one in collected.found)
+    yield from api(settings.api_url, key, source, allow_http=settings.allow_http)
+
+
+def _secret(settings: SecretSettings) -> Iterator[Diagnosis]:
+    from myop_cdn.doctor import Diagnosis, signing_secrets
+
+    files = settings.secret_file
+    if not files and SECRET_VARIABLE not in os.environ:
+        advice = f"verify and serve need one: {SECRET_VARIABLE} or --secret-file"
+        yield Diagnosis("secret", "note", "there is none", advice)
+        return
+    collected = _Collected()
+    found = webhook_secrets(files, collected)
+    yield from signing_secrets(found, ", ".join(files) if files else SECRET_VARIABLE)
+    short = "shorter than"  # said by its own line already
+    yield from (_readable("secret", one) for one in collected.found if short not in one)
+
+
+def _readable(name: str, warning: str) -> Diagnosis:
+    from myop_cdn.doctor import Diagnosis
+
+    text, _, advice = warning.partition(": ")
+    return Diagnosis(name, "wrong", text, advice)
