@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from myop_cdn.cli.inputs import SHORT_SECRET, secret_words
 from myop_cdn.errors import ExitCode, Interrupted, MyopCdnError
-from myop_cdn.notify import Command, Event, Notifier, Policy, Receiver
 from myop_cdn.notify.messages import run_link, signing_key
+from myop_cdn.notify.policy import Event, Policy
+from myop_cdn.notify.sender import Command, Notifier, Receiver
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -20,6 +20,7 @@ from myop_cdn.cli.settings import (
     DeploySettings,
     ExportSettings,
     LimitSettings,
+    NoticeSettings,
     SecretSettings,
     deploy_options,
     sync_options,
@@ -35,14 +36,20 @@ if TYPE_CHECKING:
     from myop_cdn.listener.http.sockets import Address
     from myop_cdn.listener.service import Listener, Settings
     from myop_cdn.model import Scope
+    from myop_cdn.notify.sender import Channel
     from myop_cdn.progress import Progress
     from myop_cdn.report import PublishReport
 
-# What a publishing process has no use for: secrets of the listener's own, and its service's.
-_NOT_FOR_CHILDREN = ("MYOP_CDN_NOTIFY_SECRET", "NOTIFY_SOCKET", "WATCHDOG_USEC")
 _NAMED = 10  # deliveries in a commit of a destination's log
 # An index that flaps must not take anything away while nobody looks on.
 _DELETE_AFTER = timedelta(hours=1)
+# What a publishing process has no use for: secrets of the listener's own, and its service's.
+_NOT_FOR_CHILDREN = (
+    "MYOP_WEBHOOK_SECRET_FILE", "MYOP_CDN_NOTIFY", "MYOP_CDN_NOTIFY_FILE",
+    "MYOP_CDN_NOTIFY_SECRET", "MYOP_CDN_NOTIFY_SECRET_FILE", "MYOP_CDN_SERVE_NOTIFY",
+    "MYOP_CDN_SERVE_ON_FAILURE", "NOTIFY_SOCKET", "WATCHDOG_USEC",
+)  # fmt: skip
+_LAST_WORD_SECONDS = 2.0  # that the end waits for notices to get through
 # What a publishing process needs for its first upload, by the destination's scheme.
 _MODULES = {
     "s3": ("myop_cdn.storage.s3", "boto3"),
@@ -173,6 +180,26 @@ class PublishingSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class NoticeTimes:
+    """When somebody is told."""
+
+    TITLE: ClassVar[str] = "Notices"
+    notify_after: int = option(
+        type=click.IntRange(1, 1000),
+        default=2,
+        metavar="N",
+        help="How many failures in a row are told.",
+    )
+    notify_every: timedelta = option(
+        type=Duration(),
+        default="1h",
+        metavar="DURATION",
+        help="Time between two notices of one destination, but for a recovery, which is told at "
+        "once.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class ServeSettings:
     """All that `serve` takes."""
 
@@ -183,6 +210,8 @@ class ServeSettings:
     export: ExportSettings = group(ExportSettings)
     deploy: DeploySettings = group(DeploySettings)
     limits: LimitSettings = group(LimitSettings)
+    notices: NoticeSettings = group(NoticeSettings)
+    notice_times: NoticeTimes = group(NoticeTimes)
 
 
 @command(
@@ -196,32 +225,43 @@ def serve(console: Console, settings: ServeSettings) -> None:
     that, whatever happens in between. SIGTERM ends in order, SIGHUP reads the secrets again.
     """
     from myop_cdn.cli.inputs import SECRET_VARIABLE, webhook_secrets
+    from myop_cdn.cli.notices import channels_of
     from myop_cdn.listener.child import ChildPublisher
     from myop_cdn.listener.http.sockets import described
     from myop_cdn.listener.queued_log import QueuedLog
     from myop_cdn.listener.service import Listener
     from myop_cdn.listener.state_folder import locked
+    from myop_cdn.notify.policy import Policy
+    from myop_cdn.notify.sender import Notifier
 
-    listening = settings.listening
+    listening, times = settings.listening, settings.notice_times
+    # A publishing process need not know whom the listener tells.
+    publishing = replace(settings, notices=NoticeSettings((), None))
     publishers = [
-        CommandPublisher(settings, destination)
+        CommandPublisher(publishing, destination)
         for destination in settings.publishing.deploy or (None,)
     ]
     check(settings, publishers, console)
     tls = tls_context(listening)
 
+    def channels() -> list[Channel]:
+        allow_http = settings.export.api.allow_http
+        return channels_of(settings.notices, console, allow_http=allow_http)
+
     def read_secrets() -> tuple[bytes, ...]:
-        # The certificate is renewed with the same signal.
+        # The certificate is renewed, and the notices' secrets are replaced, with the same signal.
         if tls is not None:
             load_certificate(tls, listening)
+        notifier.use(channels())
         return webhook_secrets(settings.secrets.secret_file, console)
 
-    files = [Path(name) for name in settings.secrets.secret_file if name != "-"]
-    files += [file for file in (listening.tls_cert, listening.tls_key) if file is not None]
     early = _note_signals()
     with ExitStack() as stack:
         log = QueuedLog(console)
         stack.callback(log.close)
+        policy = Policy(times.notify_after, times.notify_every.total_seconds())
+        notifier = Notifier(channels(), policy, log.warning)
+        stack.callback(notifier.close, _LAST_WORD_SECONDS)
         lock = stack.enter_context(locked(settings.state.state_dir))
         children = {}
         for publisher in publishers:
@@ -235,7 +275,16 @@ def serve(console: Console, settings: ServeSettings) -> None:
             children[publisher.name] = child
             stack.callback(child.kill)
         found = open_sockets(listening)
-        listener = Listener(_settings(settings), found, read_secrets, children, log, tls, files)
+        listener = Listener(
+            _settings(settings),
+            found,
+            read_secrets,
+            children,
+            log,
+            tls,
+            _files_of(settings),
+            tell=notifier.tell,
+        )
         if listening.admin is not None:
             _start_admin(listener, listening.admin, listening.admin_host, log, stack)
         for sock in found:
@@ -313,6 +362,22 @@ def _named(deliveries: tuple[str, ...]) -> str:
 
 def _deploy_options(settings: ServeSettings) -> DeployOptions:
     return deploy_options(settings.deploy, settings.limits, delete_after=_DELETE_AFTER)
+
+
+def _files_of(settings: ServeSettings) -> list[Path]:
+    """The files with secrets and certificates, which are read again when they change."""
+    from myop_cdn.cli import inputs, notices
+
+    listening = settings.listening
+    files = [Path(name) for name in settings.secrets.secret_file if name != "-"]
+    files += [file for file in (listening.tls_cert, listening.tls_key) if file is not None]
+    elsewhere = [
+        inputs.secret_file(notices.URL_VARIABLE, notices.URL_CREDENTIAL),
+        inputs.secret_file(notices.SECRET_VARIABLE, notices.SECRET_CREDENTIAL),
+    ]
+    if not settings.secrets.secret_file and not os.environ.get(inputs.SECRET_VARIABLE):
+        elsewhere.append(inputs.secret_file(inputs.SECRET_VARIABLE, inputs.SECRET_CREDENTIAL))
+    return files + [Path(name) for name in elsewhere if name]
 
 
 def check(settings: ServeSettings, publishers: list[CommandPublisher], console: Console) -> None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from myop_cdn.listener import Log, Publisher
     from myop_cdn.listener.queue.base import Queue
+    from myop_cdn.notify.policy import Event
 
 _LOOK = 1.0  # seconds between two looks at the files with the secrets
 
@@ -67,7 +68,7 @@ class Listener:
 
     read_secrets: gives the signing secrets; called at the start, where it may raise
     MyopCdnError, and on `reload`, where it may too and the old ones are kept then. files: what
-    it reads; when one of them changes, that is a `reload` too.
+    it reads; when one of them changes, that is a `reload` too. tell: see `Worker`.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Listener:
         tls: ssl.SSLContext | None = None,
         files: Sequence[Path] = (),
         wall: Callable[[], float] = time.time,
+        tell: Callable[[Event], None] | None = None,
     ) -> None:
         self._settings = settings
         self._read_secrets = read_secrets
@@ -98,7 +100,7 @@ class Listener:
         )
         self.checks = DeliveryChecks(settings.rules, read_secrets(), wall)
         self.workers = [
-            Worker(lane, self.queue, publishers[lane.name], log, self.metrics, wall=wall)
+            Worker(lane, self.queue, publishers[lane.name], log, self.metrics, wall=wall, tell=tell)
             for lane in lanes
         ]
         handler = DeliveryHandler(self.checks, self.queue, self._wake, log, self.metrics)

@@ -11,6 +11,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from myop_cdn.errors import ListenerError, MyopCdnError, PayloadError
+from myop_cdn.listener import notices
 from myop_cdn.listener.queue import agenda, outcome
 from myop_cdn.listener.queue.agenda import Start, Wait
 from myop_cdn.listener.queue.outcome import Clock, Taken, Work
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from myop_cdn.listener.metrics import Metrics
     from myop_cdn.listener.queue.base import Changes, Lane, Queue
     from myop_cdn.listener.queue.outcome import Outcome
+    from myop_cdn.model import DocumentRef
+    from myop_cdn.notify.policy import Event
     from myop_cdn.report import PublishReport
 
     T = TypeVar("T")
@@ -49,7 +52,8 @@ class Now:
 class Worker:
     """Publishes what the queue holds for `lane`, one run after another.
 
-    publisher: for that lane's destination alone. wall: seconds since the epoch.
+    publisher: for that lane's destination alone. wall: seconds since the epoch. tell: is given
+    what somebody may have to be told of; it must return at once.
     """
 
     def __init__(
@@ -61,6 +65,7 @@ class Worker:
         metrics: Metrics,
         random: Random | None = None,
         wall: Callable[[], float] = time.time,
+        tell: Callable[[Event], None] | None = None,
     ) -> None:
         self.lane = lane
         self._queue = queue
@@ -69,6 +74,8 @@ class Worker:
         self._metrics = metrics
         self._random = random or Random()  # noqa: S311 - jitter, not secrets
         self._wall = wall
+        self._tell = tell or (lambda _: None)
+        self._lost: frozenset[DocumentRef] = frozenset()
         self._wakeup = threading.Event()
         self._stopping = threading.Event()
         self._pruned = float("-inf")
@@ -210,6 +217,9 @@ class Worker:
             words = "published in part" if ended.state == "partly" else "publishing failed"
             self._log.warning(words, **fields, error=ended.error, next=changes.note)
         self._say_what_is_lost(changes)
+        for event in notices.events(lane, work, ended, changes, self._lost, now):
+            self._tell(event)
+        self._lost = notices.still_lost(self._lost, changes)
 
     def _finish(self, work: Work, run: int, ended: Outcome, clock: Clock) -> Changes:
         queue, lane = self._queue, self.lane.name

@@ -4,8 +4,3 @@ The way of the data: `Event`s of runs → `policy.decide`, a pure function that 
 when → `Notice`s → `messages`, in the form of each receiver → `sender`, on threads of its own, so
 that nobody waits for a receiver.
 """
-
-from myop_cdn.notify.policy import Event, Notice, Policy
-from myop_cdn.notify.sender import Command, Notifier, Receiver
-
-__all__ = ["Command", "Event", "Notice", "Notifier", "Policy", "Receiver"]

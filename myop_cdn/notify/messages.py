@@ -35,7 +35,7 @@ _HOSTS: tuple[tuple[Form, str], ...] = (
 _PHRASES = {
     "failed": "publishing fails",
     "refused": "publishing was refused for safety",
-    "given_up": "a release was given up until the next full sync",
+    "given_up": "a release is given up; it is tried again now and then for a day",
     "drift": "a full sync found what no delivery had announced",
     "recovered": "publishing works again",
 }

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_FAILS = ("failed", "refused", "given_up")
 EventKind = Literal["succeeded", "failed", "refused", "given_up", "drift"]
 NoticeKind = Literal["failed", "refused", "given_up", "drift", "recovered"]
 # Which of two that have to wait is told: the first of these.
@@ -120,7 +121,7 @@ def _after(
 ) -> tuple[Standing, Notice | None]:
     if event.kind == "succeeded":
         return _succeeded(standing, event)
-    if event.kind in ("failed", "refused"):
+    if event.kind in _FAILS:
         since = standing.since if standing.failures else event.at
         standing = replace(standing, failures=standing.failures + 1, since=since)
         if event.kind == "failed" and standing.failures < policy.after:
@@ -137,7 +138,7 @@ def _after(
 
 def _succeeded(standing: Standing, event: Event) -> tuple[Standing, Notice | None]:
     waiting, left_out = standing.waiting, standing.left_out
-    if waiting is not None and waiting.kind in ("failed", "refused"):
+    if waiting is not None and waiting.kind in _FAILS:
         waiting, left_out = None, left_out + 1  # it is over
     works = replace(standing, failures=0, waiting=waiting, left_out=left_out, is_told=False)
     if not standing.is_told:
@@ -157,7 +158,7 @@ def _succeeded(standing: Standing, event: Event) -> tuple[Standing, Notice | Non
 
 def _told(standing: Standing, event: Event, now: float, policy: Policy) -> tuple[Standing, Notice]:
     assert event.kind != "succeeded"  # a success waits for nothing
-    fails = event.kind in ("failed", "refused")
+    fails = event.kind in _FAILS
     notice = Notice(
         event.kind,
         event.subject,

@@ -207,7 +207,7 @@ class Notifier:
         self._policy = policy
         self._warn = warn
         self._wall = wall
-        self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[Event | list[_Outbox] | None] = queue.SimpleQueue()
         self._outboxes = [_Outbox(one, warn, wall) for one in channels]
         self._thread = threading.Thread(target=self._run, name="notices", daemon=True)
         self._lock = threading.Lock()
@@ -221,6 +221,13 @@ class Notifier:
                 self._thread.start()
         if self._events.qsize() < _MOST_EVENTS:  # more of the same tell nobody anything
             self._events.put(event)
+
+    def use(self, channels: Sequence[Channel]) -> None:
+        """Tell these from now on: a secret was replaced. What waits for the others still goes."""
+        if self._begun:
+            self._events.put([_Outbox(one, self._warn, self._wall) for one in channels])
+        else:
+            self._outboxes = [_Outbox(one, self._warn, self._wall) for one in channels]
 
     def close(self, seconds: float) -> None:
         """Let what is to be told get through, for so many seconds at the most."""
@@ -244,6 +251,11 @@ class Notifier:
             else:
                 if event is None:
                     break
+            if isinstance(event, list):
+                self._outboxes, replaced = event, self._outboxes
+                for one in replaced:
+                    one.put(None)
+                continue
             standings, notices = decide(standings, event, self._wall(), self._policy)
             for notice in notices:
                 for one in self._outboxes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
 import sys
 from typing import TYPE_CHECKING
@@ -12,6 +13,8 @@ import pytest
 
 from myop_cdn.notify import sender
 from tests.api_server import ApiServer
+from tests.chaos.stand import Stand
+from tests.listener.rig import until
 from tests.notify.receiver import NoticeReceiver
 from tests.samples import KEY, full_tree
 
@@ -143,3 +146,48 @@ def test_a_command_gets_the_facts_and_no_secret(run: Run, here: Path) -> None:
     assert "AWS_SECRET_ACCESS_KEY" not in given
     assert given["PATH"] == os.environ["PATH"]
     assert "noise" not in ended.err
+
+
+def test_a_serve_that_fails_is_told_once_and_then_that_it_works(
+    tmp_path: Path, receiver: NoticeReceiver
+) -> None:
+    with NoticeReceiver() as slow, Stand(tmp_path / "stand", components=2) as stand:
+        slow.hold.clear()
+        stand.cdn.write_text("no folder")
+        stand.start(
+            MYOP_CDN_NOTIFY=f"{slow.url} http://127.0.0.1:9/down {receiver.url}",
+            MYOP_CDN_NOTIFY_SECRET=SECRET,
+        )
+        until(lambda: stand.log.read_text().count("publishing failed") >= 3)
+        status, _ = stand.post(stand.release(1))  # nobody waits for the receivers
+        assert status == 200
+        assert [one.json["type"] for one in receiver.all()] == ["publish.failed"]
+        stand.cdn.unlink()
+        until(lambda: stand.published() == stand.current)
+        recovered = receiver.got.get(timeout=20)
+        assert recovered.json["type"] == "publish.recovered"
+        assert recovered.json["data"]["failures"] >= 3
+        assert recovered.json["data"]["subject"] == stand.cdn.as_uri()
+        assert recovered.headers["webhook-signature"].startswith("v1,")
+        assert stand.terminate() == 0
+        text = stand.log.read_text()
+        assert "secret-path" not in text
+        assert "a notice did not get to http://127.0.0.1:9/…" in text
+    assert receiver.all() == []
+
+
+def test_a_serve_tells_a_new_receiver_once_its_url_was_replaced(
+    tmp_path: Path, receiver: NoticeReceiver
+) -> None:
+    file = tmp_path / "url"
+    file.write_text("http://127.0.0.1:9/old")
+    file.chmod(0o600)
+    with Stand(tmp_path / "stand", components=1) as stand:
+        stand.start(MYOP_CDN_NOTIFY_FILE=str(file))
+        until(lambda: stand.published() == stand.current)
+        file.write_text(receiver.url)
+        until(lambda: "read the secrets again" in stand.log.read_text())
+        shutil.rmtree(stand.cdn)
+        stand.cdn.write_text("no folder")
+        stand.post(stand.release(0))
+        assert receiver.got.get(timeout=30).json["type"] == "publish.failed"

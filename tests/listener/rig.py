@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from myop_cdn.errors import MyopCdnError
     from myop_cdn.listener import Publisher
     from myop_cdn.listener.queue.base import LaneState
+    from myop_cdn.notify.policy import Event
     from myop_cdn.progress import Progress
 
 SECRET = b"the-signing-secret"
@@ -275,6 +276,7 @@ class Rig:
         self.tls: Any = None
         self.files: tuple[Path, ...] = ()
         self.wall: Callable[[], float] = time.time
+        self.tell: Callable[[Event], None] | None = None
         self.address: tuple[str, int] = ("", 0)
         self.listener: Listener
         self._thread: threading.Thread
@@ -292,6 +294,7 @@ class Rig:
             self.tls,
             self.files,
             self.wall,
+            self.tell,
         )
         self._thread = threading.Thread(target=self.listener.run, daemon=True)
         self._thread.start()

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from myop_cdn.errors import InputError
-from myop_cdn.notify import Command, Event, Notice, Notifier, Policy, Receiver, sender
+from myop_cdn.notify import sender
+from myop_cdn.notify.policy import Event, Notice, Policy
+from myop_cdn.notify.sender import Command, Notifier, Receiver
 from tests.notify.receiver import NoticeReceiver
 
 if TYPE_CHECKING:
@@ -133,6 +135,19 @@ def test_a_command_that_takes_too_long_is_ended_with_its_children(
     monkeypatch.setattr(sender, "_COMMAND_SECONDS", 0.2)
     with pytest.raises(sender.Undelivered, match="was ended"):
         Command.parse("sh -c 'sleep 60 & sleep 60'").send(NOTICE, "", 0.0)
+
+
+def test_what_comes_after_a_change_of_channels_goes_to_the_new_ones(
+    receiver: NoticeReceiver,
+) -> None:
+    with NoticeReceiver() as other:
+        notifier = Notifier([Receiver.at(other.url)], Policy(1), print)
+        notifier.tell(failed("s3://before"))
+        notifier.use([Receiver.at(receiver.url)])
+        notifier.tell(failed("s3://after"))
+        notifier.close(ENOUGH)
+        assert [one.json["data"]["subject"] for one in receiver.all()] == ["s3://after"]
+        assert other.got.get(timeout=ENOUGH).json["data"]["subject"] == "s3://before"
 
 
 def test_no_thread_is_started_for_runs_that_nobody_is_told_of() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from myop_cdn.errors import ExitCode, MyopCdnError
+from myop_cdn.errors import ExitCode, MyopCdnError, RefusedError
 from myop_cdn.listener.queue import agenda
 from myop_cdn.listener.queue.agenda import MERGED, FullDue, Retry
 from myop_cdn.listener.queue.base import Changes, LiveDocument, Need, RunEnd, Settlement
@@ -71,7 +71,8 @@ class Outcome:
     whole: whether it failed as such, so that nothing in it counts as published. failed: the
     documents that did not get there, each with its error. published: those that did. overtaken:
     those that were left as they are because the destination holds what is newer, each with why.
-    gone: the paths that were removed.
+    gone: the paths that were removed. changed: the documents whose content is another than before
+    the run. refused: whether the run was refused for safety.
     """
 
     state: RunState
@@ -83,13 +84,15 @@ class Outcome:
     error: str | None = None
     warnings: tuple[str, ...] = ()
     uploaded: int = 0
+    changed: frozenset[DocumentRef] = frozenset()
+    refused: bool = False
 
 
 def of(result: PublishReport | MyopCdnError) -> Outcome:
     """The outcome of what a publisher returned or raised."""
     if isinstance(result, MyopCdnError):
         words = f"{result.message} ({result.hint})" if result.hint else result.message
-        return Outcome("failed", True, error=words)
+        return Outcome("failed", True, error=words, refused=isinstance(result, RefusedError))
     sync = result.sync
     destinations = result.deploy.destinations if result.deploy else ()
     failed = {DocumentRef(one.component_id, one.environment): one.error for one in sync.failed}
@@ -115,6 +118,8 @@ def of(result: PublishReport | MyopCdnError) -> Outcome:
         gone=tuple(ref for path in sync.removed if (ref := DocumentRef.of(path))),
         warnings=_warnings(result),
         uploaded=sum(len(one.uploaded) for one in destinations),
+        changed=_changed(result),
+        refused=isinstance(result.error, RefusedError),
     )
     if error is None and result.exit_code not in (ExitCode.DONE, ExitCode.PARTLY):
         error = "the publish did not succeed" if result.error is None else result.error.message
@@ -127,6 +132,17 @@ def of(result: PublishReport | MyopCdnError) -> Outcome:
     ref, words = next(iter(open_.items()))
     more = f" and {len(open_) - 1} more" if len(open_) > 1 else ""
     return replace(outcome, state="partly", error=f"{ref.path}: {words}{more}")
+
+
+def _changed(result: PublishReport) -> frozenset[DocumentRef]:
+    sync, destinations = result.sync, result.deploy.destinations if result.deploy else ()
+    paths = [*sync.added, *sync.updated, *sync.removed]
+    if destinations:
+        paths = [key for one in destinations for key in one.deleted]
+        paths += [
+            up.key for one in destinations for up in one.uploaded if up.reason in ("new", "content")
+        ]
+    return frozenset(ref for path in paths if (ref := DocumentRef.of(path)))
 
 
 def _warnings(result: PublishReport) -> tuple[str, ...]:
