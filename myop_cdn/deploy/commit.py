@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from myop_cdn.deploy.log import (
     CHECKPOINT_EVERY,
-    RECENT,
     Change,
     Checkpoint,
     Commit,
@@ -132,18 +131,12 @@ class CommitWriter:
         if deletions.enabled and outcome.is_whole:
             gone = {key: at for key, at in gone.items() if not self._was_exported(key)}
             gone |= {key: at for key, at in deletions.gone.items() if key not in outcome.deleted}
-        removed = before.removed
-        if outcome.deleted:
-            now = self._now()
-            since = (now - RECENT).timestamp()
-            kept = tuple(one for one in removed if one[0] > since)
-            removed = (*kept, (int(now.timestamp()), len(outcome.deleted)))
         ignores = before.ignores_conditions
         return State(
             holds,
             self._invalidations.still_owed(before.owed),
             gone,
-            removed,
+            before.removed_with(len(outcome.deleted), self._now()),
             self.ignores_conditions if ignores is None else ignores,
         )
 

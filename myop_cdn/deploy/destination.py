@@ -15,7 +15,7 @@ from myop_cdn.model import COMPONENTS, MANIFEST, DocumentRef
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from myop_cdn.deploy.log import Commit
+    from myop_cdn.deploy.log import Commit, Entry
     from myop_cdn.deploy.target import Target
     from myop_cdn.manifest import Manifest
     from myop_cdn.storage.base import ObjectInfo
@@ -130,6 +130,12 @@ class Destination:
             asked = seen.facts.asked if seen.facts else 0
             self._manifest = there = replace(there, is_ours=seen.is_ours, asked=asked)
         return there
+
+    def known(self, key: str) -> Entry | None:
+        """What is known of the document that is, or was, there."""
+        there = self.remote.get(key)
+        logged = (self.view.objects or {}).get(key)
+        return there.facts if there and there.facts else logged
 
     def drifted(self, changed: Collection[str]) -> set[str]:
         """Documents that the log has and that are gone, without a commit that tells of it, as far

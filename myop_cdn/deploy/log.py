@@ -146,6 +146,14 @@ class State:
         since = moment.timestamp()
         return sum(count for at, count in self.removed if at > since)
 
+    def removed_with(self, count: int, now: datetime) -> tuple[tuple[int, int], ...]:
+        """`removed` with so many deletions now, and without what is older than a day."""
+        if not count:
+            return self.removed
+        since = (now - RECENT).timestamp()
+        recent = (one for one in self.removed if one[0] > since)
+        return (*recent, (int(now.timestamp()), count))
+
     def dump(self) -> dict[str, Any]:
         """As JSON, without what is empty."""
         value: dict[str, Any] = {}

@@ -245,22 +245,37 @@ class NextManifest:
         return max(before.asked or 0, 0, *new)
 
     def put(self, data: bytes, asked: int, writer: Writer) -> None:
-        """Put this manifest there, whose documents are. asked: see `Entry`. Raises
-        PreconditionFailed where somebody else changed it since it was seen, StorageError.
-        """
-        there, outcome = self._there.seen_manifest, self._outcome
-        body = Body.of(encoded(data, self._options.encoding))
-        entry = Entry(body.sha256, headers=self._fingerprint, asked=asked)
-        metadata = metadata_of(entry, self._there.view.number, "")
-        version = writer.put(MANIFEST, body, metadata, there.version)
-        replaced = Entry(Body.of(there.blob.data).sha256) if there.blob else None
-        outcome.note(MANIFEST, Change(replaced, replace(entry, version=version)))
-        same = there.blob is not None and there.blob.data == body.data
-        reason: Reason = "headers" if same else "manifest"
-        outcome.uploads.setdefault(MANIFEST, Upload(MANIFEST, reason, size=len(body.data)))
-        outcome.unchanged.discard(MANIFEST)
-        blob = Blob(body.data, version, self._headers)
-        self._there.manifest = ManifestThere(blob, Manifest.parse(data), "", True, asked)
+        """See `put_manifest`."""
+        put_manifest(data, asked, self._headers, self._there, self._outcome, writer)
+
+
+def put_manifest(
+    data: bytes,
+    asked: int,
+    headers: Headers,
+    destination: Destination,
+    outcome: Outcome,
+    writer: Writer,
+) -> None:
+    """Put this manifest in the place of the one that was seen; its documents are there already.
+
+    asked: see `Entry`. writer: writes with these headers. Raises PreconditionFailed where somebody
+    else changed it since it was seen, StorageError.
+    """
+    there = destination.seen_manifest
+    body = Body.of(encoded(data, "gzip" if headers.content_encoding == "gzip" else "identity"))
+    kept = fingerprint(headers) if destination.store.keeps_headers else None
+    entry = Entry(body.sha256, headers=kept, asked=asked)
+    metadata = metadata_of(entry, destination.view.number, "")
+    version = writer.put(MANIFEST, body, metadata, there.version)
+    replaced = Entry(Body.of(there.blob.data).sha256) if there.blob else None
+    outcome.note(MANIFEST, Change(replaced, replace(entry, version=version)))
+    same = there.blob is not None and there.blob.data == body.data
+    reason: Reason = "headers" if same else "manifest"
+    outcome.uploads.setdefault(MANIFEST, Upload(MANIFEST, reason, size=len(body.data)))
+    outcome.unchanged.discard(MANIFEST)
+    blob = Blob(body.data, version, headers)
+    destination.manifest = ManifestThere(blob, Manifest.parse(data), "", True, asked)
 
 
 def without(manifest: Manifest, gone: Collection[DocumentRef]) -> Manifest:

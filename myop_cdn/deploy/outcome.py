@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from myop_cdn.report import DestinationReport, FailedKey, Overtaken, Upload
+from myop_cdn.model import DocumentRef
+from myop_cdn.report import DestinationReport, FailedKey, Overtaken, Upload, spoken
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
-    from myop_cdn.deploy.log import Change, Commit
+    from myop_cdn.deploy.log import Change, Commit, Entry
     from myop_cdn.deploy.plan import Plan
     from myop_cdn.errors import MyopCdnError
 
@@ -81,14 +82,26 @@ class Outcome:
         if warning and warning not in self.warnings:
             self.warnings.append(warning)
 
+    def called(self, key: str, *known: Entry | None) -> str:
+        """What people call an object: "Pricing Card · production · Classic". known: entries that
+        may tell, where what was done does not.
+        """
+        change = self.changes.get(key)
+        entries = (change.before if change else None, *known)
+        entry = next((one for one in entries if one and one.name), None)
+        return spoken(key, entry.name, entry.label) if entry else spoken(key, "")
+
     def report(
         self,
         url: str,
         seconds: float,
         invalidated: Iterable[str],
         failed: Iterable[FailedKey],
+        called: Callable[[str], str],
     ) -> DestinationReport:
-        """The report. invalidated: paths; failed: what went wrong with the CDNs."""
+        """The report. invalidated: paths; failed: what went wrong with the CDNs. called: what
+        people call an object.
+        """
         everything = [FailedKey(key, why) for key, why in {**self.lasting, **self.failed}.items()]
         kept = self.unchanged - self.uploads.keys()
         return DestinationReport(
@@ -104,4 +117,9 @@ class Outcome:
             commit=str(self.commit.number) if self.commit else None,
             error=self.error,
             kept=tuple(kept),
+            names={
+                key: called(key)
+                for key in {*self.failed, *self.overtaken, *self.deleted}
+                if DocumentRef.of(key)
+            },
         )

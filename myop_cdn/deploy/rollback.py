@@ -13,20 +13,20 @@ A rollback that is killed before its commit is completed by the next one to the 
 
 from __future__ import annotations
 
-import random
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from myop_cdn.deploy.destination import Destination
 from myop_cdn.deploy.history import Past, held_keys
 from myop_cdn.deploy.invalidation import Invalidations
 from myop_cdn.deploy.log import RECENT, Cause, Change, Commit, Entry, Hold, new_id
-from myop_cdn.deploy.next_manifest import ManifestThere, with_names, without
+from myop_cdn.deploy.next_manifest import put_manifest, with_names, without
+from myop_cdn.deploy.outcome import Outcome
 from myop_cdn.deploy.plan import check_limit
-from myop_cdn.deploy.remote import RemoteObject, fingerprint, metadata_of
-from myop_cdn.deploy.source import encoded
-from myop_cdn.deploy.writes import AbortRun, Writer, run_all
+from myop_cdn.deploy.remote import fingerprint
+from myop_cdn.deploy.writes import ROUNDS, AbortRun, Writer, pause, run_all
 from myop_cdn.errors import (
     InputError,
     MyopCdnError,
@@ -35,8 +35,8 @@ from myop_cdn.errors import (
     StorageError,
 )
 from myop_cdn.model import COMPONENTS, MANIFEST, DocumentRef
-from myop_cdn.report import DestinationReport, FailedKey, Overtaken, Upload, with_error
-from myop_cdn.storage.base import Body, Headers
+from myop_cdn.report import DestinationReport, Overtaken, Upload, with_error
+from myop_cdn.storage.base import Headers
 from myop_cdn.summary import Summary
 
 if TYPE_CHECKING:
@@ -46,9 +46,9 @@ if TYPE_CHECKING:
     from myop_cdn.deploy.log import State
     from myop_cdn.deploy.options import DeployOptions
     from myop_cdn.deploy.target import Target
+    from myop_cdn.report import Reason
     from myop_cdn.storage.base import ObjectInfo
 
-ROUNDS = 40  # each one lost means that somebody else got something through
 NOT_KEPT = "the content to go back to is not kept any more"
 NEWER = "another content was published while this was being rolled back"
 
@@ -102,18 +102,6 @@ class Step:
         return self.target.sha256 if self.target else ""
 
 
-@dataclass
-class _Done:
-    """What came of it."""
-
-    changes: dict[str, Change] = field(default_factory=dict)
-    uploads: dict[str, Upload] = field(default_factory=dict)
-    deleted: set[str] = field(default_factory=set)
-    overtaken: dict[str, Overtaken] = field(default_factory=dict)
-    failed: dict[str, str] = field(default_factory=dict)
-    unchanged: int = 0
-
-
 def roll_back(
     target: Target,
     to: str,
@@ -145,7 +133,7 @@ def resume(
     view = log.newest()
     for attempt in range(ROUNDS):
         if attempt:
-            _pause(attempt)
+            pause(attempt)
             view = log.newest()
         _check_readable(view.number > 0 and view.newest is None, url)
         keys = held_keys(view.state, selection)
@@ -174,59 +162,62 @@ class _Rollback:
         options: DeployOptions,
         now: Callable[[], datetime],
     ) -> None:
-        self.store, self.log, self.cdns = target.store, target.log, target.cdns
-        self.is_folder = target.is_folder
+        self.there = Destination(target, options.jobs)
+        self.there.view = past.view
         self.past, self.number, self.selection = past, number, selection
         self.options, self.now = options, now
-        self.base, self.state = past.view.number, past.view.state
-        self.there: dict[str, RemoteObject] = {}
         self.kept: dict[str, ObjectInfo] = {}
         self.steps: dict[str, Step] = {}
-        self.done = _Done()
-        self.manifest: str | None = None  # its version, as last seen
+        self.outcome = Outcome(warnings=list(past.warnings))
         self.ignores_conditions = past.view.state.ignores_conditions
         self.invalidations = Invalidations()
-        self.warnings = list(past.warnings)
-        self.error: MyopCdnError | None = None
-        self.commit: Commit | None = None
 
     def run(self) -> RollbackReport:
         began = time.monotonic()
+        outcome, url = self.outcome, self.there.url
         try:
             self._roll_back()
         except RefusedError as error:
-            url, warnings = self.store.url, tuple(self.warnings)
-            refused = DestinationReport.refusing(url, error, warnings)
+            refused = DestinationReport.refusing(url, error, tuple(outcome.warnings))
             report = replace(refused, seconds=time.monotonic() - began)
             return RollbackReport(self.options.dry_run, self.number, report)
         except AbortRun as end:
-            self.error = end.cause
+            outcome.error = end.cause
         except MyopCdnError as error:
-            self.error = error
-        if self.error is not None and self.done.changes and self.commit is None:
+            outcome.error = error
+        if outcome.error is not None and outcome.changes and outcome.commit is None:
             self._try_commit()
-        return RollbackReport(
-            self.options.dry_run, self.number, self._report(time.monotonic() - began)
-        )
+        seconds = time.monotonic() - began
+        sent = self.invalidations
+        report = outcome.report(url, seconds, sent.paths, sent.failed, self._called)
+        return RollbackReport(self.options.dry_run, self.number, report)
+
+    def _called(self, key: str) -> str:
+        step = self.steps.get(key)
+        return self.outcome.called(key, self.there.known(key), step.logged if step else None)
 
     def _roll_back(self) -> None:
         self._check_log()
         todo = self._steps()
-        self._look(todo)
+        self.there.head(todo)
         self._decide(todo)
         self._check()
-        if self.steps:
-            self._settle(self.steps.values())
-        if self.done.changes or self.invalidations.still_owed(self.state.owed):
+        self._settle(self.steps.values())
+        if self.outcome.changes or self.invalidations.still_owed(self.state.owed):
             self._invalidate()
             self._commit()
             if self.options.wait:
                 self.invalidations.wait()
 
+    @property
+    def state(self) -> State:
+        """What holds for the destination, as of the newest commit that was read."""
+        return self.there.view.state
+
     # What is to be done
 
     def _check_log(self) -> None:
-        _check_readable(self.past.view.newest is None, self.store.url)
+        _check_readable(self.past.view.newest is None, self.there.url)
         why = self.past.gap(self.number)
         if why is not None:
             raise RefusedError(
@@ -236,7 +227,7 @@ class _Rollback:
         touched = [DocumentRef.of(key) for one in self.past.commits for key in one.changes]
         for component in sorted(self.selection.components):
             if not any(ref and ref.component_id == component for ref in touched):
-                self.warnings.append(f"no commit of the log names the component {component}")
+                self.outcome.warn(f"no commit of the log names the component {component}")
 
     def _steps(self) -> dict[str, Step]:
         """Every document that a commit touched since, with what was there before the first."""
@@ -251,76 +242,78 @@ class _Rollback:
                     steps[key] = Step(key, before, change.after)
         return steps
 
-    def _look(self, keys: Collection[str]) -> None:
-        for done in run_all(self.store.head, keys, self.options.jobs, "head"):
-            if done.error is not None:
-                raise done.error
-            if done.result is None:
-                self.there.pop(done.item, None)
-            else:
-                proof = not self.is_folder
-                self.there[done.item] = RemoteObject.of(done.result, hash_is_proof=proof)
-
     def _decide(self, todo: Mapping[str, Step]) -> None:
-        """Which documents differ from what they were, and what of these is kept."""
+        """Which documents differ from what they were, and what is kept of what they were, and
+        are.
+        """
         for key, step in sorted(todo.items()):
             there = self._sha256(key)
             logged = step.logged.sha256 if step.logged else ""
             if there == step.wanted and logged == step.wanted:
-                self.done.unchanged += 1
+                self.outcome.unchanged.add(key)
                 continue
             # What a run would bring again: what is there; a rollback that was killed has put
             # that back already, so what the log has; after one that was not, what that held.
-            is_ours = key not in self.there or self.there[key].is_ours
+            is_ours = key not in self.there.remote or self.there.remote[key].is_ours
             taken = there if there != step.wanted and there is not None and is_ours else logged
             hold = self.state.holds.get(key)
             if hold is not None and hold.instead == taken:
                 taken = hold.sha256
             self.steps[key] = replace(step, taken=taken)
-        wanted = {
-            one.wanted for one in self.steps.values() if one.target and not self._is_there(one)
-        }
-        keys = [self.log.history_key(sha256) for sha256 in sorted(wanted - {""})]
-        for done in run_all(self.log.store.head, keys, self.options.jobs, "history"):
+        moving = [one for one in self.steps.values() if not self._is_there(one)]
+        hashes = {one.wanted for one in moving} | {self._sha256(one.key) or "" for one in moving}
+        log = self.there.log
+        keys = [log.history_key(sha256) for sha256 in sorted(hashes - {""})]
+        for done in run_all(log.store.head, keys, self.options.jobs, "history"):
             if done.error is not None:
                 raise done.error
             if done.result is not None:
-                self.kept[done.item.removeprefix(self.log.history_key(""))] = done.result
-        for key, step in list(self.steps.items()):
-            if step.target and not self._is_there(step) and step.wanted not in self.kept:
-                self.done.failed[key] = NOT_KEPT
-                del self.steps[key]
+                self.kept[done.item.removeprefix(log.history_key(""))] = done.result
+        for one in moving:
+            if one.target and one.wanted not in self.kept:
+                self.outcome.failed[one.key] = NOT_KEPT
+                del self.steps[one.key]
 
     def _check(self) -> None:
         """Raise RefusedError where nothing can be done, or more would be deleted than may be."""
-        if self.done.failed and not self.steps:
-            keys = sorted(self.done.failed)
-            more = f" and of {len(keys) - 1} more documents" if len(keys) > 1 else ""
+        there = self.there
+        if self.outcome.failed and not self.steps:
+            keys = sorted(self.outcome.failed)
+            more = f"; nor is that of {len(keys) - 1} more documents" if len(keys) > 1 else ""
             raise RefusedError(
-                f"{keys[0]}: {NOT_KEPT}; nor is that{more}" if more else f"{keys[0]}: {NOT_KEPT}",
+                f"{keys[0]}: {NOT_KEPT}{more}",
                 "nothing was changed; choose a later commit, and see --history of publish",
             )
-        gone = {key for key, one in self.steps.items() if one.target is None and key in self.there}
+        gone = {key for key, one in self.steps.items() if not one.target and key in there.remote}
         if gone:
-            listed = {one.key for one in self.store.list(f"{COMPONENTS}/")}
+            listed = {one.key for one in there.store.list(f"{COMPONENTS}/")}
             documents = {key for key in listed if DocumentRef.of(key)}
             recent = self.state.removed_since(self.now() - RECENT)
             check_limit(gone, documents | gone, recent, self.options)
         if self.steps and self.ignores_conditions is None and not self.options.dry_run:
-            same = self.log.store is self.store
-            versions = [one.version for one in self.there.values() if same and one.version]
-            self.ignores_conditions = self.log.ignores_conditions(next(iter(versions), None))
+            same = there.log.store is there.store
+            versions = [one.version for one in there.remote.values() if same and one.version]
+            self.ignores_conditions = there.log.ignores_conditions(next(iter(versions), None))
         self.writer = self._writer(Headers())
 
     def _writer(self, headers: Headers) -> Writer:
-        unconditional = bool(self.ignores_conditions)
+        """What is kept already is not copied once more, unless it may be cleared any moment."""
+        since = self.now() - RECENT / 2
+        kept = [
+            sha256 for sha256, one in self.kept.items() if one.modified and one.modified > since
+        ]
         return Writer(
-            self.store, self.log, headers, keeps_history=True, unconditional=unconditional
+            self.there.store,
+            self.there.log,
+            headers,
+            keeps_history=True,
+            unconditional=bool(self.ignores_conditions),
+            kept=kept,
         )
 
     def _sha256(self, key: str) -> str | None:
         """Of what is there; "" for nothing, None where it can't be told without reading."""
-        there = self.there.get(key)
+        there = self.there.remote.get(key)
         return "" if there is None else there.sha256
 
     def _is_there(self, step: Step) -> bool:
@@ -333,7 +326,7 @@ class _Rollback:
         todo = list(steps)
         for attempt in range(ROUNDS):
             if attempt:
-                _pause(attempt)
+                pause(attempt)
             conflicts = self._each(self._restore, [one for one in todo if one.target])
             removals = [one for one in todo if one.target is None]
             if not conflicts:
@@ -343,7 +336,7 @@ class _Rollback:
                 return
             todo = self._look_again([*conflicts, *(one.key for one in removals)])
         raise StorageError(
-            f"{self.store.url}: others kept publishing there, {ROUNDS} times over",
+            f"{self.there.url}: others kept publishing there, {ROUNDS} times over",
             "roll back again when they have finished",
         )
 
@@ -353,69 +346,67 @@ class _Rollback:
         for done in run_all(work, steps, self.options.jobs, "rollback"):
             key = done.item.key
             if done.result is not None:
-                self._note(done.item, done.result)
+                self._note(key, done.result)
             elif isinstance(done.error, PreconditionFailed):
                 conflicts.append(key)
             elif done.error is not None:
-                self.done.failed[key] = done.error.message
+                self.outcome.failed[key] = done.error.message
         return conflicts
 
     def _restore(self, step: Step) -> Change:
         assert step.target is not None  # the others are removed
-        there = self.there.get(step.key)
+        there = self.there.remote.get(step.key)
         if there is not None and self._is_there(step):
             return Change(step.logged, there.entry(step.wanted))
         before = self.writer.keep(step.key, there) if there else ""
         version = self.writer.restore(step.key, step.wanted, there.version if there else None)
         headers = self.kept[step.wanted].headers
-        known = fingerprint(headers) if headers and self.store.keeps_headers else None
+        known = fingerprint(headers) if headers and self.there.store.keeps_headers else None
         after = replace(step.target, headers=known, version=version)
         return Change(there.entry(before) if there else None, after)
 
     def _remove(self, step: Step) -> Change:
-        there = self.there.get(step.key)
+        there = self.there.remote.get(step.key)
         if there is None:
             return Change(step.logged, None)
         before = self.writer.keep(step.key, there)
         # Whoever changed the manifest meanwhile may name it again.
-        info = self.store.head(MANIFEST)
-        if not self.options.dry_run and (info.version if info else None) != self.manifest:
-            raise PreconditionFailed(f"{self.store.url}: {MANIFEST} was changed by somebody else")
+        info = self.there.store.head(MANIFEST)
+        is_seen = (info.version if info else None) == self.there.seen_manifest.version
+        if not self.options.dry_run and not is_seen:
+            raise PreconditionFailed(f"{self.there.url}: {MANIFEST} was changed by somebody else")
         self.writer.delete(step.key, there)
         return Change(there.entry(before), None)
 
-    def _note(self, step: Step, change: Change) -> None:
-        earlier = self.done.changes.get(step.key)
-        change = replace(change, before=earlier.before) if earlier else change
-        self.done.changes[step.key] = change
-        if change.after is None:
-            self.done.deleted.add(step.key)
+    def _note(self, key: str, change: Change) -> None:
+        outcome = self.outcome
+        outcome.note(key, change)
+        before, after = outcome.changes[key].before, change.after
+        if after is None:
+            outcome.deleted.add(key)
             return
-        before = change.before
-        name = change.after.name or (before.name if before else "")
+        name = after.name or (before.name if before else "")
         label = before.label if before else ""
-        self.done.uploads[step.key] = Upload(
-            step.key, "content" if before else "new", name, label, change.after.label
-        )
+        reason: Reason = "content" if before else "new"
+        outcome.uploads[key] = Upload(key, reason, name, label, after.label)
 
     def _look_again(self, keys: Collection[str]) -> list[Step]:
         """See these documents; those that are still to be taken back."""
-        self._look(keys)
+        self.there.head(keys)
         todo = []
         for key in keys:
             step, there = self.steps[key], self._sha256(key)
             if there == step.wanted:
-                entry = self.there[key].entry(step.wanted) if there else None
-                self._note(step, Change(step.logged, entry))
+                entry = self.there.remote[key].entry(step.wanted) if there else None
+                self._note(key, Change(step.logged, entry))
                 if entry is None or step.logged is None:
                     todo.append(step)  # the manifest may not say so yet
             elif there in self._taken_away(step):
                 todo.append(step)
             else:
-                self.done.overtaken[key] = Overtaken(key, NEWER)
-                for done in (self.done.changes, self.done.uploads):
-                    done.pop(key, None)
-                self.done.deleted.discard(key)
+                if key in self.outcome.changes:
+                    self.outcome.forget(key)
+                self.outcome.overtaken[key] = Overtaken(key, NEWER)
                 del self.steps[key]
         return todo
 
@@ -423,18 +414,19 @@ class _Rollback:
         """The contents (SHA-256; "" for none) that this rollback takes away whenever it sees
         them: what is held back, and what was there when it began.
         """
-        change = self.done.changes.get(step.key)
+        change = self.outcome.changes.get(step.key)
         before = change.before if change else step.logged
         return {step.taken, before.sha256 if before else ""}
 
-    # The manifest
-
     def _settle_manifest(self) -> None:
         """Make the manifest name what was put back, and no longer what is going to be removed."""
+        changes = self.outcome.changes
         back = [
             ref
-            for key, one in self.done.changes.items()
-            if one.after and (ref := DocumentRef.of(key)) and self._was_absent(key, one)
+            for key, one in changes.items()
+            if one.after
+            and (ref := DocumentRef.of(key))
+            and (one.before is None or self.steps[key].logged is None)
         ]
         gone = {
             ref
@@ -445,49 +437,32 @@ class _Rollback:
             return
         for attempt in range(ROUNDS):
             if attempt:
-                _pause(attempt)
-            blob = self.store.get(MANIFEST)
-            there = ManifestThere.of(blob)
-            self.manifest = there.version
-            if blob is None or there.manifest is None:
+                pause(attempt)
+            there = self.there.read_manifest()
+            if there.blob is None or there.manifest is None:
                 if there.problem:
-                    self._warn(f"the destination's {MANIFEST} was left as it is: {there.problem}")
+                    why = f"the destination's {MANIFEST} was left as it is: {there.problem}"
+                    self.outcome.warn(why)
                 return
-            names = {ref.component_id: self.done.uploads[ref.path].name for ref in back}
+            names = {ref.component_id: self.outcome.uploads[ref.path].name for ref in back}
             manifest = with_names(without(there.manifest, gone), back, names)
             if manifest.dump() == there.manifest.dump():
                 return
+            asked = self.there.manifest_facts().asked or 0
+            writer, headers = self._writer(there.blob.headers), there.blob.headers
             try:
-                self._put_manifest(manifest.dump(), blob.headers, blob.version, blob.data)
+                put_manifest(manifest.dump(), asked, headers, self.there, self.outcome, writer)
             except PreconditionFailed:
                 continue
             return
-        raise StorageError(f"{self.store.url}: {MANIFEST} was changed {ROUNDS} times over")
-
-    def _was_absent(self, key: str, change: Change) -> bool:
-        return change.before is None or self.steps[key].logged is None
-
-    def _put_manifest(self, data: bytes, headers: Headers, version: str, before: bytes) -> None:
-        info = self.store.head(MANIFEST)
-        seen = RemoteObject.of(info) if info else None
-        asked = seen.facts.asked if seen and seen.facts else 0
-        is_gzip = headers.content_encoding == "gzip"
-        body = Body.of(encoded(data, "gzip" if is_gzip else "identity"))
-        known = fingerprint(headers) if self.store.keeps_headers else None
-        entry = Entry(body.sha256, headers=known, asked=asked)
-        metadata = metadata_of(entry, self.base, "")
-        self.manifest = self._writer(headers).put(MANIFEST, body, metadata, version)
-        earlier = self.done.changes.get(MANIFEST)
-        first = earlier.before if earlier else Entry(Body.of(before).sha256)
-        self.done.changes[MANIFEST] = Change(first, replace(entry, version=self.manifest))
-        self.done.uploads[MANIFEST] = Upload(MANIFEST, "manifest")
+        raise StorageError(f"{self.there.url}: {MANIFEST} was changed {ROUNDS} times over")
 
     # The CDNs and the log
 
     def _invalidate(self) -> None:
-        hold = self.error is not None
-        keys = self.done.changes.keys()
-        self.invalidations.send(self.cdns, keys, self.state.owed, self.store.url, hold=hold)
+        there, hold = self.there, self.outcome.error is not None
+        keys = self.outcome.changes.keys()
+        self.invalidations.send(there.cdns, keys, self.state.owed, there.url, hold=hold)
 
     def _try_commit(self) -> None:
         """After an error: tell the log what was done all the same, so that it is held back."""
@@ -500,28 +475,26 @@ class _Rollback:
     def _commit(self) -> None:
         if self.options.dry_run:
             return
+        cause = Cause("rollback", str(self.number))
         for attempt in range(ROUNDS):
             if attempt:
-                _pause(attempt)
-            state = self._next_state()
-            if not self.done.changes and state == self.state:
+                pause(attempt)
+            state, changes = self._next_state(), dict(self.outcome.changes)
+            if not changes and state == self.state:
                 return
-            cause = Cause("rollback", str(self.number))
-            changes = dict(self.done.changes)
-            commit = Commit(self.base + 1, new_id(), self.now(), cause, changes, state)
-            if self.log.append(commit):
-                self.commit = commit
+            number = self.there.view.number + 1
+            commit = Commit(number, new_id(), self.now(), cause, changes, state)
+            if self.there.log.append(commit):
+                self.outcome.commit = commit
                 return
             self._catch_up()
-        raise StorageError(f"{self.store.url}: others kept publishing there", "roll back again")
+        raise StorageError(f"{self.there.url}: others kept publishing there", "roll back again")
 
     def _catch_up(self) -> None:
         """Read the commits that others wrote since, and settle what they touched."""
-        self.base, newer = self.log.since(self.base)
-        if newer and newer[-1].number == self.base:
-            self.state = self.log.state_of(newer[-1])
+        newer = self.there.catch_up()
         touched = {key for commit in newer for key in commit.changes if key in self.steps}
-        if touched and self.error is None:
+        if touched and self.outcome.error is None:
             again = self._look_again(touched)
             if again:
                 self._settle(again)
@@ -530,47 +503,19 @@ class _Rollback:
     def _next_state(self) -> State:
         holds = dict(self.state.holds)
         for key, step in self.steps.items():
-            if key not in self.done.changes:
+            if key not in self.outcome.changes:
                 continue
             if step.taken == step.wanted:
                 holds.pop(key, None)  # it is back to what had been held back
             else:
                 holds[key] = Hold(step.taken, step.wanted)
-        removed = self.state.removed
-        if self.done.deleted:
-            now = self.now()
-            since = (now - RECENT).timestamp()
-            recent = tuple(one for one in removed if one[0] > since)
-            removed = (*recent, (int(now.timestamp()), len(self.done.deleted)))
         ignores = self.state.ignores_conditions
         return replace(
             self.state,
             holds=holds,
             owed=self.invalidations.still_owed(self.state.owed),
-            removed=removed,
+            removed=self.state.removed_with(len(self.outcome.deleted), self.now()),
             ignores_conditions=self.ignores_conditions if ignores is None else ignores,
-        )
-
-    def _warn(self, warning: str) -> None:
-        if warning not in self.warnings:
-            self.warnings.append(warning)
-
-    def _report(self, seconds: float) -> DestinationReport:
-        failed = [FailedKey(key, why) for key, why in self.done.failed.items()]
-        failed += self.invalidations.failed
-        uploads, overtaken = self.done.uploads, self.done.overtaken
-        return DestinationReport(
-            self.store.url,
-            uploaded=tuple(uploads[key] for key in sorted(uploads)),
-            unchanged=self.done.unchanged,
-            deleted=tuple(sorted(self.done.deleted)),
-            failed=tuple(sorted(failed, key=lambda one: one.key)),
-            invalidated=tuple(sorted(set(self.invalidations.paths))),
-            warnings=tuple(self.warnings),
-            seconds=seconds,
-            overtaken=tuple(overtaken[key] for key in sorted(overtaken)),
-            commit=str(self.commit.number) if self.commit else None,
-            error=self.error,
         )
 
 
@@ -589,7 +534,3 @@ def _check_readable(is_damaged: bool, url: str) -> None:
             f"{url}: the newest commit of the log can't be read",
             "nothing was changed; a full publish begins the log anew",
         )
-
-
-def _pause(attempt: int) -> None:
-    time.sleep(min(2.0, 0.05 * 2.0**attempt) * random.random())  # noqa: S311 - spreads retries

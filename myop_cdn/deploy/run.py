@@ -21,7 +21,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from myop_cdn.deploy.commit import CONDITIONS_IGNORED, LOG, CommitWriter
+from myop_cdn.deploy.commit import CONDITIONS_IGNORED, CommitWriter
 from myop_cdn.deploy.deletions import Deletions
 from myop_cdn.deploy.destination import Destination
 from myop_cdn.deploy.invalidation import Invalidations
@@ -35,7 +35,7 @@ from myop_cdn.deploy.source import Wanted, content_encoding
 from myop_cdn.deploy.writes import ROUNDS, AbortRun, Writer, pause, run_all
 from myop_cdn.errors import MyopCdnError, PreconditionFailed, RefusedError, StorageError
 from myop_cdn.model import MANIFEST, DocumentRef
-from myop_cdn.report import DestinationReport, spoken
+from myop_cdn.report import DestinationReport
 from myop_cdn.storage.base import AclAware, Headers
 
 if TYPE_CHECKING:
@@ -157,23 +157,17 @@ class Run:
             outcome.error = end.cause
         except MyopCdnError as error:
             outcome.error = error
-        report = outcome.report(
+        return outcome.report(
             url,
             time.monotonic() - began,
             self._invalidations.paths,
             self._invalidations.failed,
+            self._called,
         )
-        keys = {*outcome.failed, *outcome.lasting, *outcome.overtaken, *outcome.deleted}
-        return replace(report, names={key: self._called(key) for key in keys - {CORS, LOG}})
 
     def _called(self, key: str) -> str:
-        """What people call an object: "Pricing Card · production · Classic"."""
-        there, change = self.there.remote.get(key), self._outcome.changes.get(key)
-        known = [change.before if change else None, there.facts if there else None]
-        known.append((self.there.view.objects or {}).get(key))
-        known += [one.entry for one in self._wanted.some([key]).values()]
-        entry = next((one for one in known if one and one.name), Entry(""))
-        return spoken(key, entry.name, entry.label)
+        mine = self._wanted.some([key]).get(key)
+        return self._outcome.called(key, self.there.known(key), mine.entry if mine else None)
 
     def _begin(self, deletes: bool) -> None:
         there, wanted, outcome, options = self.there, self._wanted, self._outcome, self._options

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
 from typing import TYPE_CHECKING, TypeVar
 
@@ -88,17 +89,25 @@ class Writer:
     was seen any more, and StorageError.
 
     unconditional: the service ignores conditions, so each object is looked at just before.
-    keeps_history: whether what is replaced is copied first.
+    keeps_history: whether what is replaced is copied first. kept: hashes of what is kept already.
     """
 
     def __init__(
-        self, store: Store, log: Log, headers: Headers, *, keeps_history: bool, unconditional: bool
+        self,
+        store: Store,
+        log: Log,
+        headers: Headers,
+        *,
+        keeps_history: bool,
+        unconditional: bool,
+        kept: Iterable[str] = (),
     ) -> None:
         self._store = store
         self._log = log
         self._headers = headers
         self._keeps_history = keeps_history
-        self._kept: set[str] = set()
+        self._kept = set(kept)
+        self._keeping: dict[str, threading.Lock] = {}
         self._unconditional = unconditional
 
     def put(self, key: str, body: Body, metadata: Mapping[str, str], version: str | None) -> str:
@@ -123,15 +132,12 @@ class Writer:
             return sha256
         if not sha256:
             return self._keep_unknown(key, there)
-        # Several documents may hold the same; a copy of what is kept already does no harm.
-        if sha256 not in self._kept:
-            self._kept.add(sha256)
-            kept = self._log.history_key(sha256)
-            try:
+        # Several documents may hold the same: none is replaced before it is kept.
+        with self._keeping.setdefault(sha256, threading.Lock()):
+            if sha256 not in self._kept:
+                kept = self._log.history_key(sha256)
                 self._log.store.copy(self._store, key, there.version, kept)
-            except StorageError:
-                self._kept.discard(sha256)
-                raise
+                self._kept.add(sha256)
         return sha256
 
     def restore(self, key: str, sha256: str, version: str | None) -> str:

@@ -19,6 +19,7 @@ from myop_cdn.errors import ExitCode, InputError, StorageError, StorageUnavailab
 from myop_cdn.model import MANIFEST, DeleteLimit
 from myop_cdn.storage.base import Body, Headers
 from myop_cdn.storage.memory import MemoryBackend
+from myop_cdn.storage.store import Store
 from tests.deploy.trees import make_tree
 
 if TYPE_CHECKING:
@@ -389,25 +390,57 @@ def test_a_copy_whose_answer_was_lost_counts(memory: Site, monkeypatch: pytest.M
     assert CARD in memory.holds()
 
 
-def test_at_s3_one_document_is_a_copy_there_a_copy_of_what_goes_and_a_commit(
+def test_at_s3_one_document_is_one_copy_one_commit_and_what_goes_is_kept_once(
     tmp_path: Path, bucket: Bucket, proxy: Proxy
 ) -> None:
+    """What is taken away is kept by a copy of its own, unless it is kept already."""
     site = Site(tmp_path, f"{bucket.url}/site", proxy.url)
     site.deploy("one")
     site.deploy("two")
-    proxy.forget()
-    report = site.back("1", Selection(frozenset({"card"}), frozenset({"qa"})))
-    assert report.error is None
-    written = [one for one in proxy.arrived if one.method not in ("GET", "HEAD")]
-    kept, copied, commit = (one.path.partition("/site/")[2] for one in written)
-    assert kept.startswith(".myop-cdn/history/")
-    assert copied == CARD
-    assert commit.startswith(".myop-cdn/log/")
+    card = Selection(frozenset({"card"}), frozenset({"qa"}))
+
+    def written(to: str) -> list[str]:
+        proxy.forget()
+        assert site.back(to, card).error is None
+        arrived = [one for one in proxy.arrived if one.method not in ("GET", "HEAD")]
+        return [one.path.partition("/site/")[2].rpartition("/")[0] for one in arrived]
+
+    kept, copied, commit = ".myop-cdn/history", CARD.rpartition("/")[0], ".myop-cdn/log"
+    assert written("1") == [kept, copied, commit]
     assert site.html() == "one"
-    headers = bucket.get(f"site/{CARD}")
-    assert headers["CacheControl"] == "public, max-age=300"
+    assert bucket.get(f"site/{CARD}")["CacheControl"] == "public, max-age=300"
+    assert written("2") == [copied, commit]
+    assert (site.html(), written("1"), site.html()) == ("two", [copied, commit], "one")
     site.deploy("two")
     assert site.html() == "one"
+
+
+def test_only_what_differs_of_a_large_destination_is_copied(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """537 objects, three of which were published since."""
+    names = [f"c{number:03d}" for number in range(268)]
+    site.deploy("one", *names)
+    (at,) = (one.at for one in Past.read(site.target().log, 4).commits)
+    later = make_tree(site.folder / "later", {"c007": ["qa"], "c100": ["qa"]}, html="two")
+    (later.root / MANIFEST).unlink()
+    (later.root / "components/c100/preview.json").unlink()
+    assert len(deploy(later, [site.url], site.options()).destinations[0].uploaded) == 3
+    copies: list[str] = []
+
+    def counting(store: Store, source: Store, key: str, version: str, to: str, *rest: Any) -> str:
+        copies.append(to)
+        return copy(store, source, key, version, to, *rest)
+
+    copy = Store.copy
+    monkeypatch.setattr(Store, "copy", counting)
+    report = site.back(written(at))
+    changed = {"components/c007/preview.json", "components/c007/qa.json", "components/c100/qa.json"}
+    assert report.error is None
+    assert {up.key for up in report.destination.uploaded} == changed
+    assert {key for key in copies if not key.startswith(".myop-cdn/")} == changed
+    assert len(copies) <= 2 * len(changed)
+    assert site.html("components/c007/qa.json") == "one"
 
 
 def test_a_log_elsewhere_serves_as_well(site: Site) -> None:
