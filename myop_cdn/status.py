@@ -240,7 +240,7 @@ def _compared(live: LiveDocument | None, document: Document, target: Target) -> 
 
 def _is_same(live: LiveDocument, document: Document, target: Target) -> bool:
     """Whether the destination holds these bytes, encoded or not."""
-    if live.sha256 in (_hash(document.body), _hash(encoded(document.body, "gzip"))):
+    if live.sha256 == _hash(document.body) or live.sha256 == _hash(encoded(document.body, "gzip")):
         return True
     # Encoded by another version of zlib, perhaps: other bytes, the same content.
     try:

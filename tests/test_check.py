@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from myop_cdn.check import CheckOptions, Expectation, LiveObjects, TreeFiles, check
+from myop_cdn.check import CheckOptions, Expectation, LiveObjects, TreeFiles, check, parse
+from myop_cdn.check.mends import Mends, Site
 from myop_cdn.deploy import deploy
 from myop_cdn.deploy.history import Selection
 from myop_cdn.deploy.options import DeployOptions
@@ -178,6 +179,36 @@ def test_the_right_base_url_is_named(tree: Tree, there: str, asked: str) -> None
         assert alone.error is not None
 
 
+def test_previews_that_the_manifest_only_implies_may_be_missing(cdn: Cdn) -> None:
+    for name in COMPONENTS:
+        cdn.drop(f"components/{name}/preview.json")
+    report = look(cdn, None)
+    assert [(one.kind, len(one.keys), one.is_warning) for one in report.faults] == [
+        ("missing", 8, True)
+    ]
+    assert report.error is None
+
+
+@pytest.mark.parametrize(
+    ("url", "destination", "headers", "words"),
+    [
+        ("https://d1.cloudfront.net", "s3://b/x", {}, ("SimpleCORS", "s3://b/x --cors-origin")),
+        ("https://b.s3.eu-central-1.amazonaws.com", None, {}, ("CORS rule", '"MaxAgeSeconds"')),
+        ("https://cdn.example.com", "gs://b", {}, ("gs://b --cors-file", '"responseHeader"')),
+        ("https://acc.blob.core.windows.net/c", None, {}, ("--account-name acc", "az storage")),
+        ("https://cdn.example.com", None, {"server": "nginx"}, ("nginx: add_header",)),
+        ("https://cdn.example.com", None, {"x-amz-cf-id": "1"}, ("60669652-455b-4ae9-85a4",)),
+    ],
+)
+def test_the_line_is_that_of_the_service(
+    url: str, destination: str | None, headers: dict[str, str], words: tuple[str, ...]
+) -> None:
+    endpoint, path = parse(url)
+    site = Site(endpoint, path, "https://app.example.com", destination)
+    line = Mends(site, headers).cors()
+    assert all(word in line for word in words)
+
+
 def test_nothing_to_go_by_is_said(cdn: Cdn) -> None:
     report = look(cdn, None, "/else/where/deep/down")
     assert [one.kind for one in report.faults] == ["manifest"]
@@ -310,7 +341,7 @@ def test_a_destination_tells_since_when_a_copy_is_stale(
     now = datetime.now(UTC) + timedelta(hours=3)
     (fault,) = look(cdn, expected, now=lambda: now).faults
     assert fault.kind == "stale"
-    assert " for 3 h" in fault.message
+    assert fault.message.startswith("stale for 3 h: holds")
     assert "past the cache the new one comes" in fault.message
 
 

@@ -11,7 +11,7 @@ import random
 import secrets
 import time
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -32,6 +32,7 @@ from myop_cdn.progress import Silent
 from myop_cdn.report import CheckReport, Fault
 from myop_cdn.text import shown_url
 from myop_cdn.transport import parse_base_url
+from myop_cdn.transport.endpoint import is_this_machine
 from myop_cdn.workers import each
 
 if TYPE_CHECKING:
@@ -149,9 +150,11 @@ class _Check:
         found = self._wait(found, judge)
         if any(one.kind == "vary" for ones in found.values() for one in ones):
             found = self._without_vary(found)
+        if isinstance(expectation, OwnManifest):
+            found = _lenient(found)
         documents = {key: ones for key, ones in found.items() if key != MANIFEST}
         lost = [key for key, ones in documents.items() if any(one.is_lost for one in ones)]
-        faults = list(self._grouped(found))
+        faults = [*self._mixed_content(), *self._grouped(found)]
         if lost:
             faults = self._with_base(faults, lost, is_all=len(lost) == len(documents))
         return self._report(expectation.source, keys, len(wanted), faults)
@@ -317,6 +320,14 @@ class _Check:
 
     # The report
 
+    def _mixed_content(self) -> Iterator[Fault]:
+        endpoint, origin = self._browser.endpoint, self._options.origin
+        is_plain = endpoint.scheme == "http" and origin.startswith("https:")
+        if is_plain and not is_this_machine(endpoint.host):
+            message = f"pages of {origin} may not load from plain http:// (mixed content)"
+            mend = f"use https:{self._base_url.partition(':')[2]} as the base URL"
+            yield Fault("mixed-content", (), message, mend)
+
     def _grouped(self, found: Mapping[str, Sequence[Finding]]) -> Iterator[Fault]:
         """The same fault of many documents, once."""
         groups: dict[tuple[str, str, str, bool], list[str]] = {}
@@ -328,9 +339,21 @@ class _Check:
             yield Fault(kind, tuple(keys), message, mend, is_warning)
 
 
+def _lenient(found: Mapping[str, Sequence[Finding]]) -> dict[str, list[Finding]]:
+    """With previews that are missing as warnings: a manifest implies them, and an export of some
+    environments leaves them out.
+    """
+
+    def lenient(key: str, one: Finding) -> Finding:
+        ref = DocumentRef.of(key)
+        is_implied = ref is not None and ref.is_preview and one.is_lost
+        return replace(one, is_warning=True, is_lost=False) if is_implied else one
+
+    return {key: [lenient(key, one) for one in ones] for key, ones in found.items()}
+
+
 def _without(fault: Fault, keys: Sequence[str]) -> Fault:
-    left = tuple(key for key in fault.keys if key not in keys)
-    return Fault(fault.kind, left, fault.message, fault.mend, fault.is_warning)
+    return replace(fault, keys=tuple(key for key in fault.keys if key not in keys))
 
 
 def _quoted(key: str) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from myop_cdn.model import DocumentRef
     from myop_cdn.transport import Response
 
-MAX_BODY_BYTES = 64 * 2**20  # the largest real document has 641 KB
+MAX_BODY_BYTES = 32 * 2**20  # the largest real document has 641 KB
 MAX_REDIRECTS = 3
 _LIMITS = Limits(
     connect_seconds=10.0, silence_seconds=20.0, total_seconds=60.0, body_bytes=MAX_BODY_BYTES

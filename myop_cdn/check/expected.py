@@ -167,7 +167,7 @@ class LiveObjects:
     def has_same(self, ref: DocumentRef, stored: bytes, content: bytes) -> bool:
         """Whether the object has these bytes, packed or not."""
         sha256 = self._live[ref].sha256
-        if sha256 in (_hash(stored), _hash(content), _hash(encoded(content, "gzip"))):
+        if sha256 in (_hash(stored), _hash(content)) or sha256 == _hash(encoded(content, "gzip")):
             return True
         blob = self._target.store.get(ref.path)
         try:

@@ -101,14 +101,12 @@ class Judge:
         self, ref: DocumentRef, visit: Visit, content: bytes, mends: Mends, again: Visit
     ) -> Finding:
         has, wanted = variant_in(ref, content), self._expected.variant(ref)
-        source = self._expected.source
+        source, since = self._expected.source, self._expected.since(ref)
+        message = f"stale for {_lasting(self._now() - since)}" if since else "stale"
         if has != wanted:
-            message = f"stale: holds {shown(has)!r}, {source} has {shown(wanted)!r}"
+            message += f": holds {shown(has)!r}, {source} has {shown(wanted)!r}"
         else:
-            message = f"stale: holds {shown(has)!r} with other content than {source}"
-        since = self._expected.since(ref)
-        if since is not None:
-            message += f" for {_lasting(self._now() - since)}"
+            message += f": holds {shown(has)!r} with other content than {source}"
         message += _cached(visit) or _dated(visit)
         fresh = (
             again.response is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from myop_cdn.report import CheckReport, Fault
 
 _MOST_NAMED = 3  # documents that a line names
+_MOST_LINES = 20  # of one kind of fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +127,15 @@ def say_check(console: Console, report: CheckReport) -> None:
     from myop_cdn.model import MANIFEST
 
     if not console.wants_json:
+        said = Counter[str]()
         for fault in report.faults:
+            said[fault.kind] += 1
             warning = "warning: " if fault.is_warning else ""
-            console.data(f"{_where(fault)}{warning}{fault.message}\n    mend: {fault.mend}")
+            if said[fault.kind] <= _MOST_LINES:
+                console.data(f"{_where(fault)}{warning}{fault.message}\n    mend: {fault.mend}")
+        for kind, number in said.items():
+            if number > _MOST_LINES:
+                console.data(f"and {number - _MOST_LINES} more: {kind}; --json lists all")
     documents = sum(key != MANIFEST for key in report.checked)
     what = f"asked for {documents} of {report.documents} documents"
     if documents < len(report.checked):
