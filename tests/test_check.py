@@ -142,7 +142,7 @@ def test_ten_faults_are_found_each_with_the_line_that_mends_it(cdn: Cdn, tree: T
     assert f"redirect: 301 to {cdn.url}/new/" in said[prod("h")]
     assert said[preview] == "wrong component: the document of b"
     mends = {
-        prod("a"): f"purge /cdn/{prod('a')} from the CDN's cache",
+        prod("a"): f"purge /cdn/{prod('a')} at the CDN",
         prod("b"): "serve .json as application/json",
         prod("c"): "Access-Control-Allow-Origin: https://app.example.com",
         prod("d"): "--encoding identity",
@@ -151,7 +151,7 @@ def test_ten_faults_are_found_each_with_the_line_that_mends_it(cdn: Cdn, tree: T
         "manifest.json": "purge /cdn/manifest.json",
         prod("g"): f"purge /cdn/{prod('g')}",
         prod("h"): f"enableSelfHosted('{cdn.url}/new')",
-        preview: "the whole path for its cache key",
+        preview: "cache key hold the whole path",
     }
     assert all(mends[key] in one.mend for key, one in found.items())
     assert report.error is not None

@@ -13,6 +13,7 @@ import time
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from myop_cdn.check.browser import Browser, Visit
@@ -24,7 +25,7 @@ from myop_cdn.check.expected import (
     TreeFiles,
 )
 from myop_cdn.check.faults import CURABLE, Finding, Judge, read_manifest
-from myop_cdn.check.mends import Site
+from myop_cdn.check.mends import Mends, Site
 from myop_cdn.deploy.history import Selection
 from myop_cdn.errors import InputError
 from myop_cdn.model import COMPONENTS, MANIFEST, DocumentRef
@@ -244,7 +245,7 @@ class _Check:
 
     def _no_manifest(self) -> Fault:
         if self._right_base is not None:
-            return self._wrong_base((MANIFEST,))
+            return self._wrong_base(self._right_base, (MANIFEST,), is_all=True)
         visit = self._visit(self._path, MANIFEST)
         return Fault(
             "manifest",
@@ -255,46 +256,43 @@ class _Check:
 
     def _with_base(self, faults: list[Fault], lost: Sequence[str], *, is_all: bool) -> list[Fault]:
         """The faults, those of documents that lie elsewhere told as what they are."""
-        tried = lost[:_MOST_LOST]
-        for key in tried:
+        for key in lost[:_MOST_LOST]:
             base = self._find_base([key])
             if base is None:
                 continue
-            self._right_base = self._browser.endpoint.url + base
+            right = self._browser.endpoint.url + base
             if is_all:
+                self._right_base = right
                 others = [one for one in faults if one.kind != "missing"]
-                return [self._wrong_base(tuple(lost)), *others]
-            if tuple(tried) != tuple(lost):
-                tried = lost
-            there = tuple(one for one in tried if self._is_there(base, one))
+                return [self._wrong_base(right, tuple(lost), is_all=True), *others]
+            there = self._those(partial(self._is_there, base), lost)
             rest = [_without(one, there) if one.kind == "missing" else one for one in faults]
-            return [self._wrong_base(there), *(one for one in rest if one.keys)]
+            wrong = self._wrong_base(right, there, is_all=False)
+            return [wrong, *(one for one in rest if one.keys)]
         return faults
 
-    def _wrong_base(self, keys: tuple[str, ...]) -> Fault:
-        right = self._right_base or ""
+    def _wrong_base(self, right: str, keys: tuple[str, ...], *, is_all: bool) -> Fault:
         nested = any(one.endswith(f"/{COMPONENTS}") for one in (right, self._path))
         return Fault(
             "base-url",
             keys,
             f"wrong prefix: not below {self._base_url}, but below {right}"
             + (f" ({COMPONENTS}/{COMPONENTS})" if nested else ""),
-            f"use {right} as the base URL: enableSelfHosted('{right}')",
+            Mends(self._site, {}).elsewhere(right, is_all=is_all),
         )
 
     def _find_base(self, keys: Sequence[str]) -> str | None:
         """The path of another base below which these are, the likeliest first."""
         bases = list(self._bases())[:_MOST_BASES]
 
-        def try_(base: str) -> bool:
-            return all(self._is_there(base, key) for key in keys)
+        hits = self._those(lambda base: all(self._is_there(base, key) for key in keys), bases)
+        return hits[0] if hits else None
 
-        hits = {
-            done.item
-            for done in each(try_, bases, self._options.jobs, "check", lambda error: bool(error))
-            if done.result
-        }
-        return next((base for base in bases if base in hits), None)
+    def _those(self, test: Callable[[str], bool], items: Sequence[str]) -> tuple[str, ...]:
+        """The items that pass, in their order; tried many at once."""
+        ended = each(test, items, self._options.jobs, "check", lambda error: bool(error))
+        passed = {done.item for done in ended if done.result}
+        return tuple(one for one in items if one in passed)
 
     def _is_there(self, base: str, key: str) -> bool:
         visit = self._visit(base, key)
@@ -330,13 +328,15 @@ class _Check:
 
     def _grouped(self, found: Mapping[str, Sequence[Finding]]) -> Iterator[Fault]:
         """The same fault of many documents, once."""
-        groups: dict[tuple[str, str, str, bool], list[str]] = {}
+        groups: dict[tuple[str, str, bool], list[tuple[str, str]]] = {}
         for key, ones in found.items():
             for one in ones:
-                about = (one.kind, one.message, one.mend, one.is_warning)
-                groups.setdefault(about, []).append(key)
-        for (kind, message, mend, is_warning), keys in groups.items():
-            yield Fault(kind, tuple(keys), message, mend, is_warning)
+                about = (one.kind, one.message, one.is_warning)
+                groups.setdefault(about, []).append((key, one.mend))
+        for (kind, message, is_warning), members in groups.items():
+            first, mend = members[0]
+            mend = mend if len(members) == 1 else mend.replace(first, "*")
+            yield Fault(kind, tuple(key for key, _ in members), message, mend, is_warning)
 
 
 def _lenient(found: Mapping[str, Sequence[Finding]]) -> dict[str, list[Finding]]:

@@ -115,7 +115,8 @@ class Judge:
         )
         if fresh:
             message += "; past the cache the new one comes"
-        return Finding("stale", message, mends.stale(ref.path, is_cached=fresh))
+        is_cached = fresh or _age(visit) > 0
+        return Finding("stale", message, mends.stale(ref.path, is_cached=is_cached))
 
     def _manifest(
         self, visit: Visit, content: bytes, mends: Mends, past_cache: Callable[[], Visit]
@@ -139,8 +140,8 @@ class Judge:
             message += f"; {len(lacking)} documents are not in it, {lacking[0].path} for one"
         message += _cached(visit)
         again = read_manifest(past_cache())
-        fresh = again == wanted
-        yield Finding("manifest", message, mends.stale(MANIFEST, is_cached=fresh))
+        is_cached = again == wanted or _age(visit) > 0
+        yield Finding("manifest", message, mends.stale(MANIFEST, is_cached=is_cached))
 
 
 def read_manifest(visit: Visit) -> Manifest | None:
@@ -178,7 +179,7 @@ def _transfer(key: str, visit: Visit, mends: Mends) -> Iterator[Finding]:
         said = f"{visit.summary}: not there"
         if status in (401, 403):
             said = f"{visit.summary}: refused, or not there (S3 says so of both)"
-        yield Finding("missing", said + _cached(visit), mends.missing(status), is_lost=True)
+        yield Finding("missing", said + _cached(visit), mends.missing(key, status), is_lost=True)
         return
     if status != 200:
         yield Finding("status", f"{visit.summary} in place of the document", mends.status(status))

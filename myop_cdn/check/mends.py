@@ -140,11 +140,13 @@ class Mends:
             "on as it is (--encoding gzip, compression off)"
         )
 
-    def missing(self, status: int) -> str:
+    def missing(self, key: str, status: int) -> str:
         """404, or 403 for one that may not be read."""
-        publish = f"myop-cdn publish {self._site.destination or 'DESTINATION'}"
+        publish = self._publish
         if status in (404, 410):
-            return f"{publish} brings it there; one that is there already: {self._purge('')}"
+            return f"publish it: {publish}; where it is there, a cache holds an old 404: " + (
+                self._purge(key)
+            )
         if self._storage == "s3":
             return (
                 "S3: let the CDN or everybody read it, by a bucket policy that allows "
@@ -165,9 +167,9 @@ class Mends:
     def html(self) -> str:
         """An application's page in place of 404."""
         return (
-            "the server answers every unknown path with a page: leave the documents' path out of "
-            "that rule (nginx: location /components/ { try_files $uri =404; }), and publish them "
-            "there or mend the base URL"
+            "leave the documents' path out of the rule that answers unknown paths with a page "
+            "(nginx: location /components/ { try_files $uri =404; }), and publish it: "
+            f"{self._publish}"
         )
 
     def status(self, status: int) -> str:
@@ -183,27 +185,24 @@ class Mends:
     def truncated(self, key: str) -> str:
         """The body ended early."""
         return (
-            "what is between cuts it short (a proxy's buffer, timeout or a full disk: nginx "
-            "proxy_max_temp_file_size, proxy_read_timeout); a cache that holds it so: "
-            f"{self._purge(key)}"
+            "where the origin sends it whole, raise the limits of the proxy between (nginx: "
+            f"proxy_max_temp_file_size, proxy_read_timeout), then {self._purge(key)}"
         )
 
     def component(self, key: str) -> str:
         """Another document in its place."""
         return (
-            "the CDN must take the whole path for its cache key and rewrite none of it; then "
-            f"publish it again (myop-cdn publish {self._site.destination or 'DESTINATION'}) and "
-            f"{self._purge(key)}"
+            "let the CDN's cache key hold the whole path, and no rule rewrite it; then "
+            f"{self._purge(key)}; where the origin answers so, too: {self._publish}"
         )
 
     def stale(self, key: str, *, is_cached: bool) -> str:
         """An older document than should be there."""
         if is_cached or self._cdn:
             return self._purge(key)
-        publish = f"myop-cdn publish {self._site.destination or 'DESTINATION'}"
         return (
-            f"{publish}; where it is there already, {self._purge(key)}, and see that the CDN's "
-            "origin is that destination"
+            f"publish again ({self._publish}); where the destination has it, {self._purge(key)}, "
+            "and see that the CDN's origin is that destination"
         )
 
     def redirect(self, base: str | None) -> str:
@@ -236,10 +235,16 @@ class Mends:
                 f"gcloud compute url-maps invalidate-cdn-cache URLMAP --path '{path}', and from "
                 "now on publish with --invalidate cloudcdn:PROJECT/URLMAP"
             )
-        return (
-            f"purge {path} from the CDN's cache (publish with --invalidate does, for CloudFront, "
-            "Cloudflare, Front Door and Cloud CDN), or wait until its max-age has passed"
-        )
+        return f"purge {path} at the CDN (publish with --invalidate), or wait for its max-age"
+
+    def elsewhere(self, base: str, *, is_all: bool) -> str:
+        """Documents lie below another base URL. is_all: all of them do."""
+        use = f"use {base} as the base URL: enableSelfHosted('{base}')"
+        return use if is_all else f"publish to where the others are ({self._publish}), or {use}"
+
+    @property
+    def _publish(self) -> str:
+        return f"myop-cdn publish {self._site.destination or 'DESTINATION'}"
 
     @property
     def _account(self) -> str:
