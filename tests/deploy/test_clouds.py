@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,12 @@ import pytest
 import requests
 
 from myop_cdn.deploy import DeployOptions, apply, deploy
+from myop_cdn.deploy.history import Selection
+from myop_cdn.deploy.target import open_targets
+from myop_cdn.doctor import destination
 from myop_cdn.errors import ExitCode
+from myop_cdn.model import Variant
+from myop_cdn.status import read_status
 from myop_cdn.storage import open_backend
 from myop_cdn.storage.base import Body, Headers
 from myop_cdn.storage.contract import listing
@@ -167,3 +173,31 @@ def test_a_plan_is_carried_out_once_and_refused_where_something_moved(
     assert refused.refusal is not None
     assert "no longer what the plan saw" in refused.refusal.message
     assert run(third, url).uploaded == ()
+
+
+def test_what_is_live_is_known_with_and_without_the_log(tree: Tree, url: str) -> None:
+    run(tree, url)
+    target = open_targets([url], DeployOptions())[0]
+    told = read_status(target, Selection(), 4)
+    assert [(one.name, one.variant, one.commit) for one in told.documents] == [
+        ("Card", Variant("v1", "Main"), 1),
+        ("Card", Variant("v1", "Main"), 1),
+        ("Mit Umlaut Ä", Variant("v1", "Main"), 1),
+        ("Mit Umlaut Ä", Variant("v1", "Main"), 1),
+    ]
+    for one in target.store.list(".myop-cdn/"):
+        target.store.delete([one.key])
+    read = read_status(target, Selection(), 4)
+    assert [replace(one, since=None, commit=1) for one in read.documents] == [
+        replace(one, since=None) for one in told.documents
+    ]
+    assert all(one.since for one in read.documents)
+
+
+def test_a_doctor_s_look_changes_nothing(tree: Tree, url: str) -> None:
+    run(tree, url)
+    target = open_targets([url], DeployOptions())[0]
+    before = target.store.list()
+    found = {one.name: one.state for one in destination(target, None)}
+    assert {found[name] for name in ("reading", "writing", "conditions", "deleting")} == {"ok"}
+    assert target.store.list() == before
