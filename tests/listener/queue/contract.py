@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from dataclasses import replace
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
@@ -82,11 +83,9 @@ def record(name: str, *releases: str, **changes: Any) -> Record:
 
 def store(queue: Queue, one: Record) -> str | None:
     """Store and wait for the commit; the earlier id, or raises."""
-    done = threading.Event()
-    got: list[tuple[str | None, ListenerError | None]] = []
-    queue.store(one, lambda earlier, error: (got.append((earlier, error)), done.set())[1])
-    assert done.wait(PATIENCE)
-    earlier, failure = got[0]
+    answers: SimpleQueue[tuple[str | None, ListenerError | None]] = SimpleQueue()
+    queue.store(one, lambda earlier, error: answers.put((earlier, error)))
+    earlier, failure = answers.get(timeout=PATIENCE)
     if failure is not None:
         raise failure
     return earlier
