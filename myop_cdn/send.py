@@ -71,7 +71,11 @@ def body_of(
     now: datetime,
     organization: str = "test",
 ) -> bytes:
-    """A webhook's body in the form of Myop's page; without releases it asks for a full sync."""
+    """A webhook's body in the form of Myop's page; without releases it asks for a full sync.
+
+    A release without a variant names none: a receiver that waits for the one that was announced
+    would wait for ever for one that was made up.
+    """
     faults = faults or Faults()
     moment = now - _STALE if faults.stale else now
     timestamp = moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -79,7 +83,7 @@ def body_of(
         "releases": [
             {
                 "componentId": release.component_id,
-                "variantId": release.variant_id or "test",
+                **({"variantId": release.variant_id} if release.variant_id else {}),
                 "environment": release.environment,
                 "environmentId": release.environment_id or "test",
             }

