@@ -36,6 +36,7 @@ class Stand:
         self.folder = folder
         self.tree = folder / "myop"
         self.cdn = folder / "cdn"
+        self.destination = self.cdn.as_uri()
         self.state = folder / "state"
         self.log = folder / "serve.log"
         self.components = components
@@ -87,7 +88,7 @@ class Stand:
         """Start `serve` with these further options."""
         words = [sys.executable, "-m", "myop_cdn", "serve", "--port", str(self.port)]
         words += ["--state-dir", str(self.state), "--output", str(self.folder / "out")]
-        words += ["--deploy", self.cdn.as_uri(), *options]
+        words += ["--deploy", self.destination, *options]
         given = {
             **os.environ,
             "MYOP_API_URL": self.api.url,
