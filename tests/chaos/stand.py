@@ -46,10 +46,7 @@ class Stand:
         self.current = {f"c{number}": "v0" for number in range(components)}
         for name in self.current:
             self._write(name)
-        entries = [{"id": one, "name": one, "environments": ["production"]} for one in self.current]
-        manifest = {"version": 1, "exportedAt": "2026-01-01T00:00:00.000Z", "organization": "o"}
-        text = json.dumps({**manifest, "components": entries}, indent=2)
-        (self.tree / "manifest.json").write_text(text)
+        self.index(components)
         self.api = Sandbox(
             self.tree, latency=timedelta(seconds=latency), fail_rate=fail_rate, seed=seed
         )
@@ -73,6 +70,15 @@ class Stand:
             temporary = file.with_suffix(".new")
             temporary.write_text(text)
             temporary.replace(file)
+
+    def index(self, components: int) -> None:
+        """Have Myop's index name the first `components` alone."""
+        names = list(self.current)[:components]
+        entries = [{"id": name, "name": name, "environments": ["production"]} for name in names]
+        manifest = {"version": 1, "exportedAt": "2026-01-01T00:00:00.000Z", "organization": "o"}
+        temporary = self.tree / "manifest.new"
+        temporary.write_text(json.dumps({**manifest, "components": entries}, indent=2))
+        temporary.replace(self.tree / "manifest.json")
 
     def release(self, number: int) -> bytes:
         """Release a new variant of a component in Myop; the webhook's body."""

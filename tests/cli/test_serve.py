@@ -62,6 +62,20 @@ def test_an_environment_that_nobody_has_is_warned_of_and_holds_nothing_up(stand:
     assert "publishing failed" not in stand.log.read_text()
 
 
+def test_an_index_that_flaps_takes_nothing_away_within_the_hour(tmp_path: Path) -> None:
+    with Stand(tmp_path, components=5) as stand:
+        stand.start("--delete", "--full-sync-every", "0.2s")
+        until(lambda: len(stand.published()) == 5)
+        for named in (4, 5, 4, 5, 4):
+            stand.index(named)
+            before = stand.log.read_text().count("state=done")
+            until(lambda before=before: stand.log.read_text().count("state=done") > before + 1)
+            assert len(stand.published()) == 5
+            manifest = json.loads((stand.cdn / "manifest.json").read_text())
+            assert len(manifest["components"]) == named
+        assert "failed" not in stand.log.read_text()
+
+
 def test_an_answer_does_not_wait_for_the_publishing(tmp_path: Path) -> None:
     with Stand(tmp_path, components=3, latency=1.0) as stand:
         stand.start("--no-sync-at-start")
