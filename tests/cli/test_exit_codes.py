@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+from importlib import import_module
 from itertools import combinations_with_replacement
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -119,6 +121,44 @@ def test_an_export_that_fails_fails_the_sync_and_the_publish(
 ) -> None:
     breaks(monkeypatch, ApiExport, kind)
     has_failed(run(*words, "--output", tmp_path / "out", "--json"), kind)
+
+
+@pytest.fixture
+def signals() -> Iterator[None]:
+    """What `serve` does with signals is over with the test."""
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    handlers = [signal.getsignal(number) for number in numbers]
+    yield
+    signal.set_wakeup_fd(-1)
+    for number, handler in zip(numbers, handlers, strict=True):
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("api", "signals")
+@pytest.mark.parametrize("kind", KINDS)
+def test_whatever_fails_at_the_start_of_a_listener_ends_it_with_its_code_and_a_line(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[MyopCdnError]
+) -> None:
+    def fail(*_: object, **__: object) -> NoReturn:
+        raise made(kind)
+
+    monkeypatch.setenv("MYOP_WEBHOOK_SECRET", "0123456789abcdef")
+    for module, name in (
+        ("myop_cdn.deploy", "check_destinations"),
+        ("myop_cdn.cli.inputs", "webhook_secrets"),
+        ("myop_cdn.listener.state_folder", "locked"),
+        ("myop_cdn.cli.serve", "open_sockets"),
+        ("myop_cdn.listener.queue.committer", "Committer.start"),
+    ):
+        owner, _, attribute = name.rpartition(".")
+        place = import_module(module)
+        with monkeypatch.context() as patched:
+            patched.setattr(getattr(place, owner) if owner else place, attribute, fail)
+            words = ("--port", "0", "--state-dir", tmp_path / "state", "--output", tmp_path / "o")
+            ended = run("serve", "--deploy", "memory://a", *words)
+        assert ended.code == kind.exit_code, name
+        assert str(made(kind)).splitlines()[0] in ended.err
+        assert "Traceback" not in ended.err
 
 
 # Reports add up
