@@ -11,13 +11,13 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from myop_cdn import payload
+from myop_cdn import jsontext, payload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 MAX_PARSED_BYTES = 1 << 20  # of a body that nobody vouches for, no more than this is parsed
-MAX_WRITTEN = 4 * MAX_PARSED_BYTES  # characters of it in another form
+MAX_WRITTEN = 4 * MAX_PARSED_BYTES  # of it when it is indented
 _DIGITS = re.compile(rb"[0-9a-fA-F]{64}")
 
 
@@ -98,39 +98,21 @@ def _line_ends(body: bytes, header: str, secrets: Sequence[bytes]) -> bool:
 
 def _rewritten(body: bytes, header: str, secrets: Sequence[bytes]) -> bool:
     """Whether the body would match in one of the usual ways to write the same JSON."""
+    return any(_matches(written, header, secrets) for written in _written_again(body))
+
+
+def _written_again(body: bytes) -> Iterator[bytes]:
+    """The body's JSON in the usual forms, each in time and size linear in the body's: one that
+    nesting makes long when it is indented is left out.
+    """
     try:
         value = json.loads(body)
+        for separators, ascii in (((",", ":"), False), ((",", ":"), True), ((", ", ": "), False)):
+            text = json.dumps(value, ensure_ascii=ascii, separators=separators)
+            yield text.encode("utf-8", "surrogatepass")
+        yield jsontext.dumps(jsontext.loads(body), MAX_WRITTEN)
     except (ValueError, RecursionError):
-        return False
-    compact = (",", ":")
-    forms: tuple[dict[str, Any], ...] = (
-        {"separators": compact, "ensure_ascii": False},
-        {"separators": compact},
-        {"indent": 2, "ensure_ascii": False},
-        {"ensure_ascii": False},
-    )
-    for form in forms:
-        written = _written(value, form)
-        if written is not None and _matches(written, header, secrets):
-            return True
-    return False
-
-
-def _written(value: Any, form: dict[str, Any]) -> bytes | None:
-    """The JSON text in this form; None where it grows beyond what a sender would write, as
-    nesting does when it is indented.
-    """
-    pieces: list[str] = []
-    left = MAX_WRITTEN
-    try:
-        for piece in json.JSONEncoder(**form).iterencode(value):
-            left -= len(piece)
-            if left < 0:
-                return None
-            pieces.append(piece)
-        return "".join(pieces).encode()
-    except (ValueError, RecursionError):
-        return None
+        return
 
 
 def _secret(body: bytes | bytearray, header: str, secrets: Sequence[bytes]) -> Iterator[str]:
