@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import pkgutil
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -10,13 +12,23 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 from click.testing import CliRunner
+from coverage import Coverage
 from hypothesis import settings
 
+import myop_cdn
 from myop_cdn.cli import cli
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Generator, Mapping
     from pathlib import Path
+
+# The servers that tests of any room may ask for. None loads an SDK before it is started.
+pytest_plugins = [
+    "tests.servers.azure",
+    "tests.servers.forward_proxy",
+    "tests.servers.gcs",
+    "tests.servers.s3",
+]
 
 settings.register_profile("house", deadline=None, max_examples=60)  # no test asserts on timing
 settings.load_profile("house")
@@ -27,6 +39,9 @@ _NEEDS_MORE = re.compile(
     r"\b(moto|boto3|botocore|subprocess|socket|threading|Sandbox|ApiServer|Rig|gcp_storage_emulator)\b"
     r"|tests\.(servers|api_server|listener|chaos|end_to_end|storage\.rigs|recipes)|sandbox\b|Demo\("
 )
+
+
+_SERVERS = {"azurite", "bucket", "forward_proxy", "gcs_emulator", "moto_endpoint", "proxy"}
 
 
 @cache
@@ -45,10 +60,28 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if is_other else None
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Measure no coverage while tests are loaded: it doubles the time of what is not measured.
+    The package itself is loaded before.
+    """
+    measured = Coverage.current()
+    if measured is None:
+        return (yield)
+    for module in pkgutil.walk_packages(myop_cdn.__path__, "myop_cdn."):
+        if module.name.rpartition(".")[2] != "__main__":
+            importlib.import_module(module.name)
+    measured.stop()
+    collected = yield
+    measured.start()
+    return collected
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Every test is `pure` or `servers`, by its file."""
+    """Every test is `pure` or `servers`, by its file and its fixtures."""
     for item in items:
-        item.add_marker("pure" if _is_pure(item.path) else "servers")
+        asks = _SERVERS.intersection(getattr(item, "fixturenames", ()))
+        item.add_marker("pure" if _is_pure(item.path) and not asks else "servers")
 
 
 @pytest.fixture(autouse=True)

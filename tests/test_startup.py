@@ -7,9 +7,6 @@ import subprocess
 import sys
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
-from urllib.request import Request, urlopen
-
-from moto.server import ThreadedMotoServer
 
 from myop_cdn.sandbox import REHEARSAL_KEY, Sandbox
 from myop_cdn.signature import sign
@@ -18,6 +15,8 @@ from tests.samples import SECRET, full_tree, write
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.servers.s3 import Bucket
 
 PROBE = """
 import sys
@@ -118,26 +117,17 @@ def test_a_deploy_with_nothing_to_do_loads_what_it_needs(tmp_path: Path) -> None
     }
 
 
-def test_a_deploy_to_s3_that_goes_well_loads_no_sdk(tmp_path: Path) -> None:
+def test_a_deploy_to_s3_that_goes_well_loads_no_sdk(tmp_path: Path, bucket: Bucket) -> None:
     tree = str(write(tmp_path / "tree", full_tree({"card": ["qa"]})))
-    words = ("deploy", "s3://bucket", "--source", tree)
+    words = ("deploy", bucket.url, "--source", tree)
     variables = {
         "AWS_ACCESS_KEY_ID": "AKTEST",
         "AWS_SECRET_ACCESS_KEY": "secretkey",
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     }
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        endpoint = f"http://{host}:{port}"
-        with urlopen(Request(f"{endpoint}/bucket", method="PUT"), timeout=30):
-            pass
-        loaded(*words, AWS_ENDPOINT_URL=endpoint, **variables)  # its ledger is not there yet
-        modules = loaded(*words, AWS_ENDPOINT_URL=endpoint, **variables)
-    finally:
-        server.stop()
+    loaded(*words, AWS_ENDPOINT_URL=bucket.endpoint, **variables)  # its log is not there yet
+    modules = loaded(*words, AWS_ENDPOINT_URL=bucket.endpoint, **variables)
     assert not tops(modules) & (HEAVY | {"urllib3", "ssl", "email"})
 
 

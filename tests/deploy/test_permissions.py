@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import sys
 import urllib.request
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,7 @@ from myop_cdn.model import DeleteLimit
 from tests.deploy.trees import make_tree
 from tests.readme import README
 from tests.servers.azure import ACCOUNT, KEY, connection_string
-from tests.servers.process import free_port, serving
+from tests.servers.s3 import running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,9 +33,7 @@ TEXT = {"Content-Type": "text/plain"}
 @pytest.fixture
 def strict_s3(aws: None) -> Iterator[str]:
     """A server that checks policies, when told to."""
-    port = free_port()
-    words = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with serving(words, port, {"INITIAL_NO_AUTH_ACTION_COUNT": "1000000"}) as url:
+    with running({"INITIAL_NO_AUTH_ACTION_COUNT": "1000000"}) as url:
         yield url
 
 

