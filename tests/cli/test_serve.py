@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.conftest import Run
+
 LONG = "long/" * 50  # longer than what is shown of a URL
 
 
@@ -166,14 +168,13 @@ def test_one_listener_for_each_state_folder(stand: Stand, emptied: bool) -> None
     ],
 )
 def test_what_can_t_work_is_refused_at_the_start(
-    tmp_path: Path, words: list[str], environment: dict[str, str], code: int, said: str
+    run: Run, tmp_path: Path, words: list[str], environment: dict[str, str], code: int, said: str
 ) -> None:
     usual = {} if environment else {"MYOP_API_KEY": "k", "MYOP_WEBHOOK_SECRET": "s"}
-    words = ["--port", "0", "--state-dir", str(tmp_path), *words]
-    ended = command("serve", *words, **(environment or usual))
-    assert ended.returncode == code, ended.stderr
-    assert said in ended.stderr
-    assert "Traceback" not in ended.stderr
+    ended = run("serve", "--port", "0", "--state-dir", tmp_path, *words, env=environment or usual)
+    assert ended.code == code, ended.err
+    assert said in ended.err
+    assert "Traceback" not in ended.err
 
 
 def test_a_port_that_is_taken_is_an_error(tmp_path: Path) -> None:

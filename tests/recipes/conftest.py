@@ -109,7 +109,7 @@ class Stand:
 
 @pytest.fixture
 def stand(
-    bucket: Bucket,  # noqa: F811 - the fixture
+    bucket: Bucket,
     tmp_path: Path,
     dependencies: Path,
 ) -> Iterator[Stand]:
