@@ -7,6 +7,7 @@
     ├── SignatureUncheckable         5   a CI system re-serialized the signed body
     ├── RefusedError                 3   refused for safety; nothing was changed
     ├── PartlyDone                   4   some documents or objects failed, the others are done
+    ├── SecretError                  1   a service that keeps a secret does not give it
     ├── TreeError                    1   the export folder can't be read or written
     ├── ExportError                  1   Myop's side: its API or its command-line tool
     │   ├── KeyRejected              1   401 or 403
@@ -114,6 +115,10 @@ class PartlyDone(MyopCdnError):
     """Some documents or objects failed; the others are done. It is safe to run again."""
 
     exit_code = ExitCode.PARTLY
+
+
+class SecretError(MyopCdnError):
+    """A service that keeps a secret does not give it."""
 
 
 class TreeError(MyopCdnError):

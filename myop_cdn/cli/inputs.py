@@ -132,14 +132,31 @@ def webhook_secrets(files: Sequence[str], console: Console) -> tuple[bytes, ...]
 
 
 def words_of(name: str, what: str, console: Console) -> list[bytes]:
-    """What the file of a secret holds, one or several words."""
-    data = bytes(read_input(name, MAX_SECRET_BYTES, f"{what} file"))
+    """What the file of a secret, or the secret that a cloud's service keeps under this URL, holds:
+    one or several words.
+    """
+    kept = is_kept(name)
+    if kept:
+        from myop_cdn import secretstore
+
+        data = secretstore.read(name)
+    else:
+        data = bytes(read_input(name, MAX_SECRET_BYTES, f"{what} file"))
     words = data.removeprefix(_BYTE_ORDER_MARK).split()  # some editors put one before all
     if not words:
         raise InputError(f"the {what} file {name} is empty or blank")
-    if name != "-":
+    if name != "-" and not kept:
         _warn_of_readers(name, what, console)
     return words
+
+
+def is_kept(name: str) -> bool:
+    """Whether a secret's file is none, but the URL of a secret that a cloud's service keeps."""
+    if "://" not in name:  # `verify` starts fast
+        return False
+    from myop_cdn import secretstore
+
+    return secretstore.is_url(name)
 
 
 def _warn_of_readers(name: str, what: str, console: Console) -> None:

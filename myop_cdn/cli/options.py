@@ -236,6 +236,18 @@ def _global_options() -> list[click.Parameter]:
     ]
 
 
+class SecretFile(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
+    """A file with a secret, `-`, or the URL of one that a cloud's service keeps."""
+
+    name = "file"
+
+    def split_envvar_value(self, rv: str) -> list[str]:
+        """Several of them in a variable: separated as in PATH, as blanks may stand in a name, but
+        by blanks where one of them is a URL.
+        """
+        return rv.split() if "://" in rv else [name for name in rv.split(os.pathsep) if name]
+
+
 class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
     """A number with `s`, `m`, `h` or `d`; `0` means off."""
 

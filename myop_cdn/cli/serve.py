@@ -284,6 +284,7 @@ def serve(console: Console, settings: ServeSettings) -> None:
             tls,
             _files_of(settings),
             tell=notifier.tell,
+            only_restart=_are_in_environment(settings),
         )
         if listening.admin is not None:
             _start_admin(listener, listening.admin, listening.admin_host, log, stack)
@@ -364,20 +365,30 @@ def _deploy_options(settings: ServeSettings) -> DeployOptions:
     return deploy_options(settings.deploy, settings.limits, delete_after=_DELETE_AFTER)
 
 
+def _are_in_environment(settings: ServeSettings) -> bool:
+    """Whether the signing secrets are where only a restart changes them."""
+    from myop_cdn.cli.inputs import SECRET_VARIABLE
+
+    given = settings.secrets.secret_file
+    return all(one == "-" for one in given) if given else bool(os.environ.get(SECRET_VARIABLE))
+
+
 def _files_of(settings: ServeSettings) -> list[Path]:
     """The files with secrets and certificates, which are read again when they change."""
     from myop_cdn.cli import inputs, notices
 
     listening = settings.listening
-    files = [Path(name) for name in settings.secrets.secret_file if name != "-"]
-    files += [file for file in (listening.tls_cert, listening.tls_key) if file is not None]
-    elsewhere = [
+    names: list[str | None] = [*settings.secrets.secret_file]
+    files = [file for file in (listening.tls_cert, listening.tls_key) if file is not None]
+    names += [
         inputs.secret_file(notices.URL_VARIABLE, notices.URL_CREDENTIAL),
         inputs.secret_file(notices.SECRET_VARIABLE, notices.SECRET_CREDENTIAL),
     ]
     if not settings.secrets.secret_file and not os.environ.get(inputs.SECRET_VARIABLE):
-        elsewhere.append(inputs.secret_file(inputs.SECRET_VARIABLE, inputs.SECRET_CREDENTIAL))
-    return files + [Path(name) for name in elsewhere if name]
+        names.append(inputs.secret_file(inputs.SECRET_VARIABLE, inputs.SECRET_CREDENTIAL))
+    return files + [
+        Path(name) for name in names if name and name != "-" and not inputs.is_kept(name)
+    ]
 
 
 def check(settings: ServeSettings, publishers: list[CommandPublisher], console: Console) -> None:

@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING, ClassVar
 import click
 
 from myop_cdn.cli.console import Console
-from myop_cdn.cli.options import Duration, HeaderValue, History, MaxDelete, Origin, group, option
+from myop_cdn.cli.options import (
+    Duration,
+    HeaderValue,
+    History,
+    MaxDelete,
+    Origin,
+    SecretFile,
+    group,
+    option,
+)
 from myop_cdn.text import shown
 
 if TYPE_CHECKING:
@@ -31,10 +40,11 @@ class SecretSettings:
     TITLE: ClassVar[str] = "Signature"
     secret_file: tuple[str, ...] = option(
         multiple=True,
-        type=click.Path(),  # in a variable several are separated as in PATH: blanks may stand
+        type=SecretFile(),
         metavar="FILE",
         help="File with the webhook's signing secret, or with several while one is being "
-        "replaced; repeat it for more. Without it MYOP_WEBHOOK_SECRET is taken.",
+        "replaced, or the URL of one that a cloud keeps (aws-sm://NAME, gcp-sm://PROJECT/NAME, "
+        "az-kv://VAULT/NAME); repeat it for more. Without it MYOP_WEBHOOK_SECRET is taken.",
     )
 
 
@@ -74,7 +84,9 @@ class ApiSettings:
 
     TITLE: ClassVar[str] = "Myop's API"
     api_key_file: str | None = option(
-        metavar="FILE", help="File with the API key. Without it MYOP_API_KEY is taken."
+        metavar="FILE",
+        help="File with the API key, or its URL as for --secret-file. Without it MYOP_API_KEY is "
+        "taken.",
     )
     api_url: str = option(
         metavar="URL",

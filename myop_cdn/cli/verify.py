@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import click
-
 from myop_cdn.cli.inputs import read_input, webhook_secrets
-from myop_cdn.cli.options import Duration, argument, command, option
+from myop_cdn.cli.options import Duration, SecretFile, argument, command, option
 from myop_cdn.errors import InputError, MyopCdnError, SignatureInvalid, SignatureUncheckable
 
 if TYPE_CHECKING:
@@ -34,9 +32,10 @@ class VerifySettings:
     )
     secret_file: tuple[str, ...] = option(
         multiple=True,
-        type=click.Path(),  # in a variable several are separated as in PATH: blanks may stand
+        type=SecretFile(),
         metavar="FILE",
-        help="File with the signing secret, or with several while one is being replaced; "
+        help="File with the signing secret, or with several while one is being replaced, or the "
+        "URL of one that a cloud keeps (aws-sm://NAME, gcp-sm://PROJECT/NAME, az-kv://VAULT/NAME); "
         "repeat it for more. Without it MYOP_WEBHOOK_SECRET is taken.",
     )
     max_age: timedelta = option(

@@ -69,6 +69,7 @@ class Listener:
     read_secrets: gives the signing secrets; called at the start, where it may raise
     MyopCdnError, and on `reload`, where it may too and the old ones are kept then. files: what
     it reads; when one of them changes, that is a `reload` too. tell: see `Worker`.
+    only_restart: whether nothing but a restart changes the secrets.
     """
 
     def __init__(
@@ -82,7 +83,10 @@ class Listener:
         files: Sequence[Path] = (),
         wall: Callable[[], float] = time.time,
         tell: Callable[[Event], None] | None = None,
+        *,
+        only_restart: bool = False,
     ) -> None:
+        self._only_restart = only_restart
         self._settings = settings
         self._read_secrets = read_secrets
         self._files = tuple(files)
@@ -171,7 +175,7 @@ class Listener:
             except queue.Empty:
                 told = False
             last, seen = seen, _states(self._files)
-            if told and not self._files:
+            if told and self._only_restart:
                 self._log.warning(
                     "the secrets are in the environment, which only a restart changes; a file"
                     " given with --secret-file can be changed while this runs"

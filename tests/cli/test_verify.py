@@ -266,3 +266,29 @@ def test_explain_names_the_cause(run: Run) -> None:
     assert ended.code == 1
     assert "a trailing newline was added" in ended.err
     assert "--explain" in run("verify", "--signature", GOOD, stdin=b"x", env=ENV).err
+
+
+@pytest.mark.parametrize("variable", ["MYOP_WEBHOOK_SECRET_FILE", "CREDENTIALS_DIRECTORY"])
+def test_the_secret_may_be_in_a_file_that_the_environment_names(
+    run: Run, tmp_path: Path, variable: str
+) -> None:
+    file = tmp_path / "webhook-secret"
+    file.write_text(SECRET + "\n")
+    file.chmod(0o600)
+    env = {variable: str(tmp_path if variable == "CREDENTIALS_DIRECTORY" else file)}
+    words = ("verify", "--signature", GOOD)
+    assert run(*words, stdin=BODY, env=env).code == 0
+    # An empty variable is what a template leaves; a second secret is somebody's mistake.
+    assert run(*words, stdin=BODY, env={**env, "MYOP_WEBHOOK_SECRET": ""}).code == 0
+    file.write_text("another-secret-altogether")
+    assert run(*words, stdin=BODY, env=env).code == 1
+    file.unlink()
+    ended = run(*words, stdin=BODY, env=env)
+    assert ended.code == 2
+
+
+def test_a_secret_and_a_file_of_it_at_once_are_refused(run: Run, tmp_path: Path) -> None:
+    env = {**ENV, "MYOP_WEBHOOK_SECRET_FILE": str(tmp_path / "x")}
+    ended = run("verify", "--signature", GOOD, stdin=BODY, env=env)
+    assert (ended.code, SECRET in ended.err) == (2, False)
+    assert "are both set" in ended.err

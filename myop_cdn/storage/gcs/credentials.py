@@ -90,10 +90,13 @@ class GoogleCredentials(Protocol):
 
 
 class Authorization:
-    """The headers that say who asks. url: the destination, for messages. Safe between threads."""
+    """The headers that say who asks. url: the destination, for messages. scope: what they are to
+    be good for. Safe between threads.
+    """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, scope: str = _SCOPE) -> None:
         self._url = url
+        self._scope = scope
         self._credentials: GoogleCredentials | None = None
         self._request = _Request()
         self._lock = threading.Lock()
@@ -120,7 +123,7 @@ class Authorization:
 
     def _headers(self, refused: Mapping[str, str] | None) -> Mapping[str, str]:
         if self._credentials is None:
-            self._credentials = _find()
+            self._credentials = _find(self._scope)
         if self._credentials.universe_domain != _UNIVERSE:
             raise CredentialsError(*_foreign(self._url, self._credentials.universe_domain))
         headers = self._now(self._credentials)
@@ -135,12 +138,12 @@ class Authorization:
         return headers
 
 
-def _find() -> GoogleCredentials:
+def _find(scope: str) -> GoogleCredentials:
     import google.auth
     from google.auth.exceptions import DefaultCredentialsError
 
     try:
-        found: tuple[GoogleCredentials, object] = google.auth.default(scopes=[_SCOPE])
+        found: tuple[GoogleCredentials, object] = google.auth.default(scopes=[scope])
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         # The library's way to say that a file of credentials holds something else.
         raise DefaultCredentialsError(type(error).__name__) from None  # type: ignore[no-untyped-call]
