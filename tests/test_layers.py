@@ -52,10 +52,11 @@ FLOORS = {
     "status": 7,
     "doctor": 7,
     "check": 8,
+    "page": 8,
     "api": 9,
-    "listener": 8,
+    "listener": 9,
     "recipes": 10,  # one of its files is a function that calls the API
-    "demo": 9,
+    "demo": 10,
     "cli": 11,
     "__main__": 12,
 }

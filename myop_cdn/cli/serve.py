@@ -30,9 +30,11 @@ from myop_cdn.errors import InputError, ListenerError
 if TYPE_CHECKING:
     import socket
     import ssl
+    from collections.abc import Sequence
 
     from myop_cdn.deploy import DeployOptions
     from myop_cdn.listener import Log
+    from myop_cdn.listener.admin.desk import Desk
     from myop_cdn.listener.http.sockets import Address
     from myop_cdn.listener.service import Listener, Settings
     from myop_cdn.model import Scope
@@ -50,6 +52,7 @@ _NOT_FOR_CHILDREN = (
     "MYOP_CDN_SERVE_ON_FAILURE", "NOTIFY_SOCKET", "WATCHDOG_USEC",
 )  # fmt: skip
 _LAST_WORD_SECONDS = 2.0  # that the end waits for notices to get through
+_DESK_LINGER = 600.0  # seconds that the process which reads destinations for the page stays
 # What a publishing process needs for its first upload, by the destination's scheme.
 _MODULES = {
     "s3": ("myop_cdn.storage.s3", "boto3"),
@@ -114,7 +117,7 @@ class ListenSettings:
     admin: Address | None = option(
         type=HostPort(),
         metavar="HOST:PORT",
-        help="Serve /healthz, /readyz, /metrics and /status there; keep it to yourself.",
+        help="Serve the page, /healthz, /readyz, /metrics and /status there; keep it to yourself.",
     )
     admin_host: tuple[str, ...] = option(
         multiple=True,
@@ -287,7 +290,8 @@ def serve(console: Console, settings: ServeSettings) -> None:
             only_restart=_are_in_environment(settings),
         )
         if listening.admin is not None:
-            _start_admin(listener, listening.admin, listening.admin_host, log, stack)
+            desk = _desk(settings, publishers, stack)
+            _start_admin(listener, listening.admin, listening.admin_host, desk, log, stack)
         for sock in found:
             where = described(sock, "https" if tls else "http", listening.path)
             console.info(f"listening on {where}")
@@ -424,8 +428,30 @@ def _note_signals() -> list[int]:
     return early
 
 
+def _desk(
+    settings: ServeSettings, publishers: Sequence[CommandPublisher], stack: ExitStack
+) -> Desk:
+    """What the page has destinations asked by: a process that is started when somebody looks."""
+    from myop_cdn.cli.inputs import KEY_VARIABLE, SECRET_VARIABLE
+    from myop_cdn.listener.admin.desk import DeskLimits, DestinationDesk
+    from myop_cdn.listener.child import Child
+
+    output = settings.export.output.absolute().as_uri()
+    urls = {one.name: one.destination or output for one in publishers}
+    work = DestinationDesk(urls, deploy_options(settings.deploy, settings.limits))
+    without = (SECRET_VARIABLE, KEY_VARIABLE, *_NOT_FOR_CHILDREN)
+    child = Child(work, DeskLimits(), linger=_DESK_LINGER, without=without)
+    stack.callback(child.kill)
+    return child
+
+
 def _start_admin(
-    listener: Listener, address: Address, names: tuple[str, ...], log: Log, stack: ExitStack
+    listener: Listener,
+    address: Address,
+    names: tuple[str, ...],
+    desk: Desk,
+    log: Log,
+    stack: ExitStack,
 ) -> None:
     # Imported only when asked for: its Prometheus library costs memory.
     from myop_cdn.listener.admin.handler import Admin, is_public
@@ -433,14 +459,14 @@ def _start_admin(
 
     found = sockets.listen(address)
     for sock in found:
-        where = sockets.described(sock, "http", "/status")
+        where = sockets.described(sock, "http", "/")
         log.info(f"the admin address is {where}")
         if is_public(sock):
             log.warning(
                 f"the admin address {where} is public and has no password; keep it to this machine"
                 " or a private network"
             )
-    admin = Admin(listener, found, log, names=(address.host, *names))
+    admin = Admin(listener, found, log, names=(address.host, *names), desk=desk)
     admin.start()
     stack.callback(admin.stop)
 

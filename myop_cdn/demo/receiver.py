@@ -43,7 +43,7 @@ class Receiver:
         settings = Settings(place.state, full_every=timedelta(0))
         self.url = described(found[0], "http", Rules().path)
         publishers = {self.destination: self._publish}
-        self._listener = Listener(settings, found, lambda: (secret,), publishers, log)
+        self.listener = Listener(settings, found, lambda: (secret,), publishers, log)
         self._thread = threading.Thread(target=self._run, name="listener", daemon=True)
 
     def __enter__(self) -> Receiver:
@@ -56,7 +56,7 @@ class Receiver:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._listener.terminate()
+        self.listener.terminate()
         self._thread.join()
 
     def next_report(self) -> PublishReport:
@@ -75,7 +75,7 @@ class Receiver:
 
     def _run(self) -> None:
         try:
-            self._listener.run()
+            self.listener.run()
         except MyopCdnError as error:
             self._runs.put(error)
 

@@ -1,4 +1,4 @@
-"""A publisher in a process of its own, so that publishing never gets in the way of receiving.
+"""Work in a process of its own, so that publishing never gets in the way of receiving.
 
 Parsing documents and hashing them keeps Python's interpreter lock, and the clouds' SDKs keep
 tens of megabytes for good. In a child both are out of the listener's way: it stays small and
@@ -25,16 +25,20 @@ import sys
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Generic, Protocol, TypeVar
 
 from myop_cdn.errors import MyopCdnError
+from myop_cdn.report import PublishReport
 
 if TYPE_CHECKING:
     from myop_cdn.listener import Publisher
     from myop_cdn.model import Scope
     from myop_cdn.progress import Progress
-    from myop_cdn.report import PublishReport
 
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+Task_contra = TypeVar("Task_contra", contravariant=True)
+Result_co = TypeVar("Result_co", covariant=True)
 _SIZE = struct.Struct(">Q")
 _BOOT = (
     "import sys, json; sys.path[:] = json.loads(sys.argv[1]); "
@@ -45,6 +49,24 @@ _LINGER = 10 * 3600.0  # seconds that a child waits for the next run: over a wor
 _LARGE = 256 * 1024 * 1024  # bytes of memory at its height after which a child is replaced
 _BEAT = 1.0  # seconds between two signs of life at least
 _WAITED = 0.25  # seconds of waiting that are told of together
+
+
+class Limits(Protocol[Task_contra]):
+    """How long work may take before it is cut off, in seconds."""
+
+    @property
+    def silence(self) -> float:
+        """Without a sign of life."""
+
+    def of(self, task: Task_contra, /) -> float:
+        """For all of this task."""
+
+
+class Work(Protocol[Task_contra, Result_co]):
+    """What a child does. It must be picklable, and so must be tasks and results."""
+
+    def __call__(self, task: Task_contra, progress: Progress | None = None, /) -> Result_co:
+        """Do it. Raises MyopCdnError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +91,7 @@ class RunLimits:
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """What the child is to do next, and for which deliveries."""
+    """What is to be published next, and for which deliveries."""
 
     scope: Scope
     deliveries: tuple[str, ...]
@@ -88,45 +110,40 @@ class _Beat:
 class _Ended:
     """What the child sends at the end of a run. is_spent: whether another should do the next."""
 
-    result: PublishReport | MyopCdnError
+    result: Any
     is_spent: bool
 
 
-class ChildPublisher:
-    """Runs `publisher` in a child that is started when it is needed.
+class Child(Generic[Task, Result]):
+    """Does `work`, task by task, in a child that is started when it is needed.
 
-    publisher: must be picklable. lock: a descriptor that the child is to hold as long as it
-    lives. linger: seconds after a run in which the child waits for the next. without:
+    limits: how long it may take. lock: a descriptor that the child is to hold as long as it
+    lives. linger: seconds after a task in which the child waits for the next. without:
     environment variables that the child does not get. modules: what the child loads before it
     is asked for anything.
     """
 
     def __init__(
         self,
-        publisher: Publisher,
+        work: Work[Task, Result],
+        limits: Limits[Task],
         lock: int | None = None,
         linger: float = _LINGER,
         without: tuple[str, ...] = (),
         modules: tuple[str, ...] = (),
-        limits: RunLimits | None = None,
     ) -> None:
-        self._publisher = publisher
+        self._work = work
         self._lock_descriptor = lock
         self._linger = linger
         self._without = without
         self._modules = modules
-        self._limits = limits or RunLimits()
+        self._limits = limits
         self._child: subprocess.Popen[bytes] | None = None
         self._guard = threading.Lock()
         self._timer: threading.Timer | None = None
         self._killed = False
 
-    def __call__(
-        self,
-        scope: Scope,
-        progress: Progress | None = None,  # noqa: ARG002 - Publisher
-        deliveries: tuple[str, ...] = (),
-    ) -> PublishReport:
+    def do(self, task: Task) -> Result:
         """Have it done by the child. Raises MyopCdnError, also where the child died or hung."""
         with self._guard:
             if self._killed:
@@ -136,8 +153,8 @@ class ChildPublisher:
         try:
             assert child.stdin is not None
             assert child.stdout is not None
-            _send(child.stdin, _Job(scope, deliveries))
-            ended = self._wait(child.stdout.fileno(), self._limits.of(scope))
+            _send(child.stdin, task)
+            ended = self._wait(child.stdout.fileno(), self._limits.of(task))
         except TimeoutError as error:
             self._kill(child)
             raise MyopCdnError(f"the run was cut off: {error}", "it is tried again") from None
@@ -157,7 +174,8 @@ class ChildPublisher:
                 self._timer.start()
         if isinstance(ended.result, MyopCdnError):
             raise ended.result
-        return ended.result
+        result: Result = ended.result
+        return result
 
     def kill(self) -> None:
         """Cut off the run that is going on, with all that it started; no other will begin."""
@@ -214,7 +232,7 @@ class ChildPublisher:
         assert child.stdin is not None
         with contextlib.suppress(OSError):  # the answer that is missing then tells
             _send(child.stdin, self._modules)
-            _send(child.stdin, self._publisher)
+            _send(child.stdin, self._work)
         return child
 
     def _dismiss(self, child: subprocess.Popen[bytes]) -> None:
@@ -232,6 +250,51 @@ class ChildPublisher:
             with contextlib.suppress(OSError):
                 os.killpg(child.pid, signal.SIGKILL)
             child.wait()
+
+
+@dataclass(frozen=True, slots=True)
+class _Publishing:
+    publisher: Publisher
+
+    def __call__(self, job: _Job, progress: Progress | None = None, /) -> PublishReport:
+        return self.publisher(job.scope, progress, job.deliveries)
+
+
+@dataclass(frozen=True, slots=True)
+class _JobLimits:
+    run: RunLimits
+
+    @property
+    def silence(self) -> float:
+        return self.run.silence
+
+    def of(self, job: _Job, /) -> float:
+        return self.run.of(job.scope)
+
+
+class ChildPublisher(Child[_Job, PublishReport]):
+    """Runs `publisher`, which must be picklable, in a child; see `Child`."""
+
+    def __init__(
+        self,
+        publisher: Publisher,
+        lock: int | None = None,
+        linger: float = _LINGER,
+        without: tuple[str, ...] = (),
+        modules: tuple[str, ...] = (),
+        limits: RunLimits | None = None,
+    ) -> None:
+        work, bounds = _Publishing(publisher), _JobLimits(limits or RunLimits())
+        super().__init__(work, bounds, lock, linger, without, modules)
+
+    def __call__(
+        self,
+        scope: Scope,
+        progress: Progress | None = None,  # noqa: ARG002 - Publisher
+        deliveries: tuple[str, ...] = (),
+    ) -> PublishReport:
+        """See `Child.do`."""
+        return self.do(_Job(scope, deliveries))
 
 
 def _ending(code: int | None) -> str:
@@ -331,9 +394,7 @@ class _Alive:
 
 
 def main() -> None:
-    """The child: modules and a publisher, then jobs come in on stdin; reports go out on
-    stdout.
-    """
+    """The child: modules and the work, then tasks come in on stdin; results go out on stdout."""
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         if hasattr(signal, name):  # the listener says when it is over
             signal.signal(getattr(signal, name), signal.SIG_IGN)
@@ -349,11 +410,12 @@ def main() -> None:
     for module in given.get():
         with contextlib.suppress(ImportError):  # the run will say what is missing
             importlib.import_module(module)
-    publisher, alive = given.get(), _Alive(sink)
+    work, alive = given.get(), _Alive(sink)
     while True:
-        job: _Job = given.get()
-        result = _publish(publisher, job, alive)
-        alive.end(_Ended(result, job.scope.kind == "full" or _memory() > _LARGE))
+        task = given.get()
+        result = _done(work, task, alive)
+        is_full = isinstance(task, _Job) and task.scope.kind == "full"
+        alive.end(_Ended(result, is_full or _memory() > _LARGE))
 
 
 def _memory() -> int:
@@ -379,9 +441,9 @@ def _end_group() -> None:
     os._exit(1)
 
 
-def _publish(publisher: Publisher, job: _Job, alive: _Alive) -> PublishReport | MyopCdnError:
+def _done(work: Work[Task, Result], task: Task, alive: _Alive) -> Result | MyopCdnError:
     try:
-        return publisher(job.scope, alive, job.deliveries)
+        return work(task, alive)
     except MyopCdnError as error:
         return error
     except Exception as error:

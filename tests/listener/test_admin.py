@@ -143,7 +143,7 @@ def test_status_tells_what_is_being_published(operator: Operator) -> None:
 
 
 def test_other_paths_and_methods_are_refused(operator: Operator) -> None:
-    assert operator.get("/")[0] == 404
+    assert operator.get("/statuses")[0] == 404
     assert operator.get("/status", "DELETE")[0] == 405
 
 

@@ -11,9 +11,10 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, quote
 
-from myop_cdn.errors import ListenerError
+from myop_cdn.errors import InputError, ListenerError
 from myop_cdn.listener import status
 from myop_cdn.listener.admin import prometheus
+from myop_cdn.listener.admin.page import PATHS, PageHandler, refusal
 from myop_cdn.listener.http.protocol import ServerLimits
 from myop_cdn.listener.http.request import LengthBody, body_reader
 from myop_cdn.listener.http.response import Response
@@ -23,11 +24,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from myop_cdn.listener import Log
+    from myop_cdn.listener.admin.desk import Desk
     from myop_cdn.listener.http.protocol import Responder
     from myop_cdn.listener.http.request import BodyReader, Request
     from myop_cdn.listener.queue.base import Overview
     from myop_cdn.listener.service import Listener
 
+_PATHS = ("/healthz", "/readyz", "/metrics", "/status")
 _STUCK = 10.0  # seconds without a turn of the loop, or of an idle worker
 _PAGE = 2000  # documents that are live in one answer
 _PROBE = 5.0  # seconds that a commit may take before the journal counts as not writable
@@ -35,9 +38,10 @@ _LIMITS = ServerLimits(connections=64, request=10.0, idle=60.0)
 
 
 class Admin:
-    """Answers `/healthz`, `/readyz`, `/metrics` and `/status` about `listener`.
+    """Answers `/healthz`, `/readyz`, `/metrics` and `/status` about `listener`; serves the page.
 
-    names: by which it is asked, besides localhost and any address.
+    names: by which it is asked, besides localhost and any address. desk: what the page has
+    destinations asked by; None where it can't.
     Runs on a thread of its own, so that a slow answer here delays no delivery.
     """
 
@@ -48,6 +52,7 @@ class Admin:
         log: Log,
         wall: Callable[[], float] = time.time,
         names: Sequence[str] = (),
+        desk: Desk | None = None,
     ) -> None:
         self._listener = listener
         self._log = log
@@ -56,13 +61,16 @@ class Admin:
         self._server = Server(sockets, self, _LIMITS, wall=wall)
         self._thread = threading.Thread(target=self._server.run, name="admin", daemon=True)
         self._since = wall()
+        self._page = PageHandler(listener, desk, wall, self._since)
 
     def start(self) -> None:
         """Begin."""
+        self._page.start()
         self._thread.start()
 
     def stop(self) -> None:
         """End; what is being answered is cut off."""
+        self._page.stop()
         self._server.stop()
         self._thread.join(2)
 
@@ -70,15 +78,19 @@ class Admin:
         """Path, method, framing."""
         if any(not self._is_ours(host) for host in request.values("host")):
             return Response.error(421, "asked by an unknown name; --admin-host tells which to take")
-        if request.path not in ("/healthz", "/readyz", "/metrics", "/status"):
+        if request.path not in _PATHS and request.path not in PATHS:
             return Response.error(404, "there is nothing here")
         if request.method not in ("GET", "HEAD"):
             return Response.error(405, "only GET", ("Allow", "GET, HEAD"))
+        if (refused := refusal(request)) is not None:
+            return refused
         return body_reader(request, 0) or LengthBody(0)
 
     def body(self, responder: Responder, request: Request, body: bytes) -> Response | None:  # noqa: ARG002 - Handler
         """The answer."""
         try:
+            if request.path in PATHS:
+                return self._page.answer(responder, request)
             if request.path == "/healthz":
                 return self._health()
             if request.path == "/readyz":
@@ -86,6 +98,8 @@ class Admin:
             if request.path == "/metrics":
                 return self._metrics()
             return self._status(request.query)
+        except InputError as error:
+            return Response.error(400, error.message)
         except ListenerError as error:
             return Response.of(503, {"status": "failed", "error": str(error)})
 

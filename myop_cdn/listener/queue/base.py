@@ -241,6 +241,33 @@ class Overview:
     lanes: tuple[LaneView, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class LiveQuery:
+    """Which components with something live in `lane` are wanted: those whose name, id or a
+    variant's name holds `search` ("" for any), of these that are in `environment` ("" for any);
+    `limit` of them, by name, from the one at `offset` on.
+    """
+
+    lane: str
+    search: str = ""
+    environment: str = ""
+    offset: int = 0
+    limit: int = 24
+
+
+@dataclass(frozen=True, slots=True)
+class LivePage:
+    """What a `LiveQuery` found. components: how many there are in the lane; matched: how many of
+    them fit. environments: of the lane, with the number of documents in each. documents: all of
+    the components on this page, component by component.
+    """
+
+    components: int
+    matched: int
+    environments: Mapping[str, int]
+    documents: tuple[LiveDocument, ...]
+
+
 class Queue(Protocol):
     """Keeps deliveries and what is open in each lane.
 
@@ -328,3 +355,9 @@ class Queue(Protocol):
         """What is live, with its lane, in the order of component, environment, lane, from the
         one after `after` on.
         """
+
+    def search(self, query: LiveQuery) -> LivePage:
+        """A page of components with what is live of them in one lane."""
+
+    def version(self) -> str:
+        """Something that changes with every commit, and is cheap to look at."""

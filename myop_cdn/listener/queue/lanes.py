@@ -15,6 +15,7 @@ from myop_cdn.listener.queue.base import (
     LaneState,
     LaneView,
     LiveDocument,
+    LivePage,
     Need,
     Overview,
     RunView,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Sequence
 
-    from myop_cdn.listener.queue.base import Changes, Lane
+    from myop_cdn.listener.queue.base import Changes, Lane, LiveQuery
 
 _FULL = "full_reason, full_since, full_after, full_attempts, full_error, full_failed"
 _OUTAGE = "outage_attempts, outage_since, outage_at, outage_until, outage_error"
@@ -405,6 +406,45 @@ def live_page(
         (*(after or ("", "", "")), limit),
     )
     return [(row[0], LiveDocument(DocumentRef(row[1], row[2]), *row[3:])) for row in rows]
+
+
+def search(connection: sqlite3.Connection, query: LiveQuery) -> LivePage:
+    """A page of components with what is live of them in one lane."""
+    environments = connection.execute(
+        "SELECT environment, count(*) FROM live WHERE lane = ? GROUP BY environment"
+        " ORDER BY environment",
+        (query.lane,),
+    )
+    everything = "SELECT count(DISTINCT component) FROM live WHERE lane = ?"
+    components = connection.execute(everything, (query.lane,)).fetchone()[0]
+    where, values = "lane = ?", [query.lane]
+    if query.environment:
+        where += " AND environment = ?"
+        values.append(query.environment)
+    if query.search:
+        sign = "".join(f"!{one}" if one in "!%_" else one for one in query.search.lower())
+        columns = ("name", "component", "variant_name")
+        likes = " OR ".join(f"lower({one}) LIKE ? ESCAPE '!'" for one in columns)
+        where += f" AND ({likes})"
+        values += [f"%{sign}%"] * len(columns)
+    narrowed = f"SELECT count(DISTINCT component) FROM live WHERE {where}"  # noqa: S608 - no data
+    matched = components
+    if len(values) > 1:
+        matched = connection.execute(narrowed, values).fetchone()[0]
+    found = connection.execute(
+        f"SELECT component FROM live WHERE {where} GROUP BY component"  # noqa: S608 - no data
+        " ORDER BY lower(max(name)), component LIMIT ? OFFSET ?",
+        (*values, query.limit, query.offset),
+    ).fetchall()
+    documents = [
+        LiveDocument(DocumentRef(row[0], row[1]), *row[2:])
+        for (component,) in found
+        for row in connection.execute(
+            f"SELECT {_LIVE} FROM live WHERE component = ? AND lane = ? ORDER BY environment",  # noqa: S608
+            (component, query.lane),
+        )
+    ]
+    return LivePage(components, matched, dict(environments.fetchall()), tuple(documents))
 
 
 def overview(connection: sqlite3.Connection) -> Overview:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import threading
 import time
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
         Lane,
         LaneState,
         LiveDocument,
+        LivePage,
+        LiveQuery,
         Overview,
         Record,
         RunView,
@@ -206,6 +209,19 @@ class SqliteQueue:
     ) -> list[tuple[str, LiveDocument]]:
         """What is live with its lane, from the one after `after` on."""
         return self._read(lambda connection: lanes.live_page(connection, limit, after))
+
+    def search(self, query: LiveQuery) -> LivePage:
+        """A page of components with what is live of them in one lane."""
+        return self._read(lambda connection: lanes.search(connection, query))
+
+    def version(self) -> str:
+        """What the journal's files say: every commit, of any process, writes to one of them."""
+        found = []
+        for suffix in ("", "-wal"):
+            with contextlib.suppress(OSError):
+                state = self._path.with_name(self._path.name + suffix).stat()
+                found.append(f"{state.st_mtime_ns:x}.{state.st_size:x}")
+        return "-".join(found)
 
     def _read(self, look: Callable[[sqlite3.Connection], T]) -> T:
         try:

@@ -1,0 +1,383 @@
+"""The page at the admin address, and what it asks for: all of it below `/page/`.
+
+The page asks for the state with `If-None-Match` and `Prefer: wait=N` (RFC 7240): it is answered
+when something has changed, or 304 after N seconds. So an open page costs next to nothing while
+nothing happens, and at most a few answers a second while much does. What a destination is asked
+for is done by a desk, which is not this process.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import re
+import shlex
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+from myop_cdn import names, page
+from myop_cdn.errors import InputError, ListenerError, MyopCdnError
+from myop_cdn.listener import status
+from myop_cdn.listener.admin.desk import DocumentTask, HistoryTask
+from myop_cdn.listener.http.response import JSON_TYPE, Response
+from myop_cdn.listener.queue.base import LiveQuery
+from myop_cdn.model import DocumentRef
+from myop_cdn.page import render
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from myop_cdn.listener.admin.desk import Desk, Task
+    from myop_cdn.listener.http.protocol import Responder
+    from myop_cdn.listener.http.request import Request
+    from myop_cdn.listener.queue.base import DeliveryView, LaneView, LivePage
+    from myop_cdn.listener.service import Listener
+
+HTML_TYPE = "text/html; charset=utf-8"
+PATHS = ("/", "/page/state", "/page/components", "/page/document", "/page/source", "/page/history")
+_LONGEST_WAIT = 8.0  # seconds; well under the server's limit for a request
+_TICK = 0.2  # seconds between two looks for a change, while somebody waits for one
+_DELIVERIES, _RELEASES, _RUNS, _RETRIES = 30, 6, 120, 100  # in one state
+_MOST = 60  # components in one answer
+_SMALL = 600  # bytes that are not worth compressing
+_HEADERS = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+)
+_ALONE = ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+_PRIVATE = ("Cache-Control", "no-store")
+
+
+def refusal(request: Request) -> Response | None:
+    """Refuse what another site's page asks for: browsers say whose request it is (Fetch
+    Metadata). The page itself may be opened from a link.
+    """
+    sites = [value.decode("latin-1") for value in request.values("sec-fetch-site")]
+    if request.path != "/" and any(one not in ("same-origin", "none") for one in sites):
+        return Response.error(403, "asked by a page of another site")
+    kinds = [value.decode("latin-1") for value in request.values("sec-fetch-dest")]
+    if request.path == "/page/document" and any(one != "iframe" for one in kinds):
+        return Response.error(403, "a document is shown in the page's frames alone")
+    return None
+
+
+class PageHandler:
+    """Answers what the page asks for. `now` and `since` are seconds since the epoch.
+
+    desk: asked on a thread of its own; None where destinations can't be read.
+    """
+
+    def __init__(
+        self, listener: Listener, desk: Desk | None, wall: Callable[[], float], since: float
+    ) -> None:
+        self._listener = listener
+        self._wall = wall
+        self._since = since
+        self._desk = desk
+        self._tasks: deque[tuple[Responder, Request, Task]] = deque()
+        self._changed = threading.Condition()
+        self._waiting: list[_Waiting] = []
+        self._stopped = False
+        self._seen = ("", b"", "")  # the version, the state at it, its tag
+        self._threads = [
+            threading.Thread(target=work, name=f"page {work.__name__}", daemon=True)
+            for work in (self._watch, self._work)
+        ]
+
+    def start(self) -> None:
+        """Begin."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """End; who waits gets no answer."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    def answer(self, responder: Responder, request: Request) -> Response | None:
+        """The answer, or None where it comes later. Raises ListenerError, InputError."""
+        path = request.path
+        query = {name: values[0] for name, values in parse_qs(request.query).items()}
+        if path == "/":
+            found = page.served()
+            headers = (*found.headers, ("Cache-Control", "no-cache"))
+            return _tagged(request, found.body, HTML_TYPE, headers)
+        if path == "/page/state":
+            return self._state(responder, request)
+        if path == "/page/components":
+            return _tagged(request, _json(self._components(query)))
+        task = _task(path, query, [worker.lane.name for worker in self._listener.workers])
+        if self._desk is None:
+            raise InputError("destinations can't be read here")
+        with self._changed:
+            self._tasks.append((responder, request, task))
+            self._changed.notify_all()
+        return None
+
+    # -- the state, and waiting for its change
+
+    def _state(self, responder: Responder, request: Request) -> Response | None:
+        seconds = _wait(request)
+        body, tag = self._current()
+        if seconds and tag in _tags(request):
+            waiting = _Waiting(responder, request, time.monotonic() + seconds)
+            with self._changed:
+                self._waiting.append(waiting)
+                self._changed.notify_all()
+            return None
+        return _tagged(request, body, tag=tag)
+
+    def _current(self) -> tuple[bytes, str]:
+        version = f"{self._listener.queue.version()} {self._listener.draining}"
+        if version != self._seen[0]:
+            body = _json(self._described())
+            self._seen = (version, body, _tag(body))
+        return self._seen[1:]
+
+    def _watch(self) -> None:
+        """Answer those who wait, when there is something new, or their time is over."""
+        while not self._stopped:
+            with self._changed:
+                if not self._waiting:
+                    self._changed.wait()
+                    continue
+            time.sleep(_TICK)
+            try:
+                body, tag = self._current()
+            except ListenerError:
+                continue  # who asks next is told of it
+            now = time.monotonic()
+            with self._changed:
+                due = [one for one in self._waiting if one.until <= now or one.lacks(tag)]
+                self._waiting = [one for one in self._waiting if one not in due]
+            for one in due:
+                one.responder.answer(_tagged(one.request, body, tag=tag))
+
+    def _described(self) -> dict[str, Any]:
+        listener, queue = self._listener, self._listener.queue
+        overview = queue.overview()
+        running = {
+            worker.lane.name: (work, worker.now.since)
+            for worker in listener.workers
+            if (work := worker.now.work) is not None
+        }
+        destinations = []
+        for lane in overview.lanes:
+            found = status.destination_json(lane)
+            found["nextFullSync"] = status.iso(lane.agenda.next_full)
+            work, since = running.get(lane.name, (None, 0.0))
+            found["running"] = work and {
+                "scope": work.scope.kind,
+                "reason": work.start.reason,
+                "since": status.iso(since),
+            }
+            destinations.append(found)
+        return {
+            "since": status.iso(self._since),
+            "draining": listener.draining,
+            "journal": queue.trouble or queue.notice or "ok",
+            "waiting": overview.waiting,
+            "oldest": status.iso(overview.oldest),
+            "destinations": destinations,
+            "retries": [one for lane in overview.lanes for one in self._retries(lane)],
+            "deliveries": [_delivery(one) for one in queue.deliveries(_DELIVERIES)],
+            "runs": [status.run_json(one) for one in queue.runs(_RUNS)],
+        }
+
+    def _retries(self, lane: LaneView) -> list[dict[str, Any]]:
+        found = sorted(lane.agenda.retries, key=lambda one: not one.given_up)[:_RETRIES]
+        known = self._listener.queue.live(lane.name, [one.ref for one in found])
+        return [
+            {
+                "componentId": one.ref.component_id,
+                "name": known[one.ref].name if one.ref in known else None,
+                "environment": one.ref.environment,
+                "variantId": one.release.variant_id,
+                "attempts": one.attempts,
+                "since": status.iso(one.since),
+                "due": status.iso(one.due),
+                "error": one.error,
+                "behind": one.behind,
+                "givenUp": one.given_up,
+                "destination": lane.name,
+                "mend": _mending(lane.name, one.ref),
+            }
+            for one in found
+        ]
+
+    # -- what is live
+
+    def _components(self, query: Mapping[str, str]) -> dict[str, Any]:
+        lanes = [worker.lane.name for worker in self._listener.workers]
+        lane = query.get("destination", lanes[0])
+        limit, offset = _number(query, "limit", 24), _number(query, "offset", 0)
+        wanted = LiveQuery(
+            lane,
+            query.get("search", "")[:200],
+            query.get("environment", ""),
+            offset,
+            max(1, min(limit, _MOST)),
+        )
+        return {
+            "destination": lane,
+            "offset": offset,
+            **_found(self._listener.queue.search(wanted)),
+        }
+
+    # -- what a destination is asked for
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                while not self._tasks:
+                    if self._stopped:
+                        return
+                    self._changed.wait()
+                responder, request, task = self._tasks.popleft()
+            responder.answer(self._done(request, task))
+
+    def _done(self, request: Request, task: Task) -> Response:
+        assert self._desk is not None  # or there would be no task
+        kept = "private, max-age=600" if "at=" in request.query else "no-store"
+        try:
+            found = self._desk.do(task)
+        except MyopCdnError as error:
+            if request.path == "/page/document":
+                body = render.note(error.message).encode()
+                return Response(200, body, HTML_TYPE, (*_HEADERS, *render.FRAME_HEADERS, _PRIVATE))
+            return Response.error(502, error.message, *_HEADERS, _ALONE)
+        except Exception as error:  # a defect must not end the thread
+            return Response.error(500, f"unexpected {type(error).__name__}")
+        if request.path == "/page/document":
+            headers = (*render.FRAME_HEADERS, ("Cache-Control", kept))
+            return _tagged(request, found, HTML_TYPE, headers)
+        kind = "text/plain; charset=utf-8" if request.path == "/page/source" else JSON_TYPE
+        return _tagged(request, found, kind, (_ALONE, ("Cache-Control", kept)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Waiting:
+    responder: Responder
+    request: Request
+    until: float
+
+    def lacks(self, tag: str) -> bool:
+        return tag not in _tags(self.request)
+
+
+def _task(path: str, query: Mapping[str, str], lanes: list[str]) -> Task:
+    """What a desk is to do. Raises InputError for what can't be meant."""
+    destination, component = query.get("destination", ""), query.get("component", "")
+    if destination not in lanes:
+        raise InputError("there is no such destination here")
+    if names.problem(component):
+        raise InputError("that is not the id of a component")
+    if path == "/page/history":
+        return HistoryTask(destination, component)
+    environment, sha256 = query.get("environment", ""), query.get("sha256", "")
+    if names.problem(environment):
+        raise InputError("that is not the name of an environment")
+    if not re.fullmatch("([0-9a-f]{64})?", sha256):
+        raise InputError("that is not a SHA-256")
+    return DocumentTask(destination, DocumentRef(component, environment), sha256)
+
+
+def _found(found: LivePage) -> dict[str, Any]:
+    items: dict[str, dict[str, Any]] = {}
+    for one in found.documents:
+        item = items.setdefault(
+            one.ref.component_id, {"id": one.ref.component_id, "name": one.name, "live": {}}
+        )
+        item["name"] = item["name"] or one.name
+        item["live"][one.ref.environment] = {
+            "variantId": one.variant_id,
+            "variantName": one.variant_name or None,
+            "since": status.iso(one.since),
+        }
+    return {
+        "components": found.components,
+        "matched": found.matched,
+        "environments": dict(found.environments),
+        "items": list(items.values()),
+    }
+
+
+def _delivery(delivery: DeliveryView) -> dict[str, Any]:
+    found = status.delivery_json(delivery)
+    releases = found["releases"]
+    kept = ("id", "received", "event", "scope", "state", "attempts", "error", "note", "finished")
+    mend = f"myop-cdn deliveries retry {delivery.id}" if delivery.state == "failed" else None
+    return {
+        **{name: found[name] for name in kept},
+        "releases": releases[:_RELEASES],
+        "more": max(0, len(releases) - _RELEASES),
+        "lacking": found["lacking"],
+        "mend": mend,
+    }
+
+
+def _mending(destination: str, ref: DocumentRef) -> str:
+    release = [{"componentId": ref.component_id, "environment": ref.environment}]
+    return shlex.join(
+        [
+            "myop-cdn",
+            "publish",
+            destination,
+            "--releases",
+            json.dumps(release, separators=(",", ":")),
+        ]
+    )
+
+
+def _number(query: Mapping[str, str], name: str, default: int) -> int:
+    text = query.get(name, str(default))
+    if not re.fullmatch("[0-9]{1,9}", text):
+        raise InputError(f"{name} is not a number")
+    return int(text)
+
+
+def _wait(request: Request) -> float:
+    """Seconds for which the client is ready to wait for a change."""
+    for value in request.values("prefer"):
+        if match := re.fullmatch(rb"wait=([0-9]{1,4})", value.strip()):
+            return min(float(match[1]), _LONGEST_WAIT)
+    return 0.0
+
+
+def _tags(request: Request) -> set[str]:
+    values = b",".join(request.values("if-none-match")).decode("latin-1")
+    return {one.strip().removeprefix("W/") for one in values.split(",")}
+
+
+def _tag(body: bytes) -> str:
+    return f'"{hashlib.sha256(body).hexdigest()[:24]}"'
+
+
+def _json(value: dict[str, Any]) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
+
+
+def _tagged(
+    request: Request,
+    body: bytes,
+    kind: str = JSON_TYPE,
+    headers: tuple[tuple[str, str], ...] = (_ALONE, _PRIVATE),
+    tag: str = "",
+) -> Response:
+    """`body`, compressed where the client takes that, or 304 where it has it already."""
+    tag = tag or _tag(body)
+    headers = (*_HEADERS, *headers, ("ETag", tag), ("Vary", "Accept-Encoding"))
+    if tag in _tags(request):
+        return Response(304, b"", kind, headers)
+    takes = b",".join(request.values("accept-encoding")).lower()
+    if len(body) > _SMALL and re.search(rb"\bgzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))", takes):
+        body = gzip.compress(body, 6, mtime=0)
+        headers = (*headers, ("Content-Encoding", "gzip"))
+    return Response(200, body, kind, headers)
