@@ -263,7 +263,8 @@ def serve(console: Console, settings: ServeSettings) -> None:
         log = QueuedLog(console)
         stack.callback(log.close)
         policy = Policy(times.notify_after, times.notify_every.total_seconds())
-        notifier = Notifier(channels(), policy, log.warning)
+        memory = settings.state.state_dir / "notices.json"
+        notifier = Notifier(channels(), policy, log.warning, memory)
         stack.callback(notifier.close, _LAST_WORD_SECONDS)
         lock = stack.enter_context(locked(settings.state.state_dir))
         children = {}

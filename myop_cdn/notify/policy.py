@@ -91,6 +91,25 @@ class Standings:
         waits = [one.quiet_until for one in self.subjects.values() if one.waiting]
         return min(waits, default=None)
 
+    def dump(self) -> dict[str, list[float]]:
+        """Those that were told to fail, to be read by `load` after a restart."""
+        return {
+            name: [one.failures, one.since, one.quiet_until]
+            for name, one in self.subjects.items()
+            if one.is_told
+        }
+
+    @classmethod
+    def load(cls, value: object) -> Standings:
+        """What `dump` gave; of anything else what can be made out of it."""
+        subjects = {}
+        for name, facts in value.items() if isinstance(value, dict) else ():
+            numbers = facts if isinstance(facts, list) else []
+            if len(numbers) == 3 and all(type(one) in (int, float) for one in numbers):
+                failures, since, quiet = numbers
+                subjects[str(name)] = Standing(int(failures), since, True, quiet)
+        return cls(subjects)
+
 
 def decide(
     standings: Standings, event: Event | None, now: float, policy: Policy

@@ -4,6 +4,7 @@ and number. Nobody who has something to tell ever waits here, or fails.
 
 from __future__ import annotations
 
+import json
 import os
 import queue
 import secrets
@@ -18,6 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from myop_cdn import files
 from myop_cdn.errors import InputError
 from myop_cdn.notify import messages
 from myop_cdn.notify.policy import Policy, Standings, decide
@@ -27,6 +29,7 @@ from myop_cdn.transport.endpoint import is_this_machine, parse_url, refuse_plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from myop_cdn.notify.policy import Event, Notice
 
@@ -37,6 +40,7 @@ _LIMITS = Limits(connect_seconds=5.0, silence_seconds=5.0, total_seconds=10.0, b
 _COMMAND_SECONDS = 30.0
 _MOST_EVENTS = 1000  # that wait for a decision
 _MOST_NOTICES = 20  # that wait for one receiver
+_MOST_REMEMBERED = 2**20  # bytes
 _BUSY = (408, 425, 429, 500, 502, 503, 504)
 # What a command gets of the environment: nothing that holds a secret.
 _HANDED_ON = (
@@ -194,7 +198,8 @@ def _wait(process: subprocess.Popen[bytes]) -> int | None:
 class Notifier:
     """Tells `channels` what happened, as `policy` has it.
 
-    warn: takes a line where somebody could not be told. wall: seconds since the epoch.
+    warn: takes a line where somebody could not be told. memory: a file that keeps over a restart
+    what was told to fail, so that its recovery is told. wall: seconds since the epoch.
     """
 
     def __init__(
@@ -202,8 +207,10 @@ class Notifier:
         channels: Sequence[Channel],
         policy: Policy,
         warn: Callable[[str], None],
+        memory: Path | None = None,
         wall: Callable[[], float] = time.time,
     ) -> None:
+        self._memory = memory
         self._policy = policy
         self._warn = warn
         self._wall = wall
@@ -240,7 +247,7 @@ class Notifier:
             one.join(end - time.monotonic())
 
     def _run(self) -> None:
-        standings = Standings()
+        standings = self._recalled()
         while True:
             wake = standings.wake
             timeout = None if wake is None else max(0.05, min(60.0, wake - self._wall()))
@@ -256,12 +263,32 @@ class Notifier:
                 for one in replaced:
                     one.put(None)
                 continue
+            before = standings.dump()
             standings, notices = decide(standings, event, self._wall(), self._policy)
+            if standings.dump().keys() != before.keys():
+                self._remember(standings)
             for notice in notices:
                 for one in self._outboxes:
                     one.put(notice)
+        if standings.dump():
+            self._remember(standings)  # with how often it has failed by now
         for one in self._outboxes:
             one.put(None)
+
+    def _recalled(self) -> Standings:
+        if self._memory is None:
+            return Standings()
+        try:
+            return Standings.load(json.loads(files.read(self._memory, _MOST_REMEMBERED) or b"{}"))
+        except (OSError, ValueError, RecursionError):
+            return Standings()  # there is none, or it is of no use: a recovery is not told
+
+    def _remember(self, standings: Standings) -> None:
+        if self._memory is None:
+            return
+        data = json.dumps(standings.dump()).encode()
+        with suppress(OSError), files.written(self._memory, data, sync=False) as temporary:
+            os.replace(temporary, self._memory)  # noqa: PTH105 - both are paths already
 
 
 class _Outbox:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, NamedTuple
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -156,3 +157,21 @@ def test_a_clock_that_was_set_back_delays_a_notice_by_no_more_than_the_policy_s_
     standings, _ = decide(Standings(), Event("failed", "x"), 1e9, policy)
     standings, _ = decide(standings, Event("failed", "x"), 1000.0, policy)
     assert standings.wake == 1060.0
+
+
+@given(STEPS, POLICIES)
+def test_recovery_is_told_after_a_restart_too(steps: list[Step], policy: Policy) -> None:
+    import json
+
+    _, standings = told(steps, policy)
+    again = Standings.load(json.loads(json.dumps(standings.dump())))
+    for subject in ("s3://a", "gs://b"):
+        before = standings.subjects.get(subject)
+        fails = before is not None and before.is_told
+        _, notices = decide(again, Event("succeeded", subject), 1e6, policy)
+        assert [one.kind for one in notices] == (["recovered"] if fails else [])
+
+
+@pytest.mark.parametrize("value", [None, [], {"x": 1}, {"x": ["a", 1, 2]}, {"x": [True, 1, 2]}])
+def test_a_memory_that_is_none_is_an_empty_one(value: object) -> None:
+    assert Standings.load(value).subjects == {}
