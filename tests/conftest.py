@@ -38,9 +38,9 @@ settings.load_profile("house")
 _NEEDS_MORE = re.compile(
     r"\b(moto|boto3|botocore|subprocess|socket|threading|Sandbox|ApiServer|Rig|gcp_storage_emulator)\b"
     r"|tests\.(servers|api_server|listener|chaos|end_to_end|storage\.rigs|recipes)|sandbox\b|Demo\("
+    r"|^(?:from|import) (?:azure|requests)\b",
+    re.MULTILINE,
 )
-
-
 _SERVERS = {"azurite", "bucket", "forward_proxy", "gcs_emulator", "moto_endpoint", "proxy"}
 
 
