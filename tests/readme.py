@@ -12,7 +12,8 @@ from myop_cdn.cli import COMMANDS, cli
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
-REFERENCE = ROOT / "myop_cdn" / "docs" / "reference.md"
+DOCS = ROOT / "myop_cdn" / "docs"
+REFERENCE = DOCS / "reference.md"
 BEGIN, END = "<!-- reference: begin -->", "<!-- reference: end -->"
 
 
@@ -46,10 +47,10 @@ def described() -> dict[str, click.Command]:
 
 
 def commands(text: str) -> list[str]:
-    """Every `myop-cdn …` command of the README's shell examples, continued lines joined."""
-    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
-    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
-    return [line for line in lines if re.match(r"([A-Z_]+=\S* +)*myop-cdn |.*\| myop-cdn ", line)]
+    """Every `myop-cdn …` command of a page's shell examples, continued lines joined."""
+    blocks = re.findall(r"^ *```sh\n(.*?)```", text, re.DOTALL | re.MULTILINE)
+    lines = map(str.strip, "\n".join(blocks).replace("\\\n", " ").splitlines())
+    return [line for line in lines if re.match(r"([A-Z_]+=\S* +|.*\| )*myop-cdn [a-z]", line)]
 
 
 def parsed(name: str, words: list[str]) -> click.Context:
@@ -59,10 +60,14 @@ def parsed(name: str, words: list[str]) -> click.Context:
     return command.make_context(name, words, parent=click.Context(cli))
 
 
+def written() -> str:
+    """The page."""
+    return f"# Every command and every option\n\n{reference()}\n"
+
+
 def main() -> None:
     """Write the reference."""
-    title = "# Every command and every option"
-    REFERENCE.write_text(f"{title}\n\n{reference()}\n", "utf-8")
+    REFERENCE.write_text(written(), "utf-8")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ import sys
 PROBE = """
 import sys
 import pytest
-code = pytest.main(["--collect-only", "-q", "-q", "-m", "pure", "-p", "no:cacheprovider", *sys.argv[1:]])
+words = ["--collect-only", "-q", "-q", "-m", "pure", "-p", "no:cacheprovider", "tests"]
+code = pytest.main(words)
 print("LOADED", code, *sys.modules)
 """
 
@@ -17,7 +18,7 @@ print("LOADED", code, *sys.modules)
 def test_pure_tests_are_collected_without_an_sdk_or_a_server() -> None:
     env = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
     done = subprocess.run(
-        [sys.executable, "-c", PROBE, "tests"],
+        [sys.executable, "-c", PROBE],
         env=env,
         capture_output=True,
         text=True,

@@ -16,7 +16,7 @@ from myop_cdn.deploy import DeployOptions, deploy
 from myop_cdn.errors import AccessDenied, ExitCode
 from myop_cdn.model import DeleteLimit
 from tests.deploy.trees import make_tree
-from tests.readme import README
+from tests.readme import DOCS
 from tests.servers.azure import ACCOUNT, KEY, connection_string
 from tests.servers.s3 import running
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-# The README's, as a reader would copy it.
-_BLOCKS = re.findall(r"```json\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
+# The one of `myop-cdn help iam`, as a reader would copy it.
+_BLOCKS = re.findall(r"```json\n(.*?)```", (DOCS / "iam.md").read_text("utf-8"), re.DOTALL)
 POLICY: dict[str, Any] = json.loads(next(block for block in _BLOCKS if "s3:ListBucket" in block))
 TEXT = {"Content-Type": "text/plain"}
 

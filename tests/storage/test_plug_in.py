@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from myop_cdn.storage import OWN
 from tests.deploy.trees import make_tree
-from tests.readme import README
+from tests.readme import DOCS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,16 +55,16 @@ class TestShelf(BackendContract):
 """
 
 
-def backend_of_the_readme() -> str:
-    """The README's example, as a reader would copy it."""
-    blocks = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
+def documented_backend() -> str:
+    """The example of `myop-cdn help storage`, as a reader would copy it."""
+    blocks = re.findall(r"```python\n(.*?)```", (DOCS / "storage.md").read_text("utf-8"), re.DOTALL)
     (found,) = [block for block in blocks if "def open_shelf" in block]
     return str(found)
 
 
 def install(folder: Path) -> None:
     """The plug-in as pip would leave it: a module and its entry point."""
-    (folder / "shelf.py").write_text(backend_of_the_readme())
+    (folder / "shelf.py").write_text(documented_backend())
     (folder / "test_shelf.py").write_text(SUITE)
     about = folder / "shelf-1.0.dist-info"
     about.mkdir()

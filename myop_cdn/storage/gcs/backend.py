@@ -52,7 +52,7 @@ PAGE_SIZE = 1000
 SERVICE = Service(
     container="bucket",
     credentials=LOGIN_HINT,
-    access="the README has the smallest role that is enough",
+    access="myop-cdn help iam names the smallest role that is enough",
     network="check the network, and STORAGE_EMULATOR_HOST",
 )
 _ACLS = (

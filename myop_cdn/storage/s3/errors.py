@@ -32,7 +32,7 @@ SERVICE = Service(
     container="bucket",
     credentials="check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN; a session "
     "may have expired",
-    access="the README has the smallest policy that is enough",
+    access="myop-cdn help iam has the smallest policy that is enough",
     network="check the network, --endpoint-url and AWS_REGION",
     unknown=frozenset(
         {
