@@ -7,8 +7,7 @@ here kept as they are.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from myop_cdn import jsontext, names
 from myop_cdn.errors import CutShort, DocumentError
@@ -20,8 +19,7 @@ if TYPE_CHECKING:
     from myop_cdn.model import DocumentRef
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(NamedTuple):
     """A document that was checked.
 
     body: the bytes of its file, as the official tool writes them. variants: those it holds, in

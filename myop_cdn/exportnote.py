@@ -9,9 +9,8 @@ entry counts only while its hash is that of the file beside it.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from myop_cdn import names
 from myop_cdn.errors import RefusedError, TreeError
@@ -28,8 +27,7 @@ MAX_BYTES = 64 * 1024 * 1024  # a hundred thousand documents take about 40 MB
 _VERSION = 1
 
 
-@dataclass(frozen=True, slots=True)
-class NotedDocument:
+class NotedDocument(NamedTuple):
     """One entry. sha256: of the file's bytes, lower-case hex. asked_at: when Myop gave the
     document, by Myop's own clock, aware. name: the component's. announced_variant and
     announced_at: what was announced for it last; the latter is the sender's signed timestamp.
@@ -49,11 +47,10 @@ class NotedDocument:
         return announced is None or any(one.id == announced for one in self.variants)
 
 
-@dataclass(frozen=True, slots=True)
-class ExportNote:
+class ExportNote(NamedTuple):
     """The entries, by the documents' paths."""
 
-    documents: Mapping[str, NotedDocument] = field(default_factory=dict)
+    documents: Mapping[str, NotedDocument] = {}
 
     def of(self, path: str, sha256: str) -> NotedDocument | None:
         """What is known of the file at `path` with this hash, or None."""

@@ -34,71 +34,116 @@ class IsLink(NotAFile):
         super().__init__(errno.ELOOP, "is a symbolic link; links are not followed", path)
 
 
-@contextmanager
-def opened(path: Path | str, below: Path | None = None) -> Iterator[FileIO]:
-    """The plain file at `path`, to be read. A link is not followed, and a pipe not waited for.
-
-    below: a folder that `path` begins with; no folder between the two may be a link either.
-    Raises NotAFile, OSError.
+class Below:
+    """A folder whose files are read: no link between it and a file is followed. The folders in
+    between stay open while what is read lies in them. For one thread; to be closed.
     """
-    try:
-        descriptor = _open(str(path), None if below is None else str(below))
-    except OSError as error:
-        for part in _parts(str(path), below):
-            if os.path.islink(part):
-                raise IsLink(part) from None
-        if os.path.lexists(path) and not os.path.isfile(path):  # a socket can't be opened
-            raise NotAFile(error.errno, "is not a plain file", str(path)) from None
-        raise OSError(error.errno, error.strerror, str(path)) from None
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise NotAFile(0, "is not a plain file", str(path))
-    with open(descriptor, "rb", buffering=0) as file:  # one read of all needs no buffer
-        yield file
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = str(root)
+        self._names: list[str] = []
+        self._folders: list[int] = []
+
+    def __enter__(self) -> Below:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        while self._folders:
+            os.close(self._folders.pop())
+
+    def open(self, path: str) -> int:
+        """A descriptor of what is at `path`, below the folder, with forward slashes. OSError."""
+        if sys.platform == "win32":
+            for part in _parts(f"{self.root}/{path}", self.root):
+                if os.path.islink(part):
+                    raise IsLink(part)
+            return os.open(f"{self.root}/{path}", os.O_RDONLY | os.O_BINARY)
+        *names, name = path.split("/")
+        if not self._folders:
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+            self._folders.append(os.open(self.root, flags))
+        if names != self._names:
+            self._enter(names)
+        return os.open(name, _flags() | os.O_NONBLOCK, dir_fd=self._folders[-1])
+
+    def _enter(self, names: list[str]) -> None:
+        same = 0
+        while same < len(names) and self._names[same : same + 1] == names[same : same + 1]:
+            same += 1
+        del self._names[same:]
+        while len(self._folders) > same + 1:
+            os.close(self._folders.pop())
+        for name in names[same:]:
+            flags = _flags() | os.O_DIRECTORY
+            self._folders.append(os.open(name, flags, dir_fd=self._folders[-1]))
+            self._names.append(name)
 
 
-def _open(path: str, below: str | None) -> int:
-    if sys.platform == "win32":
-        for part in _parts(path, below):
-            if os.path.islink(part):
-                raise IsLink(part)
-        return os.open(path, os.O_RDONLY | os.O_BINARY)
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-    if below is None:
-        return os.open(path, flags | os.O_NONBLOCK)
-    folder = os.open(below, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        *folders, name = path[len(below) :].strip("/").split("/")
-        for part in folders:
-            deeper = os.open(part, flags | os.O_DIRECTORY, dir_fd=folder)
-            os.close(folder)
-            folder = deeper
-        return os.open(name, flags | os.O_NONBLOCK, dir_fd=folder)
-    finally:
-        os.close(folder)
+def _flags() -> int:
+    return os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def _parts(path: str, below: Path | str | None) -> Iterator[str]:
+def _parts(path: str, below: str | None) -> Iterator[str]:
     """The path, and the folders between it and `below`."""
     yield path
-    while below is not None and len(path := os.path.dirname(path)) > len(str(below)):
+    while below is not None and len(path := os.path.dirname(path)) > len(below):
         yield path
 
 
-def read(path: Path | str, limit: int | None = None, below: Path | None = None) -> bytes | None:
+def _opened(path: str, below: Below | None) -> tuple[int, int]:
+    """A descriptor of the plain file at `path`, and its size in bytes. See `opened`."""
+    try:
+        if below is not None:
+            descriptor = below.open(path[len(below.root) :].strip("/"))
+        elif sys.platform == "win32":
+            if os.path.islink(path):
+                raise IsLink(path)
+            descriptor = os.open(path, os.O_RDONLY | os.O_BINARY)
+        else:
+            descriptor = os.open(path, _flags() | os.O_NONBLOCK)
+    except OSError as error:
+        for part in _parts(path, below.root if below else None):
+            if os.path.islink(part):
+                raise IsLink(part) from None
+        if os.path.lexists(path) and not os.path.isfile(path):  # a socket can't be opened
+            raise NotAFile(error.errno, "is not a plain file", path) from None
+        raise OSError(error.errno, error.strerror, path) from None
+    facts = os.fstat(descriptor)
+    if not stat.S_ISREG(facts.st_mode):
+        os.close(descriptor)
+        raise NotAFile(0, "is not a plain file", path)
+    return descriptor, facts.st_size
+
+
+@contextmanager
+def opened(path: Path | str) -> Iterator[FileIO]:
+    """The plain file at `path`, to be read. A link is not followed, and a pipe not waited for.
+
+    Raises NotAFile, OSError.
+    """
+    descriptor, _ = _opened(str(path), None)
+    with open(descriptor, "rb", buffering=0) as file:
+        yield file
+
+
+def read(path: Path | str, limit: int | None = None, below: Below | None = None) -> bytes | None:
     """The bytes of the plain file at `path`; None where it has more than `limit`.
 
-    below: see `opened`. Raises NotAFile, OSError.
+    below: what `path` begins with; no folder between the two may be a link either. Raises
+    NotAFile, OSError.
     """
-    with opened(path, below) as file:
-        if limit is None:
-            return file.read()
-        size = os.fstat(file.fileno()).st_size  # it may grow meanwhile
-        pieces, left = [], limit + 1
-        while left and (piece := file.read(min(left, size + 1))):
-            pieces.append(piece)
-            left -= len(piece)
-    return b"".join(pieces) if left else None
+    descriptor, size = _opened(str(path), below)
+    try:
+        pieces, length = [], 0
+        while limit is None or length <= limit:
+            wanted = size + 1 if limit is None else min(size, limit - length) + 1
+            pieces.append(os.read(descriptor, wanted))
+            length += len(pieces[-1])
+            if len(pieces[-1]) < wanted:  # the end: it may have grown since it was opened
+                return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    finally:
+        os.close(descriptor)
+    return None
 
 
 @contextmanager

@@ -7,8 +7,7 @@ Documented as "an index of all exported components"; real ones read `{"version":
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from myop_cdn import jsontext, names
 from myop_cdn.errors import InputError
@@ -19,8 +18,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One component of a manifest. environments is None where the entry names none."""
 
     id: str
@@ -31,11 +29,10 @@ class Entry:
     def with_environments(self, environments: tuple[str, ...]) -> Entry:
         """The same entry listing these environments."""
         raw = {**self.raw, "environments": list(environments)}
-        return replace(self, environments=environments, raw=raw)
+        return self._replace(environments=environments, raw=raw)
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
+class Manifest(NamedTuple):
     """A manifest as read, its members not named here kept in `raw`."""
 
     entries: tuple[Entry, ...]
@@ -116,7 +113,7 @@ class Manifest:
             )
             if mine or keep(DocumentRef(entry.id, PREVIEW)):
                 kept.append(entry.with_environments(mine))
-        return replace(self, entries=tuple(kept))
+        return self._replace(entries=tuple(kept))
 
     def with_documents(self, documents: Iterable[tuple[DocumentRef, str]]) -> Manifest:
         """The manifest with these documents (and their components' names) listed too.
@@ -137,7 +134,7 @@ class Manifest:
             if not ref.is_preview and ref.environment not in listed:
                 entries[entry.id] = entry.with_environments((*listed, ref.environment))
                 changed = True
-        return replace(self, entries=tuple(entries.values())) if changed else self
+        return self._replace(entries=tuple(entries.values())) if changed else self
 
     def stamped(self, now: datetime) -> Manifest:
         """With `exportedAt` filled in where Myop gave none. now: UTC."""
@@ -145,13 +142,13 @@ class Manifest:
             return self
         moment = now.strftime("%Y-%m-%dT%H:%M:%S.") + f"{now.microsecond // 1000:03d}Z"
         first = {"version": jsontext.Number("1"), "exportedAt": moment}
-        return replace(self, raw={**first, **self.raw, "exportedAt": moment})
+        return self._replace(raw={**first, **self.raw, "exportedAt": moment})
 
     def says_the_same(self, other: Manifest) -> bool:
         """Whether nothing but `exportedAt` differs."""
         return (
-            replace(self, raw={**self.raw, "exportedAt": None}).dump()
-            == replace(other, raw={**other.raw, "exportedAt": None}).dump()
+            self._replace(raw={**self.raw, "exportedAt": None}).dump()
+            == other._replace(raw={**other.raw, "exportedAt": None}).dump()
         )
 
     def dump(self) -> bytes:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from myop_cdn import names
 
@@ -17,8 +17,7 @@ COMPONENTS = "components"
 PREVIEW = "preview"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class DocumentRef:
+class DocumentRef(NamedTuple):
     """One component document: which component, in which environment.
 
     The environment `preview` is the component's preview document (Myop's static format).
@@ -55,8 +54,7 @@ def is_layout(path: str) -> bool:
     return path == MANIFEST or DocumentRef.of(path) is not None
 
 
-@dataclass(frozen=True, slots=True)
-class Release:
+class Release(NamedTuple):
     """One announced release: this variant is now live for that component and environment.
 
     announced_at: the sender's signed timestamp, aware, where the payload had one.
@@ -74,8 +72,7 @@ class Release:
         return DocumentRef(self.component_id, self.environment)
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Variant:
+class Variant(NamedTuple):
     """One variant that a document holds: its id and its name ("" where it has none)."""
 
     id: str
@@ -111,8 +108,7 @@ class ExportedDocument:
         return (held[0].name or held[0].id) if held else ""
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(NamedTuple):
     """What a sync has to export.
 
     kind: `full` is everything in Myop's index, `incremental` the documents of `releases`,
@@ -144,8 +140,8 @@ class Scope:
         """The same without the moments of the announcements: for a payload that nobody signed,
         whose timestamp could be anybody's.
         """
-        return replace(
-            self, releases=tuple(replace(one, announced_at=None) for one in self.releases)
+        return self._replace(
+            releases=tuple(one._replace(announced_at=None) for one in self.releases)
         )
 
 
@@ -159,8 +155,7 @@ def _later(first: Release, second: Release) -> Release:
 Form = Literal["webhook", "github", "gitlab", "data", "array"]
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(NamedTuple):
     """A payload that was understood.
 
     form: which of the known forms it came in. event: the webhook's event, where the form has

@@ -68,7 +68,9 @@ def publish(
     options = replace(
         deploy_options, skip_partial_delete=True, environments=sync_options.environments
     )
-    cause = replace(cause or Cause("publish"), scope=scope.kind, announced=_announced(scope, cause))
+    cause = (cause or Cause("publish"))._replace(
+        scope=scope.kind, announced=_announced(scope, cause)
+    )
     with Deployment(destinations, options, tree.root, cause, progress) as deployment:
         opened = exporter()  # what is wrong with it is said before any request
         deployment.look(None if scope.kind == "full" else _documents_of(scope, sync_options))
@@ -83,7 +85,7 @@ def publish(
                 options.encoding,
                 options.jobs,
                 synced.documents,
-                deployment.needs_md5s,
+                with_md5=deployment.needs_md5s,
                 whole=scope.kind == "full" and not synced.failed,
             )
         except MyopCdnError as error:

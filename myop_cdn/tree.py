@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import errno
 import os
-import tempfile
 import time
 import unicodedata
 from contextlib import contextmanager, suppress
@@ -73,9 +72,22 @@ class Tree:
         Raises RefusedError where it, or a folder below the root, is a symbolic link; TreeError,
         also for what is not a plain file, or larger than `max_bytes`.
         """
+        with files.Below(self.root) as below:
+            return self._read(path, max_bytes, below)
+
+    def read_each(self, paths: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        """The path and the bytes of each of these files, read when its turn comes. See `read`.
+
+        Costs least where files of one folder follow each other.
+        """
+        with files.Below(self.root) as below:
+            for path in paths:
+                yield path, self._read(path, MAX_FILE_BYTES, below)
+
+    def _read(self, path: str, max_bytes: int, below: files.Below) -> bytes:
         file = f"{self.root}/{path}"
         with _mapped(file):
-            data = files.read(file, max_bytes, below=self.root)
+            data = files.read(file, max_bytes, below)
         if data is None:
             raise TreeError(f"{file}: larger than {max_bytes // 2**20} MiB")
         return data
@@ -216,6 +228,8 @@ class DryRunTree(Tree):
     @contextmanager
     def of(cls, root: Path) -> Iterator[DryRunTree]:
         """A dry run's tree for the folder at `root`; its scratch folder is gone at the end."""
+        import tempfile  # costs every other run more than the rest of this file
+
         with tempfile.TemporaryDirectory(prefix="myop-cdn-") as scratch:
             yield cls(root, Tree(Path(scratch) / "tree"))
 
@@ -235,6 +249,11 @@ class DryRunTree(Tree):
         if path in self._removed:
             raise _Missing(f"{self.root / path}: would be removed")
         return super().read(path, max_bytes)
+
+    def read_each(self, paths: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        """The path and the bytes that would be there of each of these files."""
+        for path in paths:
+            yield path, self.read(path)
 
     def write(self, path: str, body: bytes, *, durable: bool = False) -> None:  # noqa: ARG002
         """Keep `body` in the scratch folder."""

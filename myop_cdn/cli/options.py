@@ -1,18 +1,26 @@
 """How a command says what it takes: frozen dataclasses whose fields are its options.
 
-A command's settings are a dataclass. `option()` and `argument()` make its fields options of the
-same name; `group()` puts another such dataclass into it, so that several commands share options
-that belong together. `@command(Settings)` makes a Click command of a function that takes the
-console and these settings: what mypy checks is what the command line gives.
+A command's settings are a dataclass (`settings`). `option()` and `argument()` make its fields
+options of the same name; `group()` puts another such dataclass into it, so that several commands
+share options that belong together. `@command(Settings)` makes a Click command of a function that
+takes the console and these settings: what mypy checks is what the command line gives.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from dataclasses import field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast, runtime_checkable
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Protocol,
+    TypeVar,
+    cast,
+    dataclass_transform,
+    runtime_checkable,
+)
 
 import click
 
@@ -70,6 +78,19 @@ def argument(**attributes: Any) -> Any:
 def group(settings: type[T]) -> T:
     """A field that holds other settings. Their TITLE is the heading of their options."""
     return cast("T", field(metadata={"group": settings}))
+
+
+@dataclass_transform(
+    eq_default=False,
+    frozen_default=True,
+    kw_only_default=True,
+    field_specifiers=(option, argument, group),
+)
+def settings(cls: type[T]) -> type[T]:
+    """A decorator that makes a class of options a dataclass. Nobody compares or shows one, so it
+    has no methods for that: making them takes a start longer than all the rest of the class.
+    """
+    return dataclass(eq=False, repr=False, kw_only=True)(cls)
 
 
 class Option(click.Option):

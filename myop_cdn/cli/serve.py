@@ -239,7 +239,7 @@ def serve(console: Console, settings: ServeSettings) -> None:
 
     listening, times = settings.listening, settings.notice_times
     # A publishing process need not know whom the listener tells.
-    publishing = replace(settings, notices=NoticeSettings((), None))
+    publishing = replace(settings, notices=NoticeSettings(notify=(), on_failure=None))
     publishers = [
         CommandPublisher(publishing, destination)
         for destination in settings.publishing.deploy or (None,)

@@ -7,7 +7,6 @@ in one place each: `deploy_options`, `sync_options`.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -24,6 +23,7 @@ from myop_cdn.cli.options import (
     SecretFile,
     group,
     option,
+    settings,
 )
 from myop_cdn.text import shown
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from myop_cdn.sync import SyncOptions
 
 
-@dataclass(frozen=True, slots=True)
+@settings
 class SecretSettings:
     """What signatures are checked with."""
 
@@ -48,7 +48,7 @@ class SecretSettings:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@settings
 class SignatureSettings:
     """How a payload is vouched for."""
 
@@ -64,7 +64,7 @@ class SignatureSettings:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@settings
 class SourceSettings:
     """What is to be exported: for commands that run once."""
 
@@ -78,7 +78,7 @@ class SourceSettings:
     signed: SignatureSettings = group(SignatureSettings)
 
 
-@dataclass(frozen=True, slots=True)
+@settings
 class ApiSettings:
     """How Myop's API is asked."""
 
@@ -99,7 +99,7 @@ class ApiSettings:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@settings
 class ExportSettings:
     """Where it is exported from, and the folder it goes to."""
 
@@ -129,7 +129,7 @@ class ExportSettings:
     api: ApiSettings = group(ApiSettings)
 
 
-@dataclass(frozen=True, slots=True)
+@settings
 class LimitSettings:
     """How much at once."""
 
@@ -145,7 +145,7 @@ class LimitSettings:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@settings
 class ObjectSettings:
     """How objects are stored at a destination."""
 
@@ -194,7 +194,7 @@ class ObjectSettings:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@settings
 class DeleteSettings:
     """What may be taken away at a destination."""
 
@@ -208,7 +208,7 @@ class DeleteSettings:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@settings
 class CdnSettings:
     """Who is told of what has changed."""
 
@@ -222,7 +222,7 @@ class CdnSettings:
     wait: bool = option(is_flag=True, help="Wait until the CDNs are done.")
 
 
-@dataclass(frozen=True, slots=True)
+@settings
 class PlanSettings:
     """A plan that is approved before it is carried out."""
 
@@ -258,7 +258,7 @@ def check_plan(settings: PlanSettings, *excluded: str) -> None:
             raise click.UsageError(f"{flag} makes no sense with --apply: {why}", ctx)
 
 
-@dataclass(frozen=True, slots=True)
+@settings
 class DeploySettings:
     """All that only a deploy takes, for `deploy`, `publish` and `serve` alike."""
 
@@ -275,7 +275,7 @@ def _note_json(ctx: click.Context, param: click.Parameter, value: bool) -> bool:
     return value
 
 
-@dataclass(frozen=True, slots=True)
+@settings
 class JsonSettings:
     """How a report is printed."""
 
@@ -311,7 +311,7 @@ def _note_report(
     return value
 
 
-@dataclass(frozen=True, slots=True)
+@settings
 class ReportSettings:
     """What is written of a run besides, for people and for CI systems."""
 
@@ -327,7 +327,7 @@ class ReportSettings:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@settings
 class RunSettings:
     """How one run goes about it."""
 
@@ -337,7 +337,7 @@ class RunSettings:
     reports: ReportSettings = group(ReportSettings)
 
 
-@dataclass(frozen=True, slots=True)
+@settings
 class NoticeSettings:
     """Who is told when it fails."""
 

@@ -7,9 +7,9 @@ service it talks to.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from myop_cdn import exportnote
@@ -30,9 +30,10 @@ from myop_cdn.errors import ExitCode, MyopCdnError, RefusedError
 from myop_cdn.model import MANIFEST
 from myop_cdn.progress import Silent
 from myop_cdn.report import DeployReport, DestinationReport
+from myop_cdn.workers import Beside, all_at_once
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -85,10 +86,12 @@ def deploy(
                 return deployment.refuse(error)
             refs = partial if len(partial) <= _MOST_LOOKED_AT_ONE_BY_ONE else None
         # The services are asked what they have while the files are being hashed.
-        looking = deployment.begin_look(refs)
+        deployment.begin_look(refs)
         try:
             known = exportnote.read(tree).documents
-            source = read_source(tree, options.encoding, options.jobs, known, looking)
+            source = read_source(
+                tree, options.encoding, options.jobs, known, with_md5=deployment.needs_md5s
+            )
         except RefusedError as error:
             return deployment.refuse(error)
         return deployment.bring(source)
@@ -147,8 +150,7 @@ class Deployment:
         self._targets = open_targets(destinations, options, source)
         self._progress = progress or Silent()
         self._work = [Run(one, options, cause, self._progress) for one in self._targets]
-        self._pool = ThreadPoolExecutor(max(1, len(self._targets)), "destination")
-        self._has_md5s = False
+        self._looks: list[Beside[None]] = []
 
     def __enter__(self) -> Deployment:
         return self
@@ -159,7 +161,6 @@ class Deployment:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
         for target in self._targets:
             target.close()
 
@@ -169,32 +170,21 @@ class Deployment:
         for look in self._looks:
             look.result()
 
-    def begin_look(self, refs: Sequence[DocumentRef] | None) -> Callable[[], bool]:
-        """As `look`, without waiting. The result says whether MD5 hashes are going to be needed,
-        as far as is known yet.
-        """
+    def begin_look(self, refs: Sequence[DocumentRef] | None) -> None:
+        """As `look`, without waiting."""
+        self._looks = [Beside(partial(run.look, refs), "look") for run in self._work]
 
-        def one(run: Run) -> None:
-            run.look(refs)
-            self._has_md5s |= any(there.md5 for there in run.there.remote.values())
-
-        self._looks = [self._pool.submit(one, run) for run in self._work]
-        return self.needs_md5s
-
+    @property
     def needs_md5s(self) -> bool:
-        """Whether some service told MD5 hashes."""
-        return self._has_md5s
+        """Whether MD5s are going to be needed: services tell them, and want them; folders don't."""
+        return not all(target.is_folder for target in self._targets)
 
     def bring(self, source: Source, ask_again: AskAgain | None = None) -> DeployReport:
         """Bring every destination up to `source`. ask_again: see `Run.bring`."""
-
-        def one(run: Run) -> DestinationReport:
-            return run.bring(source, ask_again)
-
         for look in self._looks:
             look.result()
-        reports = (
-            [one(self._work[0])] if len(self._work) == 1 else [*self._pool.map(one, self._work)]
+        reports = all_at_once(
+            [partial(run.bring, source, ask_again) for run in self._work], "destination"
         )
         report = DeployReport(self._options.dry_run, tuple(reports))
         if self._options.plan_out is not None and report.exit_code in _PLANNED:
@@ -207,8 +197,8 @@ class Deployment:
         runs = [
             ApprovedRun(one, self._options, self._cause, self._progress) for one in self._targets
         ]
-        checks = self._pool.map(lambda run: run.check(by_url[run.there.url], source), runs)
-        refused = list(checks)
+        checks = [partial(run.check, by_url[run.there.url], source) for run in runs]
+        refused = all_at_once(checks, "destination")
         if any(refused):
             elsewhere = RefusedError("another destination of the plan has moved on", _UNCHANGED)
             reports = [
@@ -216,7 +206,7 @@ class Deployment:
                 for run, error in zip(runs, refused, strict=True)
             ]
         else:
-            reports = list(self._pool.map(ApprovedRun.carry_out, runs))
+            reports = all_at_once([run.carry_out for run in runs], "destination")
         return DeployReport(self._options.dry_run, tuple(reports))
 
     def plan_nothing(self, tree: Tree) -> None:

@@ -8,7 +8,6 @@ planned is passed over, so that a run which was killed is completed by applying 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from myop_cdn.deploy.log import written
@@ -39,7 +38,7 @@ class ApprovedRun(Run):
         """
         documents = {up.key: source.documents[up.key] for up in planned.uploads}
         self._planned = planned
-        self._wanted = Wanted(replace(source, documents=documents), None, self._options.jobs)
+        self._wanted = Wanted(source._replace(documents=documents), None, self._options.jobs)
         try:
             self.there.look_at([key for key in planned.seen if key != MANIFEST])
             if MANIFEST in planned.seen:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from myop_cdn.deploy.log import View
@@ -11,6 +9,7 @@ from myop_cdn.deploy.next_manifest import ManifestThere
 from myop_cdn.deploy.remote import RemoteObject
 from myop_cdn.deploy.writes import run_all
 from myop_cdn.model import COMPONENTS, MANIFEST, DocumentRef
+from myop_cdn.workers import Beside
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -62,14 +61,13 @@ class Destination:
 
     def look_at_all(self) -> None:
         """See every document, the whole log and the manifest."""
-        with ThreadPoolExecutor(3, "look") as pool:
-            objects = pool.submit(self.store.list, f"{COMPONENTS}/")
-            log = pool.submit(self.log.everything, self._jobs)
-            manifest = pool.submit(self.read_manifest)
-            listed = [one for one in objects.result() if DocumentRef.of(one.key) is not None]
-            self.head([one.key for one in listed if not one.version])
-            self.view = log.result()
-            self.first_manifest = manifest.result().manifest
+        log = Beside(lambda: self.log.everything(self._jobs), "look")
+        manifest = Beside(self.read_manifest, "look")
+        objects = self.store.list(f"{COMPONENTS}/")
+        listed = [one for one in objects if DocumentRef.of(one.key) is not None]
+        self.head([one.key for one in listed if not one.version])
+        self.view = log.result()
+        self.first_manifest = manifest.result().manifest
         entries, as_of = self.view.objects or {}, self.view.as_of
         for one in listed:
             if one.version:
@@ -95,7 +93,7 @@ class Destination:
         if number > self.view.number:
             newest = newer[-1] if newer and newer[-1].number == number else None
             state = self.log.state_of(newest) if newest else self.view.state
-            self.view = replace(self.view, newest=newest, number=number, state=state)
+            self.view = self.view._replace(newest=newest, number=number, state=state)
             self.between += newer
         return newer
 
@@ -124,11 +122,11 @@ class Destination:
         if there.blob is None or there.asked is not None:
             return there
         info = self.store.head(MANIFEST)
-        self._manifest = there = replace(there, asked=0)
+        self._manifest = there = there._replace(asked=0)
         if info is not None and info.version == there.version:
             seen = RemoteObject.of(info, hash_is_proof=not self._is_folder)
             asked = seen.facts.asked if seen.facts else 0
-            self._manifest = there = replace(there, is_ours=seen.is_ours, asked=asked)
+            self._manifest = there = there._replace(is_ours=seen.is_ours, asked=asked)
         return there
 
     def known(self, key: str) -> Entry | None:

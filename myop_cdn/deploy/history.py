@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -266,7 +266,7 @@ def _entry(one: Entry | None) -> dict[str, str] | None:
 
 
 def _with_changes(commit: Commit, changes: Mapping[str, Change]) -> Commit:
-    return commit if changes is commit.changes else replace(commit, changes=changes)
+    return commit if changes is commit.changes else commit._replace(changes=changes)
 
 
 def _differs(change: Change) -> bool:

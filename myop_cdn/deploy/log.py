@@ -19,10 +19,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import secrets
-from dataclasses import dataclass, field, replace
+import os
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from myop_cdn.errors import MyopCdnError, PreconditionFailed, StorageError
 from myop_cdn.storage.base import JSON_TYPE, Body, Headers, Precondition
@@ -51,8 +50,7 @@ _COMMIT_LIMIT = 256 * 2**20
 _encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One object as it was put.
 
     sha256: of the stored bytes, lower-case hex. headers: their fingerprint, None where the
@@ -106,16 +104,14 @@ class Entry:
         return one
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """What one commit did to one object. None: the object was, or is, not there."""
 
     before: Entry | None
     after: Entry | None
 
 
-@dataclass(frozen=True, slots=True)
-class Hold:
+class Hold(NamedTuple):
     """What a rollback took away: content of this SHA-256, or ("") the object's absence.
 
     instead: the SHA-256 of what the rollback put there; "" where it put nothing.
@@ -125,8 +121,7 @@ class Hold:
     instead: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(NamedTuple):
     """What holds for the whole destination, carried from commit to commit.
 
     holds: by key. owed: keys that CDNs were not told of yet, by a fingerprint of the CDN's name.
@@ -135,9 +130,9 @@ class State:
     carries conditional writes out whatever is there; None: not known yet.
     """
 
-    holds: Mapping[str, Hold] = field(default_factory=dict)
-    owed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    gone: Mapping[str, str] = field(default_factory=dict)
+    holds: Mapping[str, Hold] = {}
+    owed: Mapping[str, tuple[str, ...]] = {}
+    gone: Mapping[str, str] = {}
     removed: tuple[tuple[int, int], ...] = ()
     ignores_conditions: bool | None = None
 
@@ -182,8 +177,7 @@ class State:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Cause:
+class Cause(NamedTuple):
     """Why something is published. command: "publish", "deploy", "rollback", … delivery: the
     delivery's id in the listener's journal. announced: the newest timestamp (ISO 8601) that the
     sender signed. scope: "full", "incremental", or what was rolled back to.
@@ -211,8 +205,7 @@ class Cause:
         return cls(*(str(value.get(name, "")) for name in known))
 
 
-@dataclass(frozen=True, slots=True)
-class Commit:
+class Commit(NamedTuple):
     """One commit. at: when, by the clock of who wrote it, aware. changes: by key. anew: what
     had been before was not known when it was written, so nothing can be taken back past it.
     state_at: the commit that spells out the state, where this one does not. changes_at: where the
@@ -224,7 +217,7 @@ class Commit:
     at: datetime
     cause: Cause
     changes: Mapping[str, Change]
-    state: State = field(default_factory=State)
+    state: State = State()
     anew: bool = False
     state_at: int | None = None
     changes_at: str | None = None
@@ -267,8 +260,7 @@ class Commit:
             raise ValueError(f"not a commit ({type(error).__name__})") from None
 
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
+class Checkpoint(NamedTuple):
     """All objects as of one commit. kept: how many commits there were when old ones were cleared
     for the last time.
     """
@@ -297,8 +289,7 @@ class Checkpoint:
             raise ValueError(f"not a checkpoint ({type(error).__name__})") from None
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(NamedTuple):
     """The log as it was read at one moment.
 
     newest: the newest commit; None where there is none, or it can't be read. number: its number,
@@ -312,9 +303,9 @@ class View:
 
     newest: Commit | None = None
     number: int = 0
-    state: State = field(default_factory=State)
+    state: State = State()
     objects: Mapping[str, Entry] | None = None
-    as_of: Mapping[str, datetime | None] = field(default_factory=dict)
+    as_of: Mapping[str, datetime | None] = {}
     checkpoint: int | None = None
     old: bool = False
     numbers: tuple[int, ...] = ()
@@ -384,7 +375,7 @@ class Log:
             warnings.append("commits of the log are missing or damaged: every object is looked at")
         state = self.state_of(newest) if newest else taken_over
         if old and newest:
-            state = replace(state, owed={**taken_over.owed, **state.owed})
+            state = state._replace(owed={**taken_over.owed, **state.owed})
         kept = checkpoint.kept if checkpoint else 0
         view = View(
             newest, number, state, None, {}, base or None, old, numbers, kept, tuple(warnings)
@@ -400,7 +391,7 @@ class Log:
                 else:
                     objects[key] = change.after
                     as_of[key] = listed[one].modified
-        return replace(view, objects=objects, as_of=as_of)
+        return view._replace(objects=objects, as_of=as_of)
 
     def commit(self, number: int) -> Commit | None:
         """The commit of this number; None where it is gone or can't be read. StorageError."""
@@ -453,7 +444,7 @@ class Log:
         if len(commit.changes) > _INLINE_CHANGES:
             # Who publishes one document reads the newest commit: it must not be as long as a
             # full run's changes.
-            short = replace(short, changes_at=f"changes/{commit.id}.json")
+            short = short._replace(changes_at=f"changes/{commit.id}.json")
             apart = Body.of(commit.dump_changes())
             self.store.put(f"{self.folder}{short.changes_at}", apart, HEADERS)
         body = Body.of(short.dump())
@@ -569,7 +560,7 @@ class Log:
             return commit
         same = commit.state == self.state_of(before)
         at = before.number if before.state_at is None else before.state_at
-        return replace(commit, state_at=at) if same else commit
+        return commit._replace(state_at=at) if same else commit
 
     def _number(self, info: ObjectInfo) -> int:
         """The number in a commit's or checkpoint's name; 0 for a foreign object."""
@@ -591,7 +582,7 @@ class Log:
             apart = self.store.get(f"{self.folder}{commit.changes_at}", _COMMIT_LIMIT)
             if apart is None:
                 raise ValueError("its changes are gone")
-            commit = replace(commit, changes=parse_changes(apart.data))
+            commit = commit._replace(changes=parse_changes(apart.data))
         self._read[commit.number] = commit
         return commit
 
@@ -655,7 +646,7 @@ def parse_changes(data: bytes) -> dict[str, Change]:
 
 def new_id() -> str:
     """A random name for a commit."""
-    return secrets.token_hex(8)
+    return os.urandom(8).hex()
 
 
 def name_fingerprint(name: str) -> str:

@@ -7,9 +7,8 @@ tree nor at the destination: a reader that trusts it would ask in vain.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from myop_cdn.deploy.log import Change, Entry
 from myop_cdn.deploy.plan import check_manifest
@@ -41,8 +40,7 @@ if TYPE_CHECKING:
     from myop_cdn.storage.base import Headers
 
 
-@dataclass(frozen=True, slots=True)
-class ManifestThere:
+class ManifestThere(NamedTuple):
     """The destination's manifest as it was read. manifest: None where there is none, or where
     `problem` says why it is not Myop's. is_ours: whether this program put it there; asked: see
     `Entry`. Both are known from `Destination.manifest_facts` on; until then `asked` is None.
@@ -269,7 +267,7 @@ def put_manifest(
     metadata = metadata_of(entry, destination.view.number, "")
     version = writer.put(MANIFEST, body, metadata, there.version)
     replaced = Entry(Body.of(there.blob.data).sha256) if there.blob else None
-    outcome.note(MANIFEST, Change(replaced, replace(entry, version=version)))
+    outcome.note(MANIFEST, Change(replaced, entry._replace(version=version)))
     same = there.blob is not None and there.blob.data == body.data
     reason: Reason = "headers" if same else "manifest"
     outcome.uploads.setdefault(MANIFEST, Upload(MANIFEST, reason, size=len(body.data)))
@@ -292,7 +290,7 @@ def without(manifest: Manifest, gone: Collection[DocumentRef]) -> Manifest:
         kept = tuple(one for one in listed if DocumentRef(entry.id, one) not in gone)
         if kept or DocumentRef(entry.id, PREVIEW) not in gone:
             entries.append(entry if kept == listed else entry.with_environments(kept))
-    return replace(manifest, entries=tuple(entries))
+    return manifest._replace(entries=tuple(entries))
 
 
 def with_others(own: Manifest, there: Manifest, options: DeployOptions) -> Manifest:

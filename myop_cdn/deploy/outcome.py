@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from myop_cdn.model import DocumentRef
@@ -50,7 +50,7 @@ class Outcome:
     def note(self, key: str, change: Change) -> None:
         """Remember a change, on top of what this run changed there before."""
         earlier = self.changes.get(key)
-        self.changes[key] = replace(change, before=earlier.before) if earlier else change
+        self.changes[key] = change._replace(before=earlier.before) if earlier else change
         self.adopted.pop(key, None)
 
     def uploaded(self, upload: Upload, change: Change) -> None:

@@ -31,7 +31,7 @@ from myop_cdn.storage.base import Body
 from myop_cdn.tree import MAX_FILE_BYTES, Tree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
     from zipfile import ZipFile
 
@@ -174,8 +174,13 @@ class PlannedTree(Tree):
             raise TreeError(f"{self.root} holds no {path}", "make a new plan")
         return data
 
+    def read_each(self, paths: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        """The path and the bytes of each of these members. Raises TreeError."""
+        for path in paths:
+            yield path, self.read(path)
+
     def read_if_there(self, path: str, max_bytes: int = MAX_FILE_BYTES) -> bytes | None:
-        """The same; None where there is no such member."""
+        """As `read`; None where there is no such member."""
         from zipfile import BadZipFile
 
         try:

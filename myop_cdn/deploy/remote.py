@@ -8,9 +8,8 @@ only where the object can't be asked without a request of its own.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, unquote
 
 from myop_cdn.deploy.log import Entry, written
@@ -52,8 +51,7 @@ def metadata_of(entry: Entry, base: int, before: str) -> dict[str, str]:
     return {name: _encoded(value) for name, value in values.items() if value}
 
 
-@dataclass(frozen=True, slots=True)
-class RemoteObject:
+class RemoteObject(NamedTuple):
     """One object at the destination. None: not known.
 
     headers: their fingerprint. facts: what its metadata says of it, as an entry of the log whose
@@ -112,8 +110,7 @@ class RemoteObject:
         if entry is None or not entry.version or entry.version != self.version or self.was_asked:
             return self
         is_later = None not in (self.modified, as_of) and self.modified > as_of  # type: ignore[operator]
-        return replace(
-            self,
+        return self._replace(
             sha256=entry.sha256,
             headers=self.headers if self.headers or is_later else entry.headers,
             facts=entry,
@@ -158,7 +155,7 @@ class RemoteObject:
     def entry(self, sha256: str) -> Entry:
         """It as an entry of the log, its content known to have this hash."""
         facts = self.facts or Entry(sha256)
-        return replace(facts, sha256=sha256, headers=self.headers, version=self.version)
+        return facts._replace(sha256=sha256, headers=self.headers, version=self.version)
 
 
 def _facts(metadata: Mapping[str, str], sha256: str | None) -> Entry:

@@ -141,7 +141,7 @@ def resume(
             break
         holds = {key: one for key, one in view.state.holds.items() if key not in keys}
         cause = Cause("rollback", "resume")
-        state = replace(view.state, holds=holds)
+        state = view.state._replace(holds=holds)
         commit = Commit(view.number + 1, new_id(), now(), cause, {}, state)
         if log.append(commit):
             number = str(commit.number)
@@ -362,7 +362,7 @@ class _Rollback:
         version = self.writer.restore(step.key, step.wanted, there.version if there else None)
         headers = self.kept[step.wanted].headers
         known = fingerprint(headers) if headers and self.there.store.keeps_headers else None
-        after = replace(step.target, headers=known, version=version)
+        after = step.target._replace(headers=known, version=version)
         return Change(there.entry(before) if there else None, after)
 
     def _remove(self, step: Step) -> Change:
@@ -510,8 +510,7 @@ class _Rollback:
             else:
                 holds[key] = Hold(step.taken, step.wanted)
         ignores = self.state.ignores_conditions
-        return replace(
-            self.state,
+        return self.state._replace(
             holds=holds,
             owed=self.invalidations.still_owed(self.state.owed),
             removed=self.state.removed_with(len(self.outcome.deleted), self.now()),

@@ -453,13 +453,13 @@ class Run:
         before = ""
         if there is not None:
             before = self._writer.keep(key, there) if upload.reason == "content" else mine.sha256
-        entry = replace(mine.entry, headers=self._fingerprint)
+        entry = mine.entry._replace(headers=self._fingerprint)
         if there is not None and there.facts is not None:
             entry = _carried(entry, there.facts, mine.variants)
-        entry = replace(entry, name=entry.name or upload.name)
+        entry = entry._replace(name=entry.name or upload.name)
         metadata = metadata_of(entry, number, before)
         version = self._writer.put(key, body, metadata, there.version if there else None)
-        after = replace(entry, version=version)
+        after = entry._replace(version=version)
         self.there.remote[key] = RemoteObject(
             key,
             len(body.data),
@@ -490,8 +490,7 @@ def _carried(entry: Entry, facts: Entry, variants: Sequence[str]) -> Entry:
     """With what was announced for the document before, while it still holds that variant."""
     if entry.announced or not facts.announced or facts.variant not in variants:
         return entry
-    return replace(
-        entry,
+    return entry._replace(
         variant=facts.variant,
         variant_name=facts.variant_name,
         announced=facts.announced,

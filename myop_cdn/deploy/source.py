@@ -5,9 +5,8 @@ from __future__ import annotations
 import gzip
 import hashlib
 import zlib
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
 from myop_cdn import jsontext
 from myop_cdn.deploy.log import Entry, written
@@ -17,6 +16,7 @@ from myop_cdn.errors import DocumentError, InputError, RefusedError, StorageErro
 from myop_cdn.exportnote import NotedDocument
 from myop_cdn.model import MANIFEST, DocumentRef
 from myop_cdn.storage.base import Body
+from myop_cdn.workers import each
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -96,8 +96,7 @@ def _entry(known: NotedDocument, sha256: str) -> Entry:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class LocalObject:
+class LocalObject(NamedTuple):
     """An object as it is to be: its stored (encoded) size in bytes and hashes in hex.
 
     md5: None until it is needed. entry: it as an entry of the log, version and headers not
@@ -109,7 +108,7 @@ class LocalObject:
     size: int
     sha256: str
     md5: str | None = None
-    entry: Entry = field(default_factory=lambda: Entry(""))
+    entry: Entry = Entry("")
     variants: tuple[str, ...] = ()
     is_noted: bool = False
 
@@ -119,23 +118,20 @@ class LocalObject:
         key: str,
         body: Body,
         known: NotedDocument | None = None,
-        *,
-        with_md5: bool = False,
     ) -> LocalObject:
         """What `body` is under `key`."""
         return cls(
             key,
             len(body.data),
             body.sha256,
-            body.md5 if with_md5 else None,
+            body.known_md5,
             _entry(known, body.sha256) if known else Entry(body.sha256),
             tuple(one.id for one in known.variants) if known else (),
             known is not None and known.asked_at is not None,
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """A tree that was read through once. No file's bytes are kept, but the manifest's.
 
     documents: every component document that is to be deployed, by key. manifest: None where the
@@ -150,7 +146,7 @@ class Source:
     documents: Mapping[str, LocalObject]
     manifest: Manifest | None = None
     manifest_data: bytes = b""
-    broken: Mapping[str, str] = field(default_factory=dict)
+    broken: Mapping[str, str] = {}
     changed: tuple[str, ...] = ()
 
     @property
@@ -180,7 +176,7 @@ class Source:
         data = encoded(self.tree.read(wanted.key), self.encoding)
         if hashlib.sha256(data).hexdigest() != wanted.sha256:
             raise StorageError(f"{wanted.key}: the file was changed while it was being deployed")
-        return Body(data, wanted.sha256)
+        return Body(data, wanted.sha256, wanted.md5)
 
     def described(self, key: str) -> Entry | None:
         """A document's component and variants, read from the file itself; None where it is not
@@ -265,7 +261,7 @@ class Wanted:
         for done in run_all(lambda key: self.body(key).md5, keys, self._jobs, "hash"):
             # A file that can't be read any more stays undecided: its upload will say why.
             if done.error is None:
-                hashed[done.item] = replace(some[done.item], md5=done.result)
+                hashed[done.item] = some[done.item]._replace(md5=done.result)
                 if done.item in self._documents:
                     self._documents[done.item] = hashed[done.item]
         return hashed
@@ -281,8 +277,8 @@ class Wanted:
             mine, ref = self._documents[key], DocumentRef.of(key)
             said = self.source.described(key) if len(nameless) <= _MOST_DESCRIBED else None
             name = names.get(ref.component_id, "") if ref else ""
-            entry = replace(said or mine.entry, sha256=mine.sha256, asked=mine.entry.asked)
-            self._documents[key] = replace(mine, entry=replace(entry, name=entry.name or name))
+            entry = (said or mine.entry)._replace(sha256=mine.sha256, asked=mine.entry.asked)
+            self._documents[key] = mine._replace(entry=entry._replace(name=entry.name or name))
         entries = {up.key: self._documents[up.key].entry for up in uploads}
         return [
             replace(up, name=entries[up.key].name or up.name, after=entries[up.key].label)
@@ -295,12 +291,13 @@ def read_source(
     encoding: Encoding,
     jobs: int,
     known: Mapping[str, NotedDocument],
-    with_md5: Callable[[], bool],
+    *,
+    with_md5: bool,
 ) -> Source:
     """Read the whole tree once, for its hashes. A file that can't be a document is set apart.
 
     known: what is known of the files, by key; it counts while the file has that hash. with_md5:
-    asked now and then whether MD5 hashes will be needed. Raises RefusedError where the tree is
+    whether MD5s are going to be needed. Raises RefusedError where the tree is
     missing, unreadable or holds no documents.
     """
     hint = "nothing was changed; run a sync first, or check --source"
@@ -312,7 +309,7 @@ def read_source(
         keys = [ref.path for ref in tree.refs()]
         if not keys:
             raise RefusedError(f"{tree.root} holds no component documents", hint)
-        documents, broken, _ = _read(tree, keys, encoding, jobs, known, with_md5)
+        documents, broken, _ = _read(tree, keys, encoding, jobs, known, with_md5=with_md5)
     except TreeError as error:
         raise RefusedError(f"the source can't be read: {error.message}", error.hint) from None
     return Source(tree, encoding, documents, manifest, data, broken)
@@ -323,15 +320,15 @@ def read_exported(
     encoding: Encoding,
     jobs: int,
     exported: Sequence[ExportedDocument],
-    with_md5: Callable[[], bool],
     *,
+    with_md5: bool,
     whole: bool,
 ) -> Source:
     """Read exactly the documents that were exported. whole: they are the whole tree, so that its
-    manifest goes with them. Raises TreeError.
+    manifest goes with them. with_md5: see `read_source`. Raises TreeError.
     """
     known = {one.ref.path: noted(one) for one in exported}
-    documents, broken, changed = _read(tree, list(known), encoding, jobs, known, with_md5)
+    documents, broken, changed = _read(tree, list(known), encoding, jobs, known, with_md5=with_md5)
     manifest = tree.manifest() if whole else None
     data = tree.read(MANIFEST) if manifest else b""
     return Source(tree, encoding, documents, manifest, data, broken, tuple(changed))
@@ -344,7 +341,7 @@ def read_planned(
     missing.
     """
     try:
-        documents, broken, changed = _read(tree, list(known), encoding, jobs, known, lambda: False)
+        documents, broken, changed = _read(tree, list(known), encoding, jobs, known, with_md5=False)
     except TreeError as error:
         raise InputError(error.message, error.hint) from None
     for key in (*broken, *changed):
@@ -358,16 +355,17 @@ def _read(
     encoding: Encoding,
     jobs: int,
     known: Mapping[str, NotedDocument],
-    with_md5: Callable[[], bool],
+    *,
+    with_md5: bool,
 ) -> tuple[dict[str, LocalObject], dict[str, str], list[str]]:
     broken: dict[str, str] = {}
     changed: list[str] = []
+    # Environments of a component often hold the same: an MD5 takes longer than all the rest.
+    md5s: dict[str, str] = {}
 
     def hashed(keys: Sequence[str]) -> list[LocalObject]:
         found = []
-        md5 = with_md5()
-        for key in keys:
-            data = tree.read(key)
+        for key, data in tree.read_each(keys):
             if problem := _problem(data):
                 broken[key] = problem
                 continue
@@ -378,15 +376,21 @@ def _read(
                 if plain != about.sha256:
                     changed.append(key)
                     about = None
-            found.append(LocalObject.of(key, body, about, with_md5=md5))
+            if with_md5:
+                md5 = md5s.get(body.sha256) or md5s.setdefault(body.sha256, body.md5)
+                body = Body(body.data, body.sha256, md5)
+            found.append(LocalObject.of(key, body, about))
         return found
 
     # Handing single files over takes as long as hashing a small one.
     parts = [keys[start : start + _PART] for start in range(0, len(keys), _PART)]
     if len(parts) == 1:
         return {one.key: one for one in hashed(parts[0])}, broken, changed
-    with ThreadPoolExecutor(min(jobs, 4), "read") as pool:
-        documents = {one.key: one for part in pool.map(hashed, parts) for one in part}
+    documents: dict[str, LocalObject] = {}
+    for done in each(hashed, parts, min(jobs, 4), "read", lambda error: error is not None):
+        if done.error is not None:
+            raise done.error
+        documents |= {one.key: one for one in done.result or ()}
     return documents, broken, changed
 
 

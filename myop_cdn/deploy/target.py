@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from myop_cdn.cdn import open_cdn
 from myop_cdn.cdn.base import DryRun
@@ -24,8 +23,7 @@ if TYPE_CHECKING:
     from myop_cdn.storage.base import Backend
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """One destination. is_folder: whether it is a folder of this machine."""
 
     store: Store

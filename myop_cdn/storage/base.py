@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,8 +23,7 @@ MAX_OBJECT_BYTES = 2**30  # that are read at once: a ledger of six million objec
 SHA256_METADATA = "myopsha256"  # letters and digits only: what every service takes
 
 
-@dataclass(frozen=True, slots=True)
-class Headers:
+class Headers(NamedTuple):
     """The headers that an object is served with. An empty string: the header is not sent."""
 
     content_type: str = JSON_TYPE
@@ -33,12 +31,14 @@ class Headers:
     content_encoding: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
-    """The bytes of an object with their SHA-256 in lower-case hex."""
+class Body(NamedTuple):
+    """The bytes of an object with their SHA-256, and MD5 where it is known already, in lower-case
+    hex.
+    """
 
     data: bytes
     sha256: str
+    known_md5: str | None = None
 
     @classmethod
     def of(cls, data: bytes) -> Body:
@@ -50,13 +50,12 @@ class Body:
         """The MD5 in lower-case hex. Computed when asked for, which takes twice as long as
         SHA-256: only some services want it, and only with an upload.
         """
-        return hashlib.md5(self.data, usedforsecurity=False).hexdigest()
+        return self.known_md5 or hashlib.md5(self.data, usedforsecurity=False).hexdigest()
 
     @property
     def content_md5(self) -> str:
         """The MD5 in base64, as the services want it."""
-        digest = hashlib.md5(self.data, usedforsecurity=False).digest()
-        return base64.b64encode(digest).decode()
+        return base64.b64encode(bytes.fromhex(self.md5)).decode()
 
 
 def hex_md5(content_md5: str | None) -> str | None:
@@ -68,8 +67,7 @@ def hex_md5(content_md5: str | None) -> str | None:
     return digest.hex() if len(digest) == 16 else None
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectInfo:
+class ObjectInfo(NamedTuple):
     """What a service says of one object without handing it out.
 
     key: relative to the destination's prefix. size: bytes as stored. version: a token that
@@ -98,16 +96,14 @@ class ObjectInfo:
         return self.metadata.get(SHA256_METADATA) if self.metadata else None
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(NamedTuple):
     """A part of a listing, and the cursor to ask for the next part with (None at the end)."""
 
     objects: Sequence[ObjectInfo]
     cursor: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Blob:
+class Blob(NamedTuple):
     """An object as stored: its bytes (still encoded), its version, its headers."""
 
     data: bytes
@@ -115,15 +111,13 @@ class Blob:
     headers: Headers
 
 
-@dataclass(frozen=True, slots=True)
-class Precondition:
+class Precondition(NamedTuple):
     """What has to be there for a write to be carried out: this version, or (None) nothing."""
 
     version: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class OpenOptions:
+class OpenOptions(NamedTuple):
     """What a destination is opened with.
 
     jobs: how many requests will run at once. endpoint_url: another service than AWS that

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from myop_cdn import names
 from myop_cdn.errors import InputError
 from myop_cdn.text import shown_url
 
 
-@dataclass(frozen=True, slots=True)
-class Location:
+class Location(NamedTuple):
     """A bucket (or container) and a prefix without slashes at its ends; "" is the whole bucket."""
 
     scheme: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
 from typing import TYPE_CHECKING
@@ -66,7 +66,7 @@ class MemoryBackend:
         start = self.location.full(prefix)
         with self.shelf.lock:
             facts = [
-                replace(one.facts, key=self.location.relative(key))
+                one.facts._replace(key=self.location.relative(key))
                 for key, one in sorted(self.shelf.objects.items())
                 if key.startswith(start) and (cursor is None or key > cursor)
             ]
@@ -77,7 +77,7 @@ class MemoryBackend:
     def head(self, key: str) -> ObjectInfo | None:
         """What a listing says of it."""
         found = self.shelf.objects.get(self.location.full(key))
-        return replace(found.facts, key=key) if found else None
+        return found.facts._replace(key=key) if found else None
 
     def get(self, key: str, limit: int = MAX_OBJECT_BYTES) -> Blob | None:
         """The object."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from myop_cdn.errors import (
     AccessDenied,
@@ -29,8 +28,7 @@ FACTS_BYTES = 2**20  # of a response that tells about one object, and of a refus
 _MAX_JSON_PARTS = 10**6  # lists and objects; each takes 20 times the bytes that it is written in
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
+class Service(NamedTuple):
     """What a service's users can do about its refusals, and its codes for them.
 
     container: what it calls the place that holds the objects. credentials, access, network: hints

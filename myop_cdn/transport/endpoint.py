@@ -13,6 +13,7 @@ import os
 import re
 import sys
 from dataclasses import dataclass, field
+from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from myop_cdn.errors import InputError
@@ -23,8 +24,7 @@ _PATH = re.compile(r"[\w/.~%!$&'()*+,;=:@-]*", re.ASCII)
 _WITH_PORT = re.compile(r"(\[[^]]*\]|[^:]*):([0-9]{1,5})")
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(NamedTuple):
     """scheme: http or https. host: a name or an address, an IPv6 one without brackets."""
 
     scheme: str

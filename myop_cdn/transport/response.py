@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import time
 import zlib
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from myop_cdn.transport import dates
 from myop_cdn.transport.errors import ProtocolError, ResponseTooLarge
@@ -24,8 +23,7 @@ _MAX_MEMBERS = 100  # of a gzip body; servers send one
 _PIECE = 64 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(NamedTuple):
     """A whole response. headers: by lower-case name. reusable: the connection can be used again."""
 
     status: int
@@ -56,7 +54,7 @@ class Response:
         encoding = self.headers.get("content-encoding", "").strip().lower()
         if encoding not in ("gzip", "x-gzip"):
             return self
-        return replace(self, body=gunzip(self.body, limit))
+        return self._replace(body=gunzip(self.body, limit))
 
 
 def gunzip(packed: bytes, limit: int) -> bytes:

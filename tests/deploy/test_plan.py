@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -76,7 +74,7 @@ def test_what_is_there_already_needs_nothing(
 ) -> None:
     seen = at_rest(wanted, headers)
     assert all(one.is_decided(wanted[key], headers) for key, one in seen.items() if not one.md5)
-    hashed = {key: replace(one, md5=seen[key].md5) for key, one in wanted.items()}
+    hashed = {key: one._replace(md5=seen[key].md5) for key, one in wanted.items()}
     assert make_plan(hashed, seen, Rules(headers)).uploads == ()
 
 
@@ -104,7 +102,7 @@ def test_content_that_a_rollback_took_away_is_held_back_and_any_other_is_not(
     holds = {key: Hold(one.sha256) for key, one in wanted.items()}
     held = make_plan(wanted, seen, Rules(None, holds))
     assert held.uploads == ()
-    others = {key: replace(one, sha256="f" * 64, md5=None) for key, one in wanted.items()}
+    others = {key: one._replace(sha256="f" * 64, md5=None) for key, one in wanted.items()}
     free = make_plan(others, {}, Rules(None, holds))
     assert {up.key for up in free.uploads} == set(wanted)
 

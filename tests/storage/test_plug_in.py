@@ -28,11 +28,11 @@ class Below(Shelf):
         self.root = f"{prefix}/" if prefix else ""
     def list(self, cursor, prefix="", limit=None):
         page = self.inner.list(cursor, self.root + prefix, limit)
-        found = [replace(one, key=one.key.removeprefix(self.root)) for one in page.objects]
+        found = [one._replace(key=one.key.removeprefix(self.root)) for one in page.objects]
         return Page(found, page.cursor)
     def head(self, key):
         found = self.inner.head(self.root + key)
-        return found and replace(found, key=key)
+        return found and found._replace(key=key)
     def get(self, key, *rest):
         return self.inner.get(self.root + key, *rest)
     def put(self, key, *rest, **more):

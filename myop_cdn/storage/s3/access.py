@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 from urllib.parse import urlsplit
 
 from myop_cdn.errors import CredentialsError, StorageError
@@ -45,8 +44,7 @@ _SDK_VARIABLES = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Site:
+class Site(NamedTuple):
     """Where a bucket answers. root: what a key's path begins with, percent-encoded."""
 
     endpoint: Endpoint
@@ -54,8 +52,7 @@ class Site:
     region: str
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
+class Access(NamedTuple):
     """site: where the bucket answers, if it is in that region. region: the one to begin with.
 
     keys: the credentials at this moment. sdk: makes the SDK's client, for what is not an object.

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
 from myop_cdn.errors import InputError, StorageError
@@ -123,8 +122,7 @@ class BucketClient:
         return _Line(site, transport, signer)
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
+class _Line(NamedTuple):
     """How a bucket is asked at one site."""
 
     site: Site
