@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+import time
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NOTE_PAUSE_SECONDS = 10.0  # between what is said of retries
 
 
 class Progress(Protocol):
@@ -35,3 +41,25 @@ class Silent:
 
     def waited(self, seconds: float) -> None:
         """Say nothing."""
+
+
+class Sparing:
+    """Hands a note on, but not the next ones for a while: many threads meet the same trouble."""
+
+    def __init__(
+        self,
+        note: Callable[[str], None],
+        every: float = NOTE_PAUSE_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._note = note
+        self._every = every
+        self._clock = clock
+        self._until = float("-inf")
+
+    def __call__(self, message: str) -> None:
+        """One line, if it is time for one."""
+        now = self._clock()
+        if now >= self._until:
+            self._until = now + self._every
+            self._note(message)

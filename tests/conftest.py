@@ -89,7 +89,7 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees the keys, options, proxies or CI system of whoever runs it."""
     for name in list(os.environ):
         ours = name.startswith(("MYOP", "GITHUB_", "GITLAB_"))
-        if ours or name.lower().endswith("_proxy") or name == "NO_COLOR":
+        if ours or name.lower().endswith("_proxy") or name in ("NO_COLOR", "FORCE_COLOR"):
             monkeypatch.delenv(name)
 
 

@@ -136,8 +136,9 @@ class Console:
             if fields:
                 text += "  " + " ".join(f"{name}={value}" for name, value in fields.items())
             text = line(text)
-            plain = bool(os.environ.get("NO_COLOR"))  # no-color.org: "not an empty string"
-            click.echo(text if plain else click.style(text, fg=_COLOURS[level]), err=True)
+            colours = _colours()
+            styled = text if colours is False else click.style(text, fg=_COLOURS[level])
+            click.echo(styled, err=True, color=colours)
 
     @contextmanager
     def progress(self) -> Iterator[Progress]:
@@ -147,12 +148,36 @@ class Console:
             return
         # Only here: rich takes longer to load than most runs take.
         from rich.console import Console as Terminal
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-        from rich.progress import TimeElapsedColumn as Elapsed
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            ProgressColumn,
+            Task,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+        from rich.text import Text
 
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Elapsed())
+        class Rate(ProgressColumn):
+            """Steps a second, as of the last half minute."""
+
+            def render(self, task: Task) -> Text:
+                speed = task.finished_speed or task.speed
+                return Text("" if speed is None else f"{speed:.{0 if speed >= 10 else 1}f}/s")
+
+        name, left = TextColumn("{task.description}"), TimeRemainingColumn(compact=True)
+        columns = (name, BarColumn(), MofNCompleteColumn(), Rate(), left)
         with Progress(*columns, console=Terminal(stderr=True), transient=True) as progress:
             yield Bar(progress)
+
+
+def _colours() -> bool | None:
+    """Whether there are to be colours; None where it is the terminal that decides."""
+    if os.environ.get("NO_COLOR"):  # no-color.org: "not an empty string"
+        return False
+    # force-color.org; "0" is what Node's tools take for no.
+    return True if os.environ.get("FORCE_COLOR", "0") not in ("", "0", "false") else None
 
 
 def _encoding() -> str:

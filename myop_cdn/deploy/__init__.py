@@ -28,7 +28,7 @@ from myop_cdn.deploy.source import Source, noted, read_exported, read_planned, r
 from myop_cdn.deploy.target import open_targets
 from myop_cdn.errors import ExitCode, MyopCdnError, RefusedError
 from myop_cdn.model import MANIFEST
-from myop_cdn.progress import Silent
+from myop_cdn.progress import Silent, Sparing
 from myop_cdn.report import DeployReport, DestinationReport
 from myop_cdn.workers import Beside, all_at_once
 
@@ -147,8 +147,9 @@ class Deployment:
             options = replace(options, dry_run=True)
         self._options = options
         self._cause = cause
-        self._targets = open_targets(destinations, options, source)
         self._progress = progress or Silent()
+        notes = Sparing(self._progress.note)
+        self._targets = open_targets(destinations, options, source, notes)
         self._work = [Run(one, options, cause, self._progress) for one in self._targets]
         self._looks: list[Beside[None]] = []
 

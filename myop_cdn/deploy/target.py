@@ -16,7 +16,7 @@ from myop_cdn.storage.readonly import ReadOnly
 from myop_cdn.storage.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from myop_cdn.cdn.base import Cdn
     from myop_cdn.deploy.options import DeployOptions
@@ -39,9 +39,13 @@ class Target(NamedTuple):
 
 
 def open_targets(
-    destinations: Sequence[str], options: DeployOptions, source: Path | None = None
+    destinations: Sequence[str],
+    options: DeployOptions,
+    source: Path | None = None,
+    on_retry: Callable[[str], None] = lambda _: None,
 ) -> list[Target]:
     """Every destination, in their order. source: the folder that is deployed, where known.
+    on_retry: is told of requests that are made again.
 
     Raises InputError for one that is malformed, named twice, entangled with the source, or
     unable to do what is asked.
@@ -51,13 +55,13 @@ def open_targets(
     cdns = [_open_cdn(name, options) for name in dict.fromkeys(options.invalidate)]
     targets = []
     for backend in backends:
-        store = _store(backend, options)
+        store = _store(backend, options, on_retry)
         elsewhere = _ledger(backend, len(backends), options)
         if elsewhere is None:
             log = Log(store)
         else:
             ledger, folder, old = elsewhere
-            log = Log(_store(ledger, options), folder, old)
+            log = Log(_store(ledger, options, on_retry), folder, old)
         if source is not None:
             _check_apart(source, backend, elsewhere[0] if elsewhere else None)
         targets.append(Target(store, log, cdns, isinstance(backend, Folder)))
@@ -71,8 +75,8 @@ def _open(url: str, options: DeployOptions) -> Backend:
     )
 
 
-def _store(backend: Backend, options: DeployOptions) -> Store:
-    return Store(ReadOnly(backend) if options.dry_run else backend)
+def _store(backend: Backend, options: DeployOptions, on_retry: Callable[[str], None]) -> Store:
+    return Store(ReadOnly(backend) if options.dry_run else backend, on_retry=on_retry)
 
 
 def _open_cdn(name: str, options: DeployOptions) -> Cdn:

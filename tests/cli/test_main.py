@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 import click
@@ -10,7 +11,6 @@ import pytest
 
 from myop_cdn import __version__
 from myop_cdn.cli import COMMANDS, cli, config
-from myop_cdn.cli import console as console_room
 from myop_cdn.cli.console import Console
 from myop_cdn.errors import InputError, MyopCdnError
 
@@ -259,16 +259,30 @@ def test_quiet_and_verbose_choose_what_is_said(
     assert ("number=7" in said) is (verbosity > 0)
 
 
-@pytest.mark.parametrize(("value", "coloured"), [(None, True), ("", True), ("1", False)])
-def test_no_color_is_respected(
-    monkeypatch: pytest.MonkeyPatch, value: str | None, coloured: bool
+@pytest.mark.parametrize(
+    ("variables", "on_terminal", "elsewhere"),
+    [
+        ({}, True, False),
+        ({"NO_COLOR": ""}, True, False),
+        ({"NO_COLOR": "1"}, False, False),
+        ({"FORCE_COLOR": "1"}, True, True),
+        ({"FORCE_COLOR": "0"}, True, False),
+        ({"FORCE_COLOR": "3", "NO_COLOR": "1"}, False, False),
+    ],
+)
+def test_colours_are_for_terminals_unless_the_environment_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    variables: dict[str, str],
+    on_terminal: bool,
+    elsewhere: bool,
 ) -> None:
-    said: list[str] = []
-    monkeypatch.setattr(console_room.click, "echo", lambda text, err: said.append(text))
-    if value is not None:
-        monkeypatch.setenv("NO_COLOR", value)
-    Console().warning("careful")
-    assert ("\x1b[" in said[0]) is coloured
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    for terminal, coloured in ((True, on_terminal), (False, elsewhere)):
+        monkeypatch.setattr("sys.stderr.isatty", lambda it=terminal: it)
+        Console().warning("careful")
+        assert ("\x1b[" in capsys.readouterr().err) is coloured
 
 
 def test_without_a_terminal_progress_is_lines_and_only_when_asked_for(
@@ -295,6 +309,19 @@ def test_on_a_terminal_there_is_a_bar_that_is_gone_in_the_end(
     captured = capsys.readouterr()
     assert "noted [red]" in captured.err
     assert captured.out == ""
+
+
+def test_the_bar_tells_the_rate_and_the_time_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("FORCE_COLOR", "1")  # which makes a terminal of it for the bar, too
+    with Console().progress() as progress:
+        progress.start("fetching", 1000)
+        for _ in range(3):
+            progress.step()
+        progress.note("noted")  # which draws the bar again
+    assert re.search(r"3/1000.*/s", capsys.readouterr().err)
 
 
 def test_a_report_that_stdout_cant_spell_is_escaped(monkeypatch: pytest.MonkeyPatch) -> None:

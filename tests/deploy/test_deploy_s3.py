@@ -10,6 +10,7 @@ import pytest
 from myop_cdn.deploy import DeployOptions, deploy
 from myop_cdn.errors import CredentialsError, ExitCode
 from myop_cdn.model import DeleteLimit
+from myop_cdn.progress import Silent
 from tests.deploy.trees import document, make_tree, manifest
 from tests.servers.proxy import SLOW_DOWN, Answer
 
@@ -312,3 +313,21 @@ def test_a_file_that_changes_while_it_is_deployed_fails_alone(
     assert [one.key for one in report.destinations[0].failed] == [last]
     assert "changed while" in report.destinations[0].failed[0].error
     assert last not in layout(bucket)
+
+
+def test_that_a_service_is_busy_is_told_while_it_is_tried_again(
+    tmp_path: Path, bucket: Bucket, proxy: Proxy
+) -> None:
+    class Notes(Silent):
+        def __init__(self) -> None:
+            self.notes: list[str] = []
+
+        def note(self, message: str) -> None:
+            self.notes.append(message)
+
+    proxy.meddle = lambda seen: Answer(503, SLOW_DOWN) if seen.number <= 3 else None
+    notes, options = Notes(), DeployOptions(endpoint_url=proxy.url)
+    report = deploy(make_tree(tmp_path, COMPONENTS), [bucket.url], options, notes)
+    assert report.exit_code is ExitCode.DONE
+    (note,) = notes.notes  # one line for what several threads meet
+    assert "trying again (2 of" in note
