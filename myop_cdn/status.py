@@ -282,12 +282,14 @@ def _described(
     """Each object with what is known of it, by key."""
 
     def look(info: ObjectInfo) -> tuple[ObjectInfo, Entry] | None:
-        """By itself: a HEAD, and its bytes where that does not tell what it holds."""
+        """By itself: a HEAD where its metadata may tell what it holds, else its bytes."""
+        entry = entries.get(info.key)
+        if entry is not None and entry.version and entry.version == info.version:
+            return info, _read(target, info)  # the log would know what the metadata does
         head = target.store.head(info.key)
         if head is None:
             return None  # deleted meanwhile
-        entry = _known(head, entries)
-        return head, entry or _read(target, head)
+        return head, _known(head, entries) or _read(target, head)
 
     unknown = []
     for info in listed:
