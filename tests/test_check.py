@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gzip
 import random
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from importlib.resources import files
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -400,6 +402,27 @@ def test_the_json_report_names_every_fault(cdn: Cdn, run: Run, tree: Tree) -> No
     (fault,) = ended.json["faults"]
     assert (fault["kind"], fault["keys"], fault["warning"]) == ("missing", [prod("a")], False)
     assert (ended.json["checked"], ended.json["against"]) == (17, str(tree.root))
+
+
+def test_the_report_for_a_ci_system_has_a_case_for_each_document(
+    cdn: Cdn, run: Run, tree: Tree, tmp_path: Path
+) -> None:
+    cdn.drop(prod("a"))
+    run("check", f"{cdn.url}/cdn", "--tree", tree.root, "--report", tmp_path / "report.xml")
+    text = (tmp_path / "report.xml").read_text()
+    assert text.count("<testcase") == 17 + 1  # and one for the check as a whole
+    assert text.count("<failure") == 1
+
+
+def test_every_kind_of_fault_is_in_the_topic() -> None:
+    room = files("myop_cdn") / "check"
+    code = "".join(one.read_text("utf-8") for one in room.iterdir() if one.name.endswith(".py"))
+    kinds = set(re.findall(r'(?:Finding|Fault)\(\s*"([a-z-]+)"', code))
+    topic = (files("myop_cdn") / "docs" / "checking.md").read_text("utf-8")
+    assert kinds
+    assert kinds == set(
+        re.findall(r"`([a-z-]+)`", "".join(re.findall(r"^\| (`.*?) \|", topic, re.M)))
+    )
 
 
 @pytest.mark.parametrize("url", ["cdn.example.com", "ftp://x", "https://u:p@x/", "https://x/?a=b"])

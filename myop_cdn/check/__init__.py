@@ -96,6 +96,10 @@ def check(
     """
     endpoint, path = parse(base_url)
     options = options or CheckOptions()
+    if "*" in options.origin:
+        raise InputError(
+            "no page has the origin *", "--origin: your application's, https://app.example.com"
+        )
     with closing(Browser(endpoint, options.origin)) as browser:
         return _Check(browser, path, expectation, options, progress or Silent()).run()
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from myop_cdn.cli.console import SILENT, Console
 from myop_cdn.cli.history import PlaceSettings, open_target
-from myop_cdn.cli.inputs import KEY_HINT, SECRET_VARIABLE, api_key, webhook_secrets
+from myop_cdn.cli.inputs import (
+    KEY_HINT,
+    SECRET_CREDENTIAL,
+    SECRET_VARIABLE,
+    api_key,
+    secret_words,
+    words_of,
+)
 from myop_cdn.cli.options import Origin, argument, command, group, option
 from myop_cdn.cli.settings import ApiSettings, JsonSettings, SecretSettings
 
@@ -114,16 +120,19 @@ def _api(settings: ApiSettings) -> Iterator[Diagnosis]:
 def _secret(settings: SecretSettings) -> Iterator[Diagnosis]:
     from myop_cdn.doctor import Diagnosis, signing_secrets
 
-    files = settings.secret_file
-    if not files and SECRET_VARIABLE not in os.environ:
+    collected, what = _Collected(), "signing secret"
+    if settings.secret_file:
+        files = settings.secret_file
+        found = [word for file in files for word in words_of(file, what, collected)]
+        there: tuple[list[bytes], str] | None = found, ", ".join(files)
+    else:
+        there = secret_words(SECRET_VARIABLE, SECRET_CREDENTIAL, what, collected)
+    if there is None:
         advice = f"verify and serve need one: {SECRET_VARIABLE} or --secret-file"
         yield Diagnosis("secret", "note", "there is none", advice)
         return
-    collected = _Collected()
-    found = webhook_secrets(files, collected)
-    yield from signing_secrets(found, ", ".join(files) if files else SECRET_VARIABLE)
-    short = "shorter than"  # said by its own line already
-    yield from (_readable("secret", one) for one in collected.found if short not in one)
+    yield from signing_secrets(*there)
+    yield from (_readable("secret", one) for one in collected.found)
 
 
 def _readable(name: str, warning: str) -> Diagnosis:

@@ -19,7 +19,7 @@ from myop_cdn.cli.settings import (
     deploy_options,
     sync_options,
 )
-from myop_cdn.errors import ExitCode
+from myop_cdn.errors import ExitCode, MyopCdnError
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -144,6 +144,7 @@ def _checked(
     if report.deploy.exit_code not in (ExitCode.DONE, ExitCode.PARTLY):
         return report
     from myop_cdn.check import DEFAULT_ORIGIN, CheckOptions, Exported, check
+    from myop_cdn.report import CheckReport, Fault
 
     pages = (one for one in settings.deploy.objects.cors_origin if "*" not in one)
     options = CheckOptions(
@@ -154,7 +155,12 @@ def _checked(
     exported = Exported(tree, report.sync, report.deploy)
     if not exported.refs():
         return report
-    return replace(report, check=check(url, exported, options, progress))
+    try:
+        checked = check(url, exported, options, progress)
+    except MyopCdnError as error:  # what was published is to be reported all the same
+        fault = Fault("unreachable", (), error.message, error.hint)
+        checked = CheckReport(url, options.origin, exported.source, faults=(fault,))
+    return replace(report, check=checked)
 
 
 def _apply(console: Console, file: Path, settings: PublishSettings) -> PublishReport:
