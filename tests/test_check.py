@@ -365,6 +365,12 @@ def test_waiting_ends_at_its_end(cdn: Cdn, tree: Tree) -> None:
     assert (sum(slept), [one.kind for one in report.faults]) == (5, ["missing"])
 
 
+def test_a_wrong_base_url_is_not_waited_for(cdn: Cdn, tree: Tree) -> None:
+    slept: list[float] = []
+    report = look(cdn, TreeFiles(tree), "", wait=timedelta(hours=1), sleep=slept.append)
+    assert (slept, report.base_url) == ([], f"{cdn.url}/cdn")
+
+
 def test_what_waiting_can_not_mend_is_not_waited_for(cdn: Cdn, tree: Tree) -> None:
     cdn.serve(prod("a"), document("a", "prod", "v-2"), Content_Type="text/html")
     slept: list[float] = []

@@ -152,16 +152,13 @@ class _Check:
             keys.append(MANIFEST)
         self._progress.start("asking the CDN", len(keys))
         found = self._ask(keys, judge)
-        found = self._wait(found, judge)
+        if not self._are_all_elsewhere(found):  # then waiting is of no use
+            found = self._wait(found, judge)
         if any(one.kind == "vary" for ones in found.values() for one in ones):
             found = self._without_vary(found)
         if isinstance(expectation, OwnManifest):
             found = _lenient(found)
-        documents = {key: ones for key, ones in found.items() if key != MANIFEST}
-        lost = [key for key, ones in documents.items() if any(one.is_lost for one in ones)]
-        faults = [*self._mixed_content(), *self._grouped(found)]
-        if lost:
-            faults = self._with_base(faults, lost, is_all=len(lost) == len(documents))
+        faults = [*self._mixed_content(), *self._with_base(list(self._grouped(found)), found)]
         return self._report(expectation.source, keys, len(wanted), faults)
 
     def _report(
@@ -223,6 +220,7 @@ class _Check:
                 f"{left:.0f} s"
             )
             self._options.sleep(min(pause, left))
+            self._progress.start("asking the CDN again", len(again))
             pause = min(pause * 2, _LONGEST_PAUSE)
             found |= self._ask(again, judge)
 
@@ -258,21 +256,33 @@ class _Check:
             "name what should be there: --tree ./myop-static, or --destination s3://bucket/prefix",
         )
 
-    def _with_base(self, faults: list[Fault], lost: Sequence[str], *, is_all: bool) -> list[Fault]:
+    def _are_all_elsewhere(self, found: Mapping[str, Sequence[Finding]]) -> bool:
+        """Whether no document is in its place, and there is another base URL where they are."""
+        lost = _lost(found)
+        if not lost or len(lost) < sum(key != MANIFEST for key in found):
+            return False
+        bases = (self._find_base([key]) for key in lost[:_MOST_LOST])
+        base = next((one for one in bases if one is not None), None)
+        if base is not None:
+            self._right_base = self._browser.endpoint.url + base
+        return base is not None
+
+    def _with_base(
+        self, faults: list[Fault], found: Mapping[str, Sequence[Finding]]
+    ) -> list[Fault]:
         """The faults, those of documents that lie elsewhere told as what they are."""
+        lost = _lost(found)
+        if self._right_base is not None:
+            others = [one for one in faults if one.kind != "missing"]
+            return [self._wrong_base(self._right_base, tuple(lost), is_all=True), *others]
         for key in lost[:_MOST_LOST]:
             base = self._find_base([key])
-            if base is None:
-                continue
-            right = self._browser.endpoint.url + base
-            if is_all:
-                self._right_base = right
-                others = [one for one in faults if one.kind != "missing"]
-                return [self._wrong_base(right, tuple(lost), is_all=True), *others]
-            there = self._those(partial(self._is_there, base), lost)
-            rest = [_without(one, there) if one.kind == "missing" else one for one in faults]
-            wrong = self._wrong_base(right, there, is_all=False)
-            return [wrong, *(one for one in rest if one.keys)]
+            if base is not None:
+                there = self._those(partial(self._is_there, base), lost)
+                rest = [_without(one, there) if one.kind == "missing" else one for one in faults]
+                right = self._browser.endpoint.url + base
+                wrong = self._wrong_base(right, there, is_all=False)
+                return [wrong, *(one for one in rest if one.keys)]
         return faults
 
     def _wrong_base(self, right: str, keys: tuple[str, ...], *, is_all: bool) -> Fault:
@@ -341,6 +351,13 @@ class _Check:
             first, mend = members[0]
             mend = mend if len(members) == 1 else mend.replace(first, "*")
             yield Fault(kind, tuple(key for key, _ in members), message, mend, is_warning)
+
+
+def _lost(found: Mapping[str, Sequence[Finding]]) -> list[str]:
+    """The documents that are not where they were looked for."""
+    return [
+        key for key, ones in found.items() if key != MANIFEST and any(one.is_lost for one in ones)
+    ]
 
 
 def _lenient(found: Mapping[str, Sequence[Finding]]) -> dict[str, list[Finding]]:
