@@ -173,7 +173,7 @@ def diff(console: Console, settings: DiffSettings) -> DiffReport:
 
 @command(
     RollbackSettings,
-    "myop-cdn rollback s3://my-bucket/myop --to 41 --component pricing-card --dry-run",
+    "myop-cdn rollback s3://my-bucket/myop --to 41 --component card --dry-run",
     "myop-cdn rollback s3://my-bucket/myop --to 2026-03-24T10:00:00Z",
     "myop-cdn rollback s3://my-bucket/myop --resume",
 )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -12,6 +14,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
+from myop_cdn import errors
+from myop_cdn.cli import options
 from myop_cdn.errors import ExitCode, Interrupted, MyopCdnError, PartlyDone, RefusedError
 from myop_cdn.export.api import ApiExport
 from myop_cdn.report import (
@@ -25,6 +29,7 @@ from myop_cdn.report import (
 from myop_cdn.sandbox import REHEARSAL_KEY, Sandbox
 from myop_cdn.storage.memory import MemoryBackend
 from myop_cdn.storage.store import RetryPolicy
+from tests.readme import described
 from tests.samples import full_tree, write
 
 if TYPE_CHECKING:
@@ -43,6 +48,14 @@ def _below(kind: type[MyopCdnError]) -> Iterator[type[MyopCdnError]]:
 
 
 KINDS = [kind for kind in _below(MyopCdnError) if kind.__module__ == "myop_cdn.errors"]
+
+
+# A line for each command that it parses: the first example of its help.
+EXAMPLES = {
+    name: re.split(" [>|] ", command.examples[0])[0]
+    for name, command in described().items()
+    if isinstance(command, options.Command)
+}
 
 
 def made(kind: type[MyopCdnError]) -> MyopCdnError:
@@ -87,6 +100,35 @@ def test_no_error_can_end_in_success() -> None:
     assert all(kind.exit_code != ExitCode.DONE for kind in KINDS)
     with pytest.raises(TypeError, match="would end with 0"):
         type("Fine", (MyopCdnError,), {"exit_code": ExitCode.DONE})
+
+
+def documented() -> dict[str, int]:
+    """Each class of the tree that the room of errors draws, and its code."""
+    drawn = re.findall(r"^[ │├└─]*(\w+) +(\d+)   ", str(errors.__doc__), re.MULTILINE)
+    return {name: int(code) for name, code in drawn}
+
+
+def test_every_class_is_in_the_drawn_tree_with_its_code() -> None:
+    assert {kind.__name__: int(kind.exit_code) for kind in KINDS} == documented()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_command_ends_with_the_code_of_the_error_and_one_line(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[MyopCdnError]
+) -> None:
+    (tmp_path / "myop-static").mkdir()
+    monkeypatch.chdir(tmp_path)
+    error = made(kind)
+
+    def fail(*_: object) -> NoReturn:
+        raise error
+
+    monkeypatch.setattr(options, "_filled", fail)
+    for name, example in EXAMPLES.items():
+        ended = run(*shlex.split(example)[1:])
+        assert ended.code == documented()[kind.__name__], name
+        assert ended.out == b"", name
+        assert ended.err.splitlines() == [f"error: {error.message}", f"hint: {error.hint}"], name
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -13,6 +13,7 @@ from myop_cdn import __version__
 from myop_cdn.cli import COMMANDS, cli, config
 from myop_cdn.cli.console import Console
 from myop_cdn.errors import InputError, MyopCdnError
+from tests.readme import described
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,11 +31,14 @@ def test_version_and_help_go_to_stdout(run: Run) -> None:
         assert all(name in ended.out.decode() for name in COMMANDS)
 
 
-@pytest.mark.parametrize("command", ["verify", "sync", "publish"])
-def test_every_command_has_help_in_plain_words(run: Run, command: str) -> None:
-    ended = run(command, "--help")
-    assert ended.code == 0
-    assert "Usage: " in ended.out.decode()
+@pytest.mark.parametrize("command", described())
+def test_every_command_has_help_that_fits_a_terminal(run: Run, command: str) -> None:
+    ended = run(*command.split(), "--help")
+    assert (ended.code, ended.err) == (0, "")
+    lines = ended.out.decode().splitlines()
+    assert lines[0].startswith(f"Usage: cli {command} ")
+    assert lines[2].startswith("  ")
+    assert max(map(len, lines)) <= 80
 
 
 def test_no_command_shows_the_help_on_stderr_and_is_bad_usage(run: Run) -> None:
