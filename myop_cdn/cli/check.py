@@ -82,7 +82,7 @@ class CheckSettings:
     CheckSettings,
     "myop-cdn check https://cdn.example.com/myop",
     "myop-cdn check https://cdn.example.com/myop \\\n"
-    "    --destination s3://my-bucket/myop --origin https://app.example.com --wait 5m",
+    "    --destination s3://my-bucket/myop --wait 5m",
 )
 def check(console: Console, settings: CheckSettings) -> CheckReport:
     """Ask a CDN for the documents as a browser would, and say what is wrong.
