@@ -17,7 +17,6 @@ import json
 import os
 import pickle
 import queue
-import select
 import signal
 import struct
 import subprocess
@@ -138,7 +137,7 @@ class Child(Generic[Task, Result]):
         self._without = without
         self._modules = modules
         self._limits = limits
-        self._child: subprocess.Popen[bytes] | None = None
+        self._child: _Process | None = None
         self._guard = threading.Lock()
         self._timer: threading.Timer | None = None
         self._killed = False
@@ -151,18 +150,15 @@ class Child(Generic[Task, Result]):
             self._cancel()
             child = self._child or self._start()
         try:
-            assert child.stdin is not None
-            assert child.stdout is not None
-            _send(child.stdin, task)
-            ended = self._wait(child.stdout.fileno(), self._limits.of(task))
+            child.send(task)
+            ended = child.ended(self._limits.of(task), self._limits.silence)
         except TimeoutError as error:
-            self._kill(child)
+            child.kill()
+            self._dismiss(child)
             raise MyopCdnError(f"the run was cut off: {error}", "it is tried again") from None
         except (OSError, EOFError, ValueError):  # ValueError: closed by kill()
             self._dismiss(child)
-            raise MyopCdnError(
-                f"the publishing process ended early ({_ending(child.returncode)})"
-            ) from None
+            raise MyopCdnError(f"the publishing process ended early ({child.ending})") from None
         if ended.is_spent:
             self._dismiss(child)
         with self._guard:
@@ -184,72 +180,113 @@ class Child(Generic[Task, Result]):
             child = self._child
             self._cancel()
         if child is not None:
-            self._kill(child)
-
-    def _wait(self, descriptor: int, seconds: float) -> _Ended:
-        """The child's answer. Raises TimeoutError where it takes too long, EOFError at the end."""
-        until = time.monotonic() + seconds
-        while True:
-            value: _Beat | _Ended = _receive_by(descriptor, until, self._limits.silence)
-            if isinstance(value, _Ended):
-                return value
-            until += value.waited
-
-    def _kill(self, child: subprocess.Popen[bytes]) -> None:
-        with contextlib.suppress(OSError):
-            os.killpg(child.pid, signal.SIGKILL)
-        self._dismiss(child)
+            child.kill()
+            self._dismiss(child)
 
     def _cancel(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _expire(self, child: subprocess.Popen[bytes]) -> None:
+    def _expire(self, child: _Process) -> None:
         with self._guard:
             if self._timer is None:  # a run has begun while the timer went off
                 return
             self._timer = self._child = None
         self._dismiss(child)
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    def _start(self) -> _Process:
         environment = {
             name: value for name, value in os.environ.items() if name not in self._without
         }
+        self._child = child = _Process(environment, self._lock_descriptor)
+        with contextlib.suppress(OSError):  # the answer that is missing then tells
+            child.send(self._modules)
+            child.send(self._work)
+        return child
+
+    def _dismiss(self, child: _Process) -> None:
+        with self._guard:
+            if self._child is child:
+                self._child = None
+        child.end()
+
+
+class _Process:
+    """The process. lock: a descriptor that it is to hold. Raises MyopCdnError."""
+
+    def __init__(self, environment: dict[str, str], lock: int | None) -> None:
         try:
-            child = subprocess.Popen(  # noqa: S603 - this very program
+            self._process = subprocess.Popen(  # noqa: S603 - this very program
                 # -P: the current folder must not come before the installed package.
                 [sys.executable, "-P", "-c", _BOOT, json.dumps(sys.path)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 env=environment,
-                pass_fds=() if self._lock_descriptor is None else (self._lock_descriptor,),
+                pass_fds=() if lock is None else (lock,),
                 start_new_session=True,  # Ctrl-C is for the listener alone
             )
         except OSError as error:
             raise MyopCdnError(f"can't start the publishing process: {error.strerror}") from None
-        self._child = child
-        assert child.stdin is not None
-        with contextlib.suppress(OSError):  # the answer that is missing then tells
-            _send(child.stdin, self._modules)
-            _send(child.stdin, self._work)
-        return child
+        # Read by a thread, as nothing else waits for a pipe, with a limit of time, beside
+        # more than a thousand connections.
+        self._sent: queue.SimpleQueue[_Beat | _Ended | None] = queue.SimpleQueue()
+        threading.Thread(target=self._read, name="child", daemon=True).start()
 
-    def _dismiss(self, child: subprocess.Popen[bytes]) -> None:
-        """Let the child end: it does when its input does."""
-        with self._guard:
-            if self._child is child:
-                self._child = None
-        for pipe in (child.stdin, child.stdout):
-            with contextlib.suppress(OSError):
-                if pipe is not None:
-                    pipe.close()
+    def send(self, value: object) -> None:
+        """Pass it on. Raises OSError or ValueError where the process has ended."""
+        assert self._process.stdin is not None
+        _send(self._process.stdin, value)
+
+    def ended(self, seconds: float, silence: float) -> _Ended:
+        """The end of a run. Raises TimeoutError where it takes longer than `seconds`, what it
+        waited not counted, or nothing comes for `silence` seconds; EOFError where the process
+        ends.
+        """
+        until = time.monotonic() + seconds
+        while True:
+            left = until - time.monotonic()
+            try:
+                value = self._sent.get(timeout=max(0.0, min(left, silence)))
+            except queue.Empty:
+                words = "it took too long" if left <= silence else f"nothing for {silence:.0f} s"
+                raise TimeoutError(words) from None
+            if value is None:
+                raise EOFError
+            if isinstance(value, _Ended):
+                return value
+            until += value.waited
+
+    def kill(self) -> None:
+        """End it now, with all that it started."""
+        with contextlib.suppress(OSError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def end(self) -> None:
+        """Let it end, as it does when its input does, and wait for that."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
         try:
-            child.wait(5)
+            self._process.wait(5)
         except subprocess.TimeoutExpired:
-            with contextlib.suppress(OSError):
-                os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
+            self.kill()
+            self._process.wait()
+
+    @property
+    def ending(self) -> str:
+        """How it ended, in words."""
+        code = self._process.returncode
+        if code is None:
+            return "unknown"
+        return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        with self._process.stdout as pipe, contextlib.suppress(EOFError, OSError):
+            while True:
+                self._sent.put(_receive(pipe))
+        self._sent.put(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,12 +334,6 @@ class ChildPublisher(Child[_Job, PublishReport]):
         return self.do(_Job(scope, deliveries))
 
 
-def _ending(code: int | None) -> str:
-    if code is None:
-        return "unknown"
-    return f"signal {-code}" if code < 0 else f"exit code {code}"
-
-
 def _send(pipe: BinaryIO | Any, value: object) -> None:
     data = pickle.dumps(value)
     pipe.write(_SIZE.pack(len(data)) + data)
@@ -320,30 +351,6 @@ def _receive(pipe: BinaryIO | Any) -> Any:
         raise EOFError
     # Both ends are this program, and nobody else has the pipe.
     return pickle.loads(data)  # noqa: S301
-
-
-def _receive_by(descriptor: int, until: float, silence: float) -> Any:
-    """The next value that comes by `until`, and without more than `silence` seconds of nothing.
-
-    Raises TimeoutError, and EOFError at the end. The descriptor is read without a buffer.
-    """
-    (length,) = _SIZE.unpack(_read_by(descriptor, _SIZE.size, until, silence))
-    # Both ends are this program, and nobody else has the pipe.
-    return pickle.loads(_read_by(descriptor, length, until, silence))  # noqa: S301
-
-
-def _read_by(descriptor: int, size: int, until: float, silence: float) -> bytearray:
-    data = bytearray()
-    while len(data) < size:
-        left = until - time.monotonic()
-        if not select.select([descriptor], [], [], max(0.0, min(left, silence)))[0]:
-            words = "it took too long" if left <= silence else f"nothing for {silence:.0f} s"
-            raise TimeoutError(words)
-        chunk = os.read(descriptor, min(size - len(data), 1 << 20))
-        if not chunk:
-            raise EOFError
-        data += chunk
-    return data
 
 
 class _Alive:

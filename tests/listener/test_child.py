@@ -121,3 +121,20 @@ def test_what_waits_for_another_run_is_not_taken_to_hang_nor_to_be_slow(tmp_path
     first = child(told("report")).sync.output
     assert child(told("wait")).sync.output == first
     child.kill()
+
+
+def test_a_child_is_heard_beside_more_than_a_thousand_open_connections(tmp_path: Path) -> None:
+    """`select` knows no descriptor above 1023."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 1200), hard))
+    child = ChildPublisher(Obliging(str(tmp_path)))
+    opened = [os.open(os.devnull, os.O_RDONLY) for _ in range(1024)]
+    try:
+        assert child(told("report")).sync.scope == "incremental"
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+        child.kill()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
