@@ -257,6 +257,7 @@ class Worker:
             except ListenerError:
                 if self._stopping.is_set():
                     return None
+                self.now = Now()  # it turns still, and what it waits for is told elsewhere
                 self._stopping.wait(agenda.POLL)
 
 

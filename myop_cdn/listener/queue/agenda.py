@@ -43,7 +43,7 @@ _FULL_AMONG = 32  # of the attempts in a long outage one in so many is a full sy
 BEHIND_CLOSELY = 3600.0  # seconds for which a document that is behind is asked for often
 _BEHIND_PAUSE = 60.0  # seconds between two attempts in that time at most
 RETRIED_FOR = 24 * 3600.0  # seconds for which a document is tried by itself
-_RETRY_LONGEST = 6 * 3600.0  # seconds between two of these attempts at most
+RETRY_LONGEST = 6 * 3600.0  # seconds between two of these attempts at most
 
 
 def backoff(attempts: int, random: Random, longest: float = LONGEST) -> float:
@@ -100,7 +100,7 @@ def retry_after(
     since = min(before.since, now) if before else now
     age = now - since
     closely = behind and age < BEHIND_CLOSELY
-    pause = backoff(attempts, random, _BEHIND_PAUSE if closely else _RETRY_LONGEST)
+    pause = backoff(attempts, random, _BEHIND_PAUSE if closely else RETRY_LONGEST)
     due = None if age > RETRIED_FOR else now + pause
     given_up = not closely if behind else attempts > ATTEMPTS
     return Retry(release, attempts, due, since, error, behind, given_up)
@@ -211,7 +211,7 @@ def _due(retries: tuple[Retry, ...], now: float) -> tuple[Retry, ...]:
     # A clock set back must not make a retry wait for longer than any retry waits.
     return tuple(
         retry for retry in retries
-        if retry.due is not None and not 0 < retry.due - now <= _RETRY_LONGEST
+        if retry.due is not None and not 0 < retry.due - now <= RETRY_LONGEST
     )  # fmt: skip
 
 

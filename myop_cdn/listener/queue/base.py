@@ -302,7 +302,9 @@ class Queue(Protocol):
         """
 
     def agenda(self, lane: str) -> Agenda:
-        """All that there is to be done in a lane."""
+        """All that there is to be done in a lane now. Of its retries only those that are due, as
+        many as a run takes, and the next one that will be: it is asked for every second.
+        """
 
     def batch(self, lane: str, most: int) -> Batch:
         """The oldest deliveries that wait in a lane, so many at most."""
@@ -335,7 +337,10 @@ class Queue(Protocol):
         """Commit something, to see that it can be done. Raises ListenerError after `seconds`."""
 
     def prune(self, most: int) -> int:
-        """Forget what is over the limits of the history, so many deliveries at most; how many."""
+        """Forget what is over the limits of the history, so many deliveries at most; how many.
+
+        Only of what is done or ignored: what failed is shown until somebody has seen to it.
+        """
 
     def overview(self) -> Overview:
         """What is open, in all and in each lane."""

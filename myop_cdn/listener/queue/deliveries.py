@@ -98,13 +98,13 @@ def _row(record: Record) -> tuple[Any, ...]:
 
 
 def prune(connection: sqlite3.Connection, now: float, most: int = -1) -> int:
-    """Forget what is over the limits of the history, never what is still to be worked.
+    """Forget what is over the limits of the history, never what is still to be worked or shown.
 
     most: how many deliveries at the most, -1 for all. Returns how many went.
     """
     gone = connection.execute(
         "DELETE FROM delivery WHERE seq IN (SELECT seq FROM delivery WHERE"
-        " state NOT IN ('waiting', 'retrying') AND (received < ? OR"
+        " state IN ('done', 'ignored') AND (received < ? OR"
         " seq <= (SELECT seq FROM delivery ORDER BY seq DESC LIMIT 1 OFFSET ?)) LIMIT ?)",
         (now - KEPT.total_seconds(), KEPT_MOST, most),
     ).rowcount

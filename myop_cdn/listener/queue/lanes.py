@@ -10,7 +10,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from myop_cdn.listener.queue.agenda import MERGED, Agenda, FullDue, Outage, Retry, Waiting
+from myop_cdn.listener.queue.agenda import (
+    MERGED,
+    RETRY_LONGEST,
+    Agenda,
+    FullDue,
+    Outage,
+    Retry,
+    Waiting,
+)
 from myop_cdn.listener.queue.base import (
     LaneState,
     LaneView,
@@ -184,11 +192,23 @@ def _value(connection: sqlite3.Connection, column: str, lane: str) -> float | No
     return None if row is None else row[0]
 
 
-def agenda(connection: sqlite3.Connection, lane: str) -> Agenda:
-    """All that there is to be done in a lane."""
+def agenda(connection: sqlite3.Connection, lane: str, now: float | None = None) -> Agenda:
+    """All that there is to be done in a lane. now: only the retries that matter for a decision at
+    that moment, of thousands: those that are due, as many as a run takes, and the next one.
+    """
+    if now is None:
+        found = tuple(retries(connection, lane))
+    else:
+        upcoming = "due > ?2 AND due <= ?3"  # what is later still was set by another clock
+        values = (lane, now, now + RETRY_LONGEST)
+        due = f"due IS NOT NULL AND NOT ({upcoming}) ORDER BY due LIMIT {MERGED}"
+        found = (
+            *_retries(connection, f"lane = ?1 AND {due}", values),
+            *_retries(connection, f"lane = ?1 AND {upcoming} ORDER BY due LIMIT 1", values),
+        )
     return Agenda(
         _waiting(connection, lane),
-        tuple(retries(connection, lane)),
+        found,
         outage(connection, lane),
         full_due(connection, lane),
         _value(connection, "next_full", lane),
@@ -226,10 +246,16 @@ def _waiting(connection: sqlite3.Connection, lane: str) -> Waiting | None:
 
 def retries(connection: sqlite3.Connection, lane: str) -> Iterable[Retry]:
     """The documents that failed or are behind, in the order of their names."""
+    return _retries(connection, "lane = ? ORDER BY component, environment", (lane,))
+
+
+def _retries(
+    connection: sqlite3.Connection, which: str, values: tuple[str | float, ...]
+) -> Iterable[Retry]:
     rows = connection.execute(
-        "SELECT component, environment, variant, environment_id, announced, attempts, due, since,"
-        " error, behind, given_up FROM retry WHERE lane = ? ORDER BY component, environment",
-        (lane,),
+        "SELECT component, environment, variant, environment_id, announced, attempts, due, since,"  # noqa: S608
+        f" error, behind, given_up FROM retry WHERE {which}",
+        values,
     )
     for component, environment, variant, environment_id, announced, *cells in rows:
         moment = None if announced is None else datetime.fromisoformat(announced)

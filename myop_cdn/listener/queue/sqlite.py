@@ -106,7 +106,8 @@ class SqliteQueue:
     def agenda(self, lane: str) -> Agenda:
         """All that there is to be done in a lane."""
         # Through the committer, so that what it owes is on the agenda.
-        return self._committer.call(lambda connection: lanes.agenda(connection, lane))
+        now = self._wall()
+        return self._committer.call(lambda connection: lanes.agenda(connection, lane, now))
 
     def batch(self, lane: str, most: int) -> Batch:
         """The oldest deliveries that wait in a lane, so many at most."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
-from myop_cdn.listener.queue.agenda import FullDue, Outage, Retry
+from myop_cdn.listener.queue.agenda import MERGED, FullDue, Outage, Retry
 from myop_cdn.listener.queue.base import (
     KEPT,
     Changes,
@@ -311,6 +311,25 @@ class QueueContract:
         assert seen[0].retries == {A: retry_of(A)}
         assert seen[0].outage == Outage(2, NOW, NOW, NOW + 9, "down")
 
+    def test_of_thousands_of_retries_those_come_up_that_are_due_and_the_next_one(
+        self, rig: QueueRig
+    ) -> None:
+        now = [NOW]
+        queue = rig.open([CDN], lambda: now[0])
+        moments: list[float | None] = [NOW + number for number in range(1500)]
+        moments += [None, NOW + 1e9]  # left to full syncs; set by a clock that was far ahead
+        refs = [DocumentRef(f"c{number}", "prod") for number in range(len(moments))]
+        found = [retry_of(ref, due=due) for ref, due in zip(refs, moments, strict=True)]
+        finish(queue, CDN, retries=tuple(found))
+        dues = {retry.due for retry in queue.agenda(CDN.name).retries}
+        assert dues == {NOW, NOW + 1, NOW + 1e9}
+        now[0] = NOW + 1400
+        assert len(queue.agenda(CDN.name).retries) == MERGED + 1
+        assert len(queue.state(CDN.name, None).retries) == 1502
+        (lane,) = queue.overview().lanes
+        assert len(lane.agenda.retries) == 1502
+        queue.close()
+
     # -- done again, forgotten
 
     def test_what_somebody_wants_done_again_waits_again_in_every_lane(
@@ -546,14 +565,20 @@ class QueueContract:
     ) -> None:
         now = [NOW]
         queue = rig.open([CDN], lambda: now[0])
-        for name in ("done", "also", "open"):
+        for name in ("failed", "done", "also", "open"):
             store(queue, record(name))
+        place = seq(queue, CDN, "failed")
+        lost = Settlement(place, "open", (need(place, "failed", A),), error="404")
+        finish(queue, CDN, lost, retries=(retry_of(A, given_up=True),))
         for name in ("done", "also"):
             finish(queue, CDN, Settlement(seq(queue, CDN, name), "done"))
         assert queue.prune(100) == 0
         now[0] += KEPT.total_seconds() + 1
         assert (queue.prune(1), queue.prune(100), queue.prune(100)) == (1, 1, 0)
-        assert [one.id for one in queue.deliveries(9)] == ["open"]
+        assert {one.id: one.state for one in queue.deliveries(9)} == {
+            "open": "waiting",
+            "failed": "failed",
+        }
         queue.close()
 
     @pytest.mark.parametrize(("once", "known"), [(True, "first"), (False, None)])
