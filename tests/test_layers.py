@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import re
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -154,3 +156,17 @@ def test_nothing_posix_only_is_loaded_with_a_file() -> None:
         if one.at_top and one.module.partition(".")[0] in POSIX_ONLY
     ]
     assert wrong == []
+
+
+def test_the_map_in_contributing_is_the_house() -> None:
+    """Its picture has every room, in the order of the floors; each file that it names is there."""
+    text = (HOUSE.parent / ".github" / "CONTRIBUTING.md").read_text("utf-8")
+    picture = text[text.index("```\ncli/") :].split("```")[1]
+    lines = [line.split("   ")[0].split() for line in picture.strip().splitlines()]
+    drawn = [name.rstrip("/").removesuffix(".py") for line in lines for name in line]
+    assert sorted(drawn) == sorted(set(FLOORS) - {"", "__main__"})
+    assert all((HOUSE / name).exists() for line in lines for name in line)
+    floors = [[FLOORS[name.rstrip("/").removesuffix(".py")] for name in line] for line in lines]
+    assert all(min(upper) >= max(lower) for upper, lower in pairwise(floors)), floors
+    for path in re.findall(r"`((?:myop_cdn|tests)/[a-z0-9_/.]+)`", text):
+        assert (HOUSE.parent / path).exists(), path
