@@ -52,6 +52,7 @@ _NOT_FOR_CHILDREN = (
     "MYOP_CDN_SERVE_ON_FAILURE", "NOTIFY_SOCKET", "WATCHDOG_USEC",
 )  # fmt: skip
 _LAST_WORD_SECONDS = 2.0  # that the end waits for notices to get through
+_SHORTEST_TOKEN = 16  # bytes
 _DESK_LINGER = 600.0  # seconds that the process which reads destinations for the page stays
 # What a publishing process needs for its first upload, by the destination's scheme.
 _MODULES = {
@@ -124,6 +125,12 @@ class ListenSettings:
         metavar="NAME",
         help="A name by which --admin is asked, besides localhost and addresses. Repeat it for "
         "more.",
+    )
+    admin_token_file: Path | None = option(
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="A file with a token or several; whoever gives one on the page may retry, forget, "
+        "sync and roll back. Without it the page is read-only.",
     )
     max_connections: int = option(
         type=click.IntRange(1, 65536),
@@ -291,8 +298,7 @@ def serve(console: Console, settings: ServeSettings) -> None:
             only_restart=_are_in_environment(settings),
         )
         if listening.admin is not None:
-            desk = _desk(settings, publishers, stack)
-            _start_admin(listener, listening.admin, listening.admin_host, desk, log, stack)
+            _start_admin(listener, listening.admin, settings, publishers, console, log, stack)
         for sock in found:
             where = described(sock, "https" if tls else "http", listening.path)
             console.info(f"listening on {where}")
@@ -446,18 +452,39 @@ def _desk(
     return child
 
 
+def admin_tokens(file: Path, console: Console) -> tuple[bytes, ...]:
+    """The tokens in a file, separated by white space. Raises InputError, also for a short one."""
+    from myop_cdn.cli.inputs import words_of
+
+    tokens = tuple(words_of(str(file), "admin token", console))
+    if any(len(token) < _SHORTEST_TOKEN for token in tokens):
+        raise InputError(
+            f"a token in {file} is shorter than {_SHORTEST_TOKEN} bytes",
+            "'openssl rand -hex 32' makes a good one",
+        )
+    return tokens
+
+
 def _start_admin(
     listener: Listener,
     address: Address,
-    names: tuple[str, ...],
-    desk: Desk,
+    settings: ServeSettings,
+    publishers: Sequence[CommandPublisher],
+    console: Console,
     log: Log,
     stack: ExitStack,
 ) -> None:
     # Imported only when asked for: its Prometheus library costs memory.
     from myop_cdn.listener.admin.handler import Admin, is_public
+    from myop_cdn.listener.admin.session import Sessions
     from myop_cdn.listener.http import sockets
 
+    listening, sessions, acting = settings.listening, None, None
+    if (file := listening.admin_token_file) is not None:
+        admin_tokens(file, console)
+        sessions = Sessions(lambda: admin_tokens(file, console))
+        acting = _desk(settings, publishers, stack)
+    desk = _desk(settings, publishers, stack)
     found = sockets.listen(address)
     for sock in found:
         where = sockets.described(sock, "http", "/")
@@ -467,7 +494,8 @@ def _start_admin(
                 f"the admin address {where} is public and has no password; keep it to this machine"
                 " or a private network"
             )
-    admin = Admin(listener, found, log, names=(address.host, *names), desk=desk)
+    names = (address.host, *listening.admin_host)
+    admin = Admin(listener, found, log, names=names, desk=desk, sessions=sessions, acting=acting)
     admin.start()
     stack.callback(admin.stop)
 

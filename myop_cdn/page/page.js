@@ -14,7 +14,6 @@ class Refused extends Error {}
 
 class Served {
   live = true;
-  csrf = "";
 
   async ask(path, query = {}, headers = {}, method = "GET", body = undefined) {
     const url = new URL(`page/${path}`, new URL(".", location.href.split("#")[0]));
@@ -37,6 +36,18 @@ class Served {
     const answer = await this.ask("state", {}, headers);
     if (answer.status === 304) return null;
     return { tag: answer.headers.get("ETag"), state: await answer.json() };
+  }
+
+  async session() { return (await this.ask("session")).json(); }
+  async post(path, value) {
+    const headers = { "Content-Type": "application/json" };
+    const key = sessionStorage.getItem("myop-cdn-key");
+    if (key) headers["X-Myop-Cdn-Key"] = key;
+    return (await this.ask(path, {}, headers, "POST", JSON.stringify(value))).json();
+  }
+  async job(job) {
+    const key = sessionStorage.getItem("myop-cdn-key") || "";
+    return (await this.ask("job", { job }, { "X-Myop-Cdn-Key": key })).json();
   }
 
   async components(query) { return (await this.ask("components", { ...query, limit: PAGE })).json(); }
@@ -442,7 +453,7 @@ function drawActivity() {
   const lost = state.retries.filter((one) => one.givenUp);
   const coming = state.retries.filter((one) => !one.givenUp);
   return [
-    make("h1", { "data-key": "h" }, "Activity"),
+    make("div", { class: "head", "data-key": "h" }, make("h1", {}, "Activity"), account.signedIn ? act("full", {}, "Full sync now") : null),
     summary(),
     state.journal !== "ok" ? make("p", { class: "alarm", "data-key": "journal" }, `The journal: ${state.journal}`) : null,
     lost.length ? make("section", { class: "panel bad", "data-key": "lost", "aria-labelledby": "lost" },
@@ -476,8 +487,7 @@ function destination(one, coming) {
     shown.length ? make("ul", { class: "plain small" }, shown.map((retry) => make("li", {},
       make("b", {}, retry.name || retry.componentId), ` in ${retry.environment}: ${retry.error} · `, retry.due ? ["again ", when(retry.due)] : "with the next full sync"))) : null,
     mine.length > shown.length ? make("p", { class: "soft" }, `and ${mine.length - shown.length} more`) : null,
-    account.signedIn ? make("p", { class: "acts" }, act("full", { destination: one.destination }, "Full sync now"),
-      act("rollback", { destination: one.destination }, "Roll back …"), act("resume", { destination: one.destination }, "Resume …")) : null);
+    account.signedIn ? make("p", { class: "acts" }, act("rollback", { destination: one.destination }, "Roll back …"), act("resume", { destination: one.destination }, "Resume …")) : null);
 }
 
 function deliveries() {
@@ -689,13 +699,115 @@ function around(lines) {
   return out.length > 3000 ? [...out.slice(0, 3000), ["…", `${count(out.length - 3000, "line")} more`]] : out;
 }
 
-// -- actions
+// -- actions: each first says what it will do
 
 const account = { enabled: false, signedIn: false };
 
 function act(action, given, text) {
   return make("button", { type: "button", class: "button", "data-act": action, "data-given": JSON.stringify(given) }, text);
 }
+
+async function recall() {
+  if (!source.live) return;
+  const found = await source.session().catch(() => account);
+  account.enabled = found.enabled;
+  account.signedIn = found.signedIn && Boolean(sessionStorage.getItem("myop-cdn-key"));
+  redraw();
+}
+
+function drawAccount() {
+  draw(document.getElementById("account"), account.enabled ?
+    make("button", { type: "button", class: "button", "data-act": account.signedIn ? "logout" : "login" }, account.signedIn ? "Sign out" : "Sign in") : null);
+}
+
+const dialog = document.getElementById("dialog");
+
+function ask(...children) {
+  draw(dialog, children);
+  if (!dialog.open) dialog.showModal();
+}
+
+const close = () => make("button", { type: "button", class: "button", "data-act": "close" }, "Close");
+
+const TITLES = { retry: "Do this delivery again?", forget: "Forget this delivery?", full: "Sync everything now?", rollback: "Roll back?", resume: "Hold back no longer?" };
+const VERBS = { retry: "Retry", forget: "Forget", full: "Full sync now", rollback: "Roll back", resume: "Resume" };
+
+function login(problem) {
+  ask(make("h2", { id: "dialog-title" }, "Sign in"), make("form", { method: "dialog", "data-form": "login" },
+    make("label", {}, "The token of --admin-token-file", make("input", { type: "password", name: "token", required: true, autocomplete: "current-password" })),
+    problem ? make("p", { class: "error", role: "alert" }, problem) : null,
+    make("p", { class: "acts" }, close(), make("button", { class: "button main" }, "Sign in"))));
+}
+
+/* Where to go back to is not known yet: ask. */
+function aim(action, given) {
+  ask(make("h2", { id: "dialog-title" }, TITLES[action]), make("form", { method: "dialog", "data-form": "aim", "data-given": JSON.stringify({ action, ...given }) },
+    make("label", {}, "Go back to this commit, or to how it was at this time", make("input", { name: "to", required: true, placeholder: "41, or 2026-03-24T10:00:00Z", autocomplete: "off" })),
+    make("label", {}, "Only this component (its id); nothing for all", make("input", { name: "component", autocomplete: "off" })),
+    make("label", {}, "Only this environment; nothing for all", make("input", { name: "environment", autocomplete: "off" })),
+    make("p", { class: "acts" }, close(), make("button", { class: "button main" }, "Show what it would do"))));
+}
+
+async function carryOut(given) {
+  const answer = await source.post("action", given);
+  if (answer.outcome) return answer.outcome;
+  for (;;) {
+    const { outcome } = await source.job(answer.job);
+    if (outcome) return outcome;
+    await new Promise((go) => setTimeout(go, 300));
+  }
+}
+
+async function propose(given, preview = true) {
+  const heading = make("h2", { id: "dialog-title" }, TITLES[given.action]);
+  ask(heading.cloneNode(true), make("p", { class: "loading" }, preview ? "Looking what it would do …" : "Under way …"), make("p", { class: "acts" }, close()));
+  let outcome;
+  try {
+    outcome = await carryOut({ ...given, preview });
+  } catch (reason) {
+    outcome = { title: "It was not done", lines: [], error: String(reason.message || reason) };
+    if (/sign in/.test(outcome.error)) { await recall(); login("Sign in again."); return; }
+  }
+  if (!dialog.open) return;
+  const go = preview && !outcome.error;
+  ask(heading, make("p", { role: "status", class: outcome.error ? "error" : "" }, outcome.error ? `${outcome.title}: ${outcome.error}` : `${outcome.title}.`),
+    make("ul", { tabindex: 0, "aria-label": "In detail" }, outcome.lines.map((line) => make("li", {}, line))),
+    make("p", { class: "acts" }, close(), go ? make("button", { type: "button", class: "button main", "data-act": "sure", "data-given": JSON.stringify(given) }, VERBS[given.action]) : null));
+  if (!preview) { told.key = ""; load(); }
+}
+
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("[data-act]");
+  if (!button) return;
+  const given = JSON.parse(button.dataset.given || "{}");
+  const action = button.dataset.act;
+  if (action === "close") dialog.close();
+  else if (action === "login") login();
+  else if (action === "logout") {
+    await source.post("logout", {}).catch(() => {});
+    sessionStorage.removeItem("myop-cdn-key");
+    recall();
+  } else if (action === "sure") propose(given, false);
+  else if (action === "rollback" && !given.to) aim(action, given);
+  else propose({ action, ...given });
+});
+
+document.addEventListener("submit", async (event) => {
+  const form = event.target;
+  if (form.closest("form.tools")) { event.preventDefault(); return; }
+  event.preventDefault();
+  const values = Object.fromEntries(new FormData(form));
+  if (form.dataset.form === "aim") propose({ ...JSON.parse(form.dataset.given), ...values });
+  if (form.dataset.form === "login") {
+    try {
+      const { key } = await source.post("login", { token: values.token });
+      sessionStorage.setItem("myop-cdn-key", key);
+      dialog.close();
+      await recall();
+      say("You are signed in.");
+    } catch (reason) { login(String(reason.message || reason)); }
+  }
+});
 
 // -- going round
 
@@ -708,6 +820,7 @@ function redraw() {
   main.dataset.view = view;
   draw(main, view === "activity" ? drawActivity() : view === "component" ? drawComponent() : drawLive());
   drawTop();
+  drawAccount();
 }
 
 let searched = "";
@@ -830,7 +943,6 @@ document.addEventListener("input", (event) => {
     load();
   }, event.target.type === "search" ? 150 : 0);
 });
-document.addEventListener("submit", (event) => { if (event.target.closest("form.tools")) event.preventDefault(); });
 setInterval(() => {
   for (const one of document.querySelectorAll("time[data-ago]")) {
     const words = ago(one.dateTime);
@@ -838,4 +950,5 @@ setInterval(() => {
   }
 }, 5000);
 
+recall();
 follow();

@@ -92,7 +92,10 @@ class Stand:
         self.port = found[0].getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}/"
         desk = DestinationDesk({self.destination: self.destination}, DeployOptions())
-        self.admin = Admin(self.listener, found, self.log, desk=desk, **self._options)
+        acting = DestinationDesk({self.destination: self.destination}, DeployOptions())
+        self.admin = Admin(
+            self.listener, found, self.log, desk=desk, acting=acting, **self._options
+        )
         self.admin.start()
         self._published()
         return self

@@ -7,7 +7,7 @@ lock: both belong into a child.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from myop_cdn.errors import InputError, StorageError
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from myop_cdn.progress import Progress
 
 _VERSIONS = 100  # of one document
+_LINES = 200  # of what a rollback does
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,32 @@ class HistoryTask:
     component: str
 
 
-Task = DocumentTask | HistoryTask
+@dataclass(frozen=True, slots=True)
+class RollbackTask:
+    """Documents back to what they were as of `to`, a commit or a time: of this component and
+    environment, "" for all. preview: only say what would be done.
+    """
+
+    destination: str
+    to: str
+    component: str
+    environment: str
+    preview: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeTask:
+    """Hold back no longer what a rollback took away: of this component and environment, "" for
+    all. preview: only say what that would be.
+    """
+
+    destination: str
+    component: str
+    environment: str
+    preview: bool
+
+
+Task = DocumentTask | HistoryTask | RollbackTask | ResumeTask
 
 
 class Desk(Protocol):
@@ -58,11 +84,17 @@ class Desk(Protocol):
 class DeskLimits:
     """How long a destination may take to answer, in seconds."""
 
-    silence: float = 60.0
+    look: float = 60.0
+    act: float = 6 * 3600.0
 
-    def of(self, task: Task) -> float:  # noqa: ARG002 - Limits
+    @property
+    def silence(self) -> float:
+        """Nothing is told on the way."""
+        return self.act
+
+    def of(self, task: Task, /) -> float:
         """For all of a task."""
-        return self.silence
+        return self.look if isinstance(task, (DocumentTask, HistoryTask)) else self.act
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +106,7 @@ class DestinationDesk:
 
     urls: Mapping[str, str]
     options: DeployOptions
-    _open: dict[str, Target] = field(default_factory=dict)
+    _open: dict[tuple[str, bool], Target] = field(default_factory=dict)
 
     def do(self, task: Task) -> bytes:
         """See `Desk`."""
@@ -82,21 +114,69 @@ class DestinationDesk:
 
     def __call__(self, task: Task, progress: Progress | None = None) -> bytes:  # noqa: ARG002 - Work
         """See `Desk.do`."""
-        target = self._target(task.destination)
+        if isinstance(task, (RollbackTask, ResumeTask)):
+            options = replace(self.options, dry_run=task.preview)
+            target = self._target(task.destination, options)
+            return json.dumps(taken_back(target, task, options)).encode()
+        target = self._target(task.destination, self.options)
         if isinstance(task, DocumentTask):
             return render.html_of(read_document(target, task.ref, task.sha256)).encode()
         return json.dumps(history_json(target, task.component, self.options.jobs)).encode()
 
-    def _target(self, destination: str) -> Target:
+    def _target(self, destination: str, options: DeployOptions) -> Target:
         from myop_cdn.deploy.target import open_targets
 
-        found = self._open.get(destination)
+        found = self._open.get((destination, options.dry_run))
         if found is None:
             if destination not in self.urls:
                 raise InputError("there is no such destination here")
-            found = open_targets([self.urls[destination]], self.options)[0]
-            self._open[destination] = found
+            found = open_targets([self.urls[destination]], options)[0]
+            self._open[destination, options.dry_run] = found
         return found
+
+
+def taken_back(
+    target: Target, task: RollbackTask | ResumeTask, options: DeployOptions
+) -> dict[str, Any]:
+    """Roll back or resume; what was, or would be, done, in words. Raises MyopCdnError."""
+    from myop_cdn.deploy.history import Selection
+    from myop_cdn.deploy.rollback import resume, roll_back
+    from myop_cdn.model import DocumentRef
+
+    which = Selection(frozenset({task.component} - {""}), frozenset({task.environment} - {""}))
+    would = "would be " if task.preview else ""
+    if isinstance(task, ResumeTask):
+        report = resume(target, which, options)
+        title = f"{len(report.resumed)} {would}held back no longer"
+        lines = list(report.resumed)
+    else:
+        report = roll_back(target, task.to, which, options)
+        done = report.destination
+        title = f"{len(done.uploaded)} {would}put back, {len(done.deleted)} {would}removed"
+        lines = [f"{one}" for one in done.uploaded]
+        lines += [f"{done.called(key)}: was not there then" for key in done.deleted]
+        lines += [f"{done.called(one.key)}: {one.error}" for one in done.failed]
+        lines += list(done.warnings)
+    error = report.error
+    found: dict[str, Any] = {"title": title, "lines": lines[:_LINES], "error": None, "live": []}
+    if len(lines) > _LINES:
+        found["lines"] = [*lines[:_LINES], f"and {len(lines) - _LINES} more"]
+    if error is not None:
+        found["error"] = f"{error.message}; {error.hint}" if error.hint else error.message
+    commit = report.destination.commit
+    written = target.log.commit(int(commit)) if commit and not task.preview else None
+    found["live"] = [
+        {
+            "component": ref.component_id,
+            "environment": ref.environment,
+            "name": change.after.name if change.after else "",
+            "variantId": change.after.variant if change.after else "",
+            "variantName": change.after.variant_name if change.after else "",
+        }
+        for key, change in (written.changes.items() if written else ())
+        if (ref := DocumentRef.of(key)) is not None
+    ]
+    return found
 
 
 def read_document(target: Target, ref: DocumentRef, sha256: str = "") -> bytes:

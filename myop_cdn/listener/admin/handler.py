@@ -9,12 +9,13 @@ import time
 from contextlib import suppress
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, quote
+from urllib.parse import parse_qs, quote, urlsplit
 
-from myop_cdn.errors import InputError, ListenerError
+from myop_cdn.errors import ListenerError, MyopCdnError
 from myop_cdn.listener import status
-from myop_cdn.listener.admin import prometheus
-from myop_cdn.listener.admin.page import PATHS, PageHandler, refusal
+from myop_cdn.listener.admin import actions, page, prometheus
+from myop_cdn.listener.admin.actions import Actions
+from myop_cdn.listener.admin.page import PageHandler, refusal
 from myop_cdn.listener.http.protocol import ServerLimits
 from myop_cdn.listener.http.request import LengthBody, body_reader
 from myop_cdn.listener.http.response import Response
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from myop_cdn.listener import Log
     from myop_cdn.listener.admin.desk import Desk
+    from myop_cdn.listener.admin.session import Sessions
     from myop_cdn.listener.http.protocol import Responder
     from myop_cdn.listener.http.request import BodyReader, Request
     from myop_cdn.listener.queue.base import Overview
@@ -41,7 +43,8 @@ class Admin:
     """Answers `/healthz`, `/readyz`, `/metrics` and `/status` about `listener`; serves the page.
 
     names: by which it is asked, besides localhost and any address. desk: what the page has
-    destinations asked by; None where it can't.
+    destinations asked by; acting: and changed by, on behalf of those with `sessions`. None where
+    that can't be done.
     Runs on a thread of its own, so that a slow answer here delays no delivery.
     """
 
@@ -53,24 +56,30 @@ class Admin:
         wall: Callable[[], float] = time.time,
         names: Sequence[str] = (),
         desk: Desk | None = None,
+        sessions: Sessions | None = None,
+        acting: Desk | None = None,
     ) -> None:
         self._listener = listener
         self._log = log
         self._names = {"localhost", *(name.lower().rstrip(".") for name in names)}
+        self._proxied = {name for name in self._names if "." in name and not _is_address(name)}
         self._wall = wall
         self._server = Server(sockets, self, _LIMITS, wall=wall)
         self._thread = threading.Thread(target=self._server.run, name="admin", daemon=True)
         self._since = wall()
         self._page = PageHandler(listener, desk, wall, self._since)
+        self._actions = Actions(listener, acting, sessions, log, wall)
 
     def start(self) -> None:
         """Begin."""
         self._page.start()
+        self._actions.start()
         self._thread.start()
 
     def stop(self) -> None:
         """End; what is being answered is cut off."""
         self._page.stop()
+        self._actions.stop()
         self._server.stop()
         self._thread.join(2)
 
@@ -78,18 +87,22 @@ class Admin:
         """Path, method, framing."""
         if any(not self._is_ours(host) for host in request.values("host")):
             return Response.error(421, "asked by an unknown name; --admin-host tells which to take")
-        if request.path not in _PATHS and request.path not in PATHS:
+        if (refused := refusal(request)) is not None:
+            return refused
+        if request.path in actions.POST_PATHS:
+            return self._posted(request)
+        if request.path not in (*_PATHS, *page.PATHS, *actions.PATHS):
             return Response.error(404, "there is nothing here")
         if request.method not in ("GET", "HEAD"):
             return Response.error(405, "only GET", ("Allow", "GET, HEAD"))
-        if (refused := refusal(request)) is not None:
-            return refused
         return body_reader(request, 0) or LengthBody(0)
 
-    def body(self, responder: Responder, request: Request, body: bytes) -> Response | None:  # noqa: ARG002 - Handler
+    def body(self, responder: Responder, request: Request, body: bytes) -> Response | None:
         """The answer."""
         try:
-            if request.path in PATHS:
+            if request.path in (*actions.PATHS, *actions.POST_PATHS):
+                return self._actions.answer(request, responder.peer, body)
+            if request.path in page.PATHS:
                 return self._page.answer(responder, request)
             if request.path == "/healthz":
                 return self._health()
@@ -98,14 +111,40 @@ class Admin:
             if request.path == "/metrics":
                 return self._metrics()
             return self._status(request.query)
-        except InputError as error:
-            return Response.error(400, error.message)
         except ListenerError as error:
             return Response.of(503, {"status": "failed", "error": str(error)})
+        except MyopCdnError as error:
+            return Response.error(400, error.message)
 
     def refused(self, peer: str, status: int, reason: str) -> None:
         """The server refused something."""
         self._log.debug("refused at the admin address", peer=peer, status=status, reason=reason)
+
+    def _posted(self, request: Request) -> Response | BodyReader:
+        """What changes something: by no page but our own, and by no form at all."""
+        if request.method != "POST":
+            return Response.error(405, "only POST", ("Allow", "POST"))
+        kinds = [
+            value.partition(b";")[0].strip().lower() for value in request.values("content-type")
+        ]
+        if kinds != [b"application/json"]:
+            return Response.error(415, "only application/json")
+        hosts = request.values("host")
+        if any(not self._is_own_page(origin, hosts) for origin in request.values("origin")):
+            return Response.error(403, "asked by a page of another site")
+        return body_reader(request, actions.MOST) or LengthBody(0)
+
+    def _is_own_page(self, origin: bytes, hosts: list[bytes]) -> bool:
+        """Whether a page of this origin is one that this server gave out: of the name and the port
+        that it asks; or, where a proxy asks by a name of its own, of a name that was given.
+        """
+        try:
+            found = urlsplit(origin.decode("latin-1"))
+            if found.netloc.encode("latin-1") in hosts:
+                return True
+            return found.port is None and found.hostname in self._proxied
+        except ValueError:
+            return False
 
     def _is_ours(self, host: bytes) -> bool:
         """Whether a Host header names this server.
@@ -115,12 +154,10 @@ class Admin:
         """
         name = host.decode("latin-1").lower()
         name = name[: name.rfind(":")] if re.search(r":\d*$", name) else name
-        try:
-            ip_address(name.removeprefix("[").removesuffix("]"))
-        except ValueError:
-            name = name.rstrip(".")
-            return name in self._names or name.endswith(".localhost")
-        return True
+        if _is_address(name):
+            return True
+        name = name.rstrip(".")
+        return name in self._names or name.endswith(".localhost")
 
     def _problems(self) -> list[str]:
         now = time.monotonic()
@@ -221,6 +258,14 @@ class Admin:
             "destination": worker.lane.name,
             "runs": len(found),
         }
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return False
+    return True
 
 
 def _after(query: str) -> tuple[str, str, str] | None:

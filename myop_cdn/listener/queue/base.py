@@ -366,3 +366,12 @@ class Queue(Protocol):
 
     def version(self) -> str:
         """Something that changes with every commit, and is cheap to look at."""
+
+    def delivery(self, delivery_id: str) -> DeliveryView | None:
+        """One delivery with headers and body, None where there is none of that id."""
+
+    def retry(self, delivery_id: str) -> bool:
+        """Put a delivery back among those that wait; False where there is none of that id."""
+
+    def forget(self, delivery_id: str) -> bool:
+        """Drop a delivery, but not its hash; False where there is none of that id."""

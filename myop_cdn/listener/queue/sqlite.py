@@ -211,6 +211,18 @@ class SqliteQueue:
         """What is live with its lane, from the one after `after` on."""
         return self._read(lambda connection: lanes.live_page(connection, limit, after))
 
+    def delivery(self, delivery_id: str) -> DeliveryView | None:
+        """One delivery with headers and body, None where there is none of that id."""
+        return self._read(lambda connection: deliveries.found(connection, delivery_id))
+
+    def retry(self, delivery_id: str) -> bool:
+        """Put a delivery back among those that wait; False where there is none of that id."""
+        return self._committer.call(lambda connection: deliveries.retry(connection, delivery_id))
+
+    def forget(self, delivery_id: str) -> bool:
+        """Drop a delivery, but not its hash; False where there is none of that id."""
+        return self._committer.call(lambda connection: deliveries.forget(connection, delivery_id))
+
     def search(self, query: LiveQuery) -> LivePage:
         """A page of components with what is live of them in one lane."""
         return self._read(lambda connection: lanes.search(connection, query))
