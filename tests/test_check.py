@@ -300,6 +300,14 @@ def test_a_redirect_in_circles_ends(cdn: Cdn, tree: Tree) -> None:
     assert cdn.count()[f"/cdn/{prod('a')}"] == 4
 
 
+def test_a_cdn_that_answers_nothing_is_not_asked_for_everything(cdn: Cdn, tree: Tree) -> None:
+    for path in full_tree(COMPONENTS):
+        cdn.serve(path, NOTHING)
+    (fault,) = look(cdn, TreeFiles(tree)).faults
+    assert len(fault.keys) == 17
+    assert sum(cdn.count().values()) <= 2 * (8 + 4)
+
+
 def test_one_fault_of_all_documents_is_said_once(tree: Tree) -> None:
     with Cdn({}) as cdn:
         for path, body in full_tree(COMPONENTS, "v-2").items():

@@ -7,7 +7,9 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 import pytest
+from rich.cells import cell_len
 
+from myop_cdn.cli.status import _table
 from myop_cdn.deploy import deploy
 from myop_cdn.deploy.history import Selection
 from myop_cdn.deploy.log import moment
@@ -15,7 +17,7 @@ from myop_cdn.deploy.options import DeployOptions
 from myop_cdn.deploy.target import open_targets
 from myop_cdn.model import DocumentRef, Variant
 from myop_cdn.sandbox import REHEARSAL_KEY, Sandbox
-from myop_cdn.status import LiveStatus, read_status
+from myop_cdn.status import LiveDocument, LiveStatus, read_status
 from myop_cdn.tree import Tree
 from tests.samples import document, full_tree, index, write
 from tests.servers.s3 import aws, bucket, moto_endpoint, proxy  # noqa: F401 - fixtures
@@ -120,6 +122,27 @@ def test_no_document_is_asked_for_one_by_one_where_the_log_knows(
     assert variants(status)["components/c1/qa.json"] == "v-2"
     assert not [one for one in proxy.arrived if "/components/" in one.path]
     assert len(proxy.arrived) <= 6
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_terminal_gets_a_table_that_fits(width: int) -> None:
+    long, since = (
+        "An extraordinarily long name of a variant " * 3,
+        datetime(2026, 3, 24, tzinfo=UTC),
+    )
+    documents = [
+        LiveDocument(DocumentRef("c" * 36, "production"), "größer 🎉 部品" * 9, Variant("v", long)),
+        LiveDocument(
+            DocumentRef("c" * 36, "e" * 60), "", Variant("v", "\x1b[2J"), since, held=True
+        ),
+        LiveDocument(DocumentRef("d", "qa"), "D", state="missing", myop=Variant("v", long)),
+        LiveDocument(DocumentRef("d", "preview"), "D", Variant("v", ""), since, state="unknown"),
+    ]
+    lines = list(_table(documents, width))
+    assert [line for line in lines if cell_len(line) > width] == []
+    assert not any("\x1b" in line for line in lines)
+    assert any("2026-03-24 00:00" in line for line in lines)
+    assert any("held back since a rollback" in line for line in lines)
 
 
 def test_one_component_is_listed_alone(tmp_path: Path, url: str) -> None:

@@ -55,8 +55,9 @@ __all__ = [
 
 DEFAULT_ORIGIN = "https://app.example.com"
 _ANOTHER_ORIGIN = "https://another.example.org"
-_USUAL_FOLDERS = ("myop", "myop-static", "static", "public", "cdn", "assets")
-_MOST_BASES = 32  # addresses that are tried to find the right base URL
+_USUAL_FOLDERS = ("myop", "myop-static", "static", "public", "cdn", "assets", "dist", "site")
+_MOST_SILENT = 8  # requests without any answer, one after the other
+_MOST_BASES = 48  # addresses that are tried to find the right base URL
 _MOST_LOST = 3  # documents that are looked for at other base URLs while others are in place
 _LONGEST_PAUSE = 10.0
 
@@ -184,10 +185,21 @@ class _Check:
     # Asking
 
     def _ask(self, keys: Sequence[str], judge: Judge) -> dict[str, list[Finding]]:
-        """What is wrong with each of these, by key; an empty list where nothing is."""
+        """What is wrong with each of these, by key; an empty list where nothing is.
+
+        Where nothing answers any more, the rest is not asked for: each would take its time.
+        """
+        silent: list[Visit] = []  # in a row, across threads
 
         def look(key: str) -> list[Finding]:
-            visit = self._visit(self._path, key)
+            if len(silent) < _MOST_SILENT:
+                visit = self._visit(self._path, key)
+                if visit.response is None:
+                    silent.append(visit)
+                elif len(silent) < _MOST_SILENT:
+                    silent.clear()
+            else:
+                visit = silent[-1]
             return judge.findings(key, visit, lambda: self._visit(self._path, key, past_cache=True))
 
         found: dict[str, list[Finding]] = {}

@@ -10,7 +10,15 @@ from urllib.parse import urljoin, urlsplit
 from myop_cdn.document import Document
 from myop_cdn.errors import DocumentError
 from myop_cdn.text import shown, shown_url
-from myop_cdn.transport import Endpoint, Limits, ProtocolError, Transport, TransportError, gunzip
+from myop_cdn.transport import (
+    Endpoint,
+    Limits,
+    ProtocolError,
+    ReadTimeout,
+    Transport,
+    TransportError,
+    gunzip,
+)
 from myop_cdn.transport.endpoint import PORTS
 
 if TYPE_CHECKING:
@@ -22,7 +30,7 @@ if TYPE_CHECKING:
 MAX_BODY_BYTES = 32 * 2**20  # the largest real document has 641 KB
 MAX_REDIRECTS = 3
 _LIMITS = Limits(
-    connect_seconds=10.0, silence_seconds=20.0, total_seconds=60.0, body_bytes=MAX_BODY_BYTES
+    connect_seconds=10.0, silence_seconds=20.0, total_seconds=30.0, body_bytes=MAX_BODY_BYTES
 )
 _REDIRECTS = (301, 302, 303, 307, 308)
 _ATTEMPTS = 2  # as browsers do where a connection fails
@@ -140,7 +148,8 @@ class Browser:
             try:
                 response = transport.request("GET", target, headers)
             except TransportError as error:
-                if not error.temporary or attempt + 1 == _ATTEMPTS:
+                took_long = isinstance(error, ReadTimeout)
+                if took_long or not error.temporary or attempt + 1 == _ATTEMPTS:
                     raise
             else:
                 if response.status < 500 or attempt + 1 == _ATTEMPTS:

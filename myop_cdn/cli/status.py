@@ -156,8 +156,9 @@ def _table(documents: Sequence[LiveDocument], width: int) -> Iterator[str]:
     for component_id, group_ in groupby(documents, lambda one: one.ref.component_id):
         mine = list(group_)
         name = next((one.name for one in mine if one.name), "")
-        heading = f"{shown(name)}  {component_id}" if name else component_id
-        yield heading if cell_len(heading) <= width else shown(name)
+        room = width - cell_len(component_id) - 2
+        called = _cut(shown(name), room) if room > 0 else ""
+        yield _cut(f"{called}  {component_id}" if name and called else component_id, width)
         for one in mine:
             cells = (
                 set_cell_size(_cut(shown(one.ref.environment), environments), environments),
@@ -165,12 +166,12 @@ def _table(documents: Sequence[LiveDocument], width: int) -> Iterator[str]:
                 _moment(one.since) if one.since else " " * since,
             )
             line = "  " + "  ".join(cells)
-            state = "; ".join(filter(None, (_state(one), _held(one))))
+            state = shown("; ".join(filter(None, (_state(one), _held(one)))), width)
             if cell_len(line) + 2 + cell_len(state) <= width:
                 yield f"{line}  {state}".rstrip()
             else:
                 yield line.rstrip()
-                yield f"  {'':{environments}}  ↳ {shown(state, width - environments - 8)}"
+                yield _cut(f"  {'':{environments}}  ↳ {state}", width)
 
 
 def _cut(text: str, cells: int) -> str:
