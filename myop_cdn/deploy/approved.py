@@ -103,12 +103,10 @@ class ApprovedRun(Run):
         outcome.failed |= dict.fromkeys(beaten, STALE)
         self._invalidate()
         while overlap := self._commit.write(self._catch_up):
+            mine = outcome.changes.keys() & overlap
             self._look_again(overlap)
-            for key in overlap & outcome.changes.keys():
-                after = outcome.changes[key].after
-                if (after.version if after else None) != self._version(key):
-                    outcome.forget(key)
-                    outcome.overtaken[key] = Overtaken(key, LATER)
+            for key in mine - outcome.changes.keys():
+                outcome.overtaken[key] = Overtaken(key, LATER)
         if self._options.wait:
             self._invalidations.wait()
 

@@ -73,7 +73,19 @@ class Destination:
             if one.version:
                 seen = RemoteObject.of(one, hash_is_proof=not self._is_folder)
                 self.remote[one.key] = seen.with_entry(entries.get(one.key), as_of.get(one.key))
+        self.head([key for key in entries if self._is_outrun(key)])
         self.looked_at_all = True
+
+    def _is_outrun(self, key: str) -> bool:
+        """Whether the log, which may have been read after the listing, may tell of something that
+        was done to a document in between.
+        """
+        entry, there = (self.view.objects or {})[key], self.remote.get(key)
+        if there is None or key == MANIFEST:
+            return key != MANIFEST
+        at = self.view.as_of.get(key)
+        is_later = there.modified is not None and at is not None and there.modified > at
+        return there.version != entry.version and not is_later
 
     def head(self, keys: Collection[str]) -> None:
         """See these documents as their metadata tell."""

@@ -526,7 +526,7 @@ class Log:
                 young = limit.age is not None and newest.at - commit.at <= limit.age
                 if young or (limit.age is None and spent[key] <= limit.count):
                     needed.add(commit.number)
-                    hashes |= {change.before.sha256} if change.before else set()
+                    hashes |= {one.sha256 for one in (change.before, change.after) if one}
         gone = [one.key for one in listed if self._number(one) not in needed]
         ids = {commit.id for commit in commits if commit.number in needed}
         start = f"{self.folder}changes/"

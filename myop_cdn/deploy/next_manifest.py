@@ -165,7 +165,7 @@ class NextManifest:
 
     def _next(self) -> tuple[bytes | None, str | None]:
         """The manifest to put (None: leave it), or why it has to be withheld."""
-        source, wanted = self._wanted.source, self._wanted
+        source = self._wanted.source
         if source.broken:
             return None, None
         gone = {ref for key in self._deletions.due if (ref := DocumentRef.of(key))}
@@ -180,10 +180,7 @@ class NextManifest:
         if there.manifest is None:
             self._outcome.warn(f"the destination's {MANIFEST} was left as it is: {there.problem}")
             return None, None
-        names = {
-            ref.component_id: wanted[ref.path].entry.name for ref in listed if ref.path in wanted
-        }
-        manifest = with_names(without(there.manifest, gone), listed, names)
+        manifest = with_names(without(there.manifest, gone), listed, self._names(listed))
         if manifest is there.manifest:
             return decoded(there.blob), None
         return manifest.dump(), None
@@ -210,7 +207,20 @@ class NextManifest:
             manifest = merged(manifest, self._there.first_manifest, there.manifest, absent)
         else:
             manifest = without(manifest, absent)
+        # What has come since the index was read, and was brought by this run.
+        put = {
+            ref
+            for key, one in outcome.changes.items()
+            if one.after and (ref := DocumentRef.of(key))
+        }
+        later = sorted(put.difference(manifest.all_refs()))
+        if later:
+            manifest = with_names(manifest, later, self._names(later))
         return (source.manifest_data if manifest is own else manifest.dump()), None
+
+    def _names(self, refs: Iterable[DocumentRef]) -> dict[str, str]:
+        wanted = self._wanted
+        return {ref.component_id: wanted[ref.path].entry.name for ref in refs if ref.path in wanted}
 
     def _to_be_listed(self) -> list[DocumentRef]:
         """The documents of this run that a manifest may lack: they were not there before, or

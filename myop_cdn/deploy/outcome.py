@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 class Outcome:
     """What has been done so far. By key, where not said otherwise.
 
-    changes: what this run did to objects. adopted: what others did that no commit tells of, for
-    the next commit to tell. failed: what went wrong, and may go right at a second try; lasting:
-    what will not. error: what ended the run.
+    changes: what this run did to objects, for its commit to tell. touched: all that it ever wrote
+    or deleted, what somebody else replaced since among them. adopted: what others did that no
+    commit tells of, for the next commit to tell. failed: what went wrong, and may go right at a
+    second try; lasting: what will not. error: what ended the run.
     """
 
     changes: dict[str, Change] = field(default_factory=dict)
+    touched: set[str] = field(default_factory=set)
     adopted: dict[str, Change] = field(default_factory=dict)
     uploads: dict[str, Upload] = field(default_factory=dict)
     unchanged: set[str] = field(default_factory=set)
@@ -40,7 +42,7 @@ class Outcome:
     @property
     def has_written(self) -> bool:
         """Whether anything at the destination is another than before."""
-        return bool(self.uploads or self.deleted)
+        return bool(self.touched)
 
     @property
     def is_whole(self) -> bool:
@@ -51,6 +53,7 @@ class Outcome:
         """Remember a change, on top of what this run changed there before."""
         earlier = self.changes.get(key)
         self.changes[key] = change._replace(before=earlier.before) if earlier else change
+        self.touched.add(key)
         self.adopted.pop(key, None)
 
     def uploaded(self, upload: Upload, change: Change) -> None:
@@ -59,10 +62,11 @@ class Outcome:
         self.overtaken.pop(upload.key, None)
         self.failed.pop(upload.key, None)
         self.unchanged.discard(upload.key)
+        self.deleted.discard(upload.key)
         self.note(upload.key, change)
 
     def forget(self, key: str) -> None:
-        """Forget a change that was taken back."""
+        """Forget a change that was taken back, or replaced by somebody else."""
         del self.changes[key]
         self.uploads.pop(key, None)
         self.deleted.discard(key)

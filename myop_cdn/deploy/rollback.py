@@ -230,15 +230,18 @@ class _Rollback:
                 self.outcome.warn(f"no commit of the log names the component {component}")
 
     def _steps(self) -> dict[str, Step]:
-        """Every document that a commit touched since, with what was there before the first."""
+        """Every document that a commit touched since, with what the last commit until then put
+        there; where that one is cleared, with what was there before the first one since.
+        """
         steps: dict[str, Step] = {}
+        until: dict[str, Entry | None] = {}
         for commit in reversed(self.past.commits):
-            if commit.number <= self.number:
-                continue
             for key, change in commit.changes.items():
-                if self.selection.has(key):
+                if commit.number <= self.number:
+                    until[key] = change.after
+                elif self.selection.has(key):
                     first = steps.get(key)
-                    before = first.target if first else change.before
+                    before = first.target if first else until.get(key, change.before)
                     steps[key] = Step(key, before, change.after)
         return steps
 

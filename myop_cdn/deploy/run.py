@@ -204,8 +204,7 @@ class Run:
                 self._before(plan)
             conflicts = self._write(plan)
             if not conflicts and self._outcome.is_whole:
-                conflicts = self._manifest.settle(self._writer)
-                conflicts = conflicts or self._deletions.carry_out(self._writer, self._progress)
+                conflicts = self._manifest.settle(self._writer) or self._delete()
             if not conflicts:
                 self._invalidate()
                 found = self._commit.write(self._catch_up)
@@ -231,6 +230,7 @@ class Run:
             self.there.read_manifest()
         for key in documents:
             self._undo_if_held(key)
+            self._forget_if_replaced(key)
         self._deletions.decide_again(documents)
         return self._wanted.export_again(documents)
 
@@ -279,6 +279,17 @@ class Run:
             self._writer.delete(key, there)
         self.there.head([key])
         self._outcome.forget(key)
+
+    def _forget_if_replaced(self, key: str) -> None:
+        """Leave it to whoever replaced what was written here to tell the log: a commit of this
+        run comes after theirs, and would say that the older content is there.
+        """
+        change, there = self._outcome.changes.get(key), self.there.remote.get(key)
+        if change is None:
+            return
+        version = there.version if there else None
+        if (change.after.version if change.after else None) != version:
+            self._outcome.forget(key)
 
     # Planning
 
@@ -474,9 +485,23 @@ class Run:
         )
         return Change(there.entry(before) if there else None, after)
 
+    def _delete(self) -> set[str]:
+        """Delete what is due; the keys that somebody else was first at, or that are back at Myop.
+
+        Whoever published one of them in between may have found it there as it was to be, and have
+        done nothing. So Myop is asked once more when it is gone: what it has by then is put back,
+        and who publishes it later finds that it is not there.
+        """
+        before = set(self._outcome.deleted)
+        conflicts = self._deletions.carry_out(self._writer, self._progress)
+        deleted = self._outcome.deleted - before
+        if deleted and not self._wanted.insists:
+            conflicts |= self._wanted.export_again(deleted).keys()
+        return conflicts
+
     def _invalidate(self) -> None:
         outcome, there = self._outcome, self.there
-        keys = {*outcome.uploads, *outcome.deleted}
+        keys = {*outcome.uploads, *outcome.deleted, *outcome.touched}
         if there.cdns:
             keys |= outcome.adopted.keys() | there.drifted(outcome.changes)
             if there.looked_at_all and there.view.objects is None:
