@@ -34,6 +34,7 @@ to do about it. Both are one line of plain text.
 from __future__ import annotations
 
 from enum import IntEnum
+from pathlib import PurePath
 from typing import Any, ClassVar
 
 
@@ -196,3 +197,18 @@ class Interrupted(MyopCdnError):
 
     def __init__(self) -> None:
         super().__init__("interrupted", "it is safe to run again")
+
+
+def unexpected(error: BaseException) -> MyopCdnError:
+    """What nobody foresaw, as an error: its kind, where in the program it was raised, and the
+    file that the operating system refused. Not its message, which could quote a secret.
+    """
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    what = f"unexpected {type(error).__name__}"
+    if trace is not None:
+        what += f" at {PurePath(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"
+    if isinstance(error, OSError) and isinstance(error.filename, str):
+        what += f", about {error.filename!a}: {error.strerror}"
+    return MyopCdnError(what, "this is a defect of myop-cdn: run again with -vv, and report it")

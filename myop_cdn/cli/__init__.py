@@ -12,7 +12,7 @@ import click
 
 from myop_cdn import __version__
 from myop_cdn.cli.console import Console
-from myop_cdn.errors import InputError, Interrupted, MyopCdnError
+from myop_cdn.errors import InputError, Interrupted, MyopCdnError, unexpected
 from myop_cdn.text import shown
 
 if TYPE_CHECKING:
@@ -108,20 +108,8 @@ class Root(click.Group):
         except Exception as error:
             if console.verbosity > 1 or os.environ.get("MYOP_CDN_TRACEBACK"):
                 raise
-            hint = "this is a defect of myop-cdn: run again with -vv and report what it prints"
-            what = f"unexpected {type(error).__name__} at {_where(error)}"
-            code = _end(console, MyopCdnError(what, hint))
+            code = _end(console, unexpected(error))
         sys.exit(int(code) if isinstance(code, int) else 0)
-
-
-def _where(error: BaseException) -> str:
-    """The file and line where `error` was raised: no message, which could quote a secret."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    if trace is None:
-        return "an unknown place"
-    return f"{os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}"  # noqa: PTH119
 
 
 def _end(console: Console, error: MyopCdnError) -> int:

@@ -26,7 +26,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, Generic, Protocol, TypeVar
 
-from myop_cdn.errors import MyopCdnError
+from myop_cdn.errors import MyopCdnError, unexpected
 from myop_cdn.report import PublishReport
 
 if TYPE_CHECKING:
@@ -454,4 +454,4 @@ def _done(work: Work[Task, Result], task: Task, alive: _Alive) -> Result | MyopC
     except MyopCdnError as error:
         return error
     except Exception as error:
-        return MyopCdnError(f"unexpected {type(error).__name__} in the publisher")
+        return unexpected(error)

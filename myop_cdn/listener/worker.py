@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import TYPE_CHECKING
 
-from myop_cdn.errors import ListenerError, MyopCdnError, PayloadError
+from myop_cdn.errors import ListenerError, MyopCdnError, PayloadError, unexpected
 from myop_cdn.listener import notices
 from myop_cdn.listener.queue import agenda, outcome
 from myop_cdn.listener.queue.agenda import Start, Wait
@@ -180,7 +180,7 @@ class Worker:
         except MyopCdnError as error:
             result = error
         except Exception as error:  # a defect below must not end the listener
-            result = MyopCdnError(f"unexpected {type(error).__name__} in the publisher")
+            result = unexpected(error)
         finally:
             self.now = Now()
         self._record(work, run, started, outcome.of(result))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import time
@@ -33,6 +34,8 @@ class Obliging:
             raise KeyRejected("the key was rejected", "make another")
         if word == "break":
             raise ZeroDivisionError
+        if word == "unreadable":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/of/another/user")
         if word == "die":
             os.kill(os.getpid(), signal.SIGKILL)
         if word == "sleep":

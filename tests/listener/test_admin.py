@@ -11,12 +11,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from myop_cdn.errors import KeyRejected, RefusedError
 from myop_cdn.listener.admin.handler import Admin, is_public
 from myop_cdn.listener.http.sockets import Address, listen
+from myop_cdn.listener.queue import agenda
 from tests.listener.rig import PATIENCE, Rig, Wire, failing, until, webhook
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from myop_cdn.model import Scope
+    from myop_cdn.report import PublishReport
 
 
 class Operator:
@@ -82,6 +87,54 @@ def test_ready_tells_the_age_of_the_last_success(operator: Operator) -> None:
     assert operator.json("/readyz")["lastSuccessSeconds"] is None
     operator.rig.post(webhook("a/prod"))
     until(lambda: operator.json("/readyz")["lastSuccessSeconds"] is not None)
+
+
+def test_what_is_wrong_at_a_destination_shows_in_ready_and_in_gauges_until_it_heals(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agenda, "FIRST", 0.02)
+    rig = operator.rig
+
+    def wrong(scope: Scope) -> PublishReport:
+        if scope.kind == "full":
+            raise RefusedError("too much would be removed")
+        if scope.releases[0].component_id == "lost":
+            return failing("lost/prod")(scope)
+        raise KeyRejected("the API key was rejected")
+
+    rig.publisher.answers = [wrong] * 500
+    rig.post(webhook("lost/prod"))
+    until(lambda: operator.metrics()["myop_cdn_given_up"] == 1)
+    rig.post(webhook(full=True))
+    until(lambda: operator.metrics()["myop_cdn_failed_full_syncs"] >= 1)
+    rig.post(webhook("a/prod"))
+    until(lambda: operator.metrics()["myop_cdn_failed_attempts"] >= 1)
+    assert operator.get("/readyz")[0] == 200
+    ready = operator.json("/readyz")
+    assert ready["status"] == "degraded"
+    for words in (
+        "runs failed in a row: the API key was rejected",
+        "the full sync failed",
+        "releases that are given up: 1",
+    ):
+        assert any(words in one for one in ready["troubles"]), ready
+    assert operator.metrics()["myop_cdn_destination_ok,destination=s3://b"] == 0
+    found = operator.json("/status")
+    assert found["givenUp"][0]["componentId"] == "lost"
+    assert found["lastError"]["error"]
+    rig.publisher.answers.clear()
+    rig.post(webhook("lost/prod", full=True))
+    until(lambda: operator.json("/readyz")["status"] == "ok")
+    assert operator.metrics()["myop_cdn_destination_ok,destination=s3://b"] == 1
+
+
+def test_a_journal_that_was_set_aside_shows_in_ready_and_in_a_gauge(operator: Operator) -> None:
+    for part in operator.rig.journal.parent.glob("*.sqlite3*"):
+        part.unlink()
+    operator.rig.post(webhook("a/prod"))
+    ready = operator.json("/readyz")
+    assert (ready["status"], "a new one was begun" in ready["troubles"][0]) == ("degraded", True)
+    assert operator.metrics()["myop_cdn_journal_replaced"] == 1
 
 
 def test_health_is_503_when_the_worker_has_ended(operator: Operator) -> None:

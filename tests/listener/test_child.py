@@ -65,8 +65,10 @@ def test_errors_come_back_as_what_they_are(child: ChildPublisher) -> None:
     with pytest.raises(KeyRejected) as error:
         child(told("refuse"))
     assert (error.value.message, error.value.hint) == ("the key was rejected", "make another")
-    with pytest.raises(MyopCdnError, match="ZeroDivisionError"):
+    with pytest.raises(MyopCdnError, match=r"unexpected ZeroDivisionError at publishers\.py:\d+"):
         child(told("break"))
+    with pytest.raises(MyopCdnError, match=r"PermissionError .* '/of/another/user': .*denied"):
+        child(told("unreadable"))
 
 
 def test_a_child_that_dies_is_an_error_and_the_next_run_has_another(child: ChildPublisher) -> None:

@@ -192,6 +192,8 @@ class Admin:
             age = None if success is None else round(max(0.0, now - success), 1)
             destinations = [status.destination_json(lane) for lane in overview.lanes]
             troubles = [words for lane in overview.lanes for words in status.troubles(lane)]
+            if notice := self._listener.queue.notice:
+                troubles.append(notice)
         except ListenerError as error:
             problems.append(error.message)
         if self._listener.draining:
@@ -209,6 +211,7 @@ class Admin:
         gauges = {
             "connections": float(listener.server.connections),
             "journal_writable": float(listener.queue.trouble is None),
+            "journal_replaced": float(listener.queue.notice is not None),
             "running": float(any(worker.now.work is not None for worker in listener.workers)),
         }
         overview: Overview | None = None

@@ -121,6 +121,7 @@ class _Page(Collector):
 _HELP = {
     "connections": "Connections that are open",
     "journal_writable": "1 while the journal can be written",
+    "journal_replaced": "1 where a damaged journal has been set aside since the start",
     "running": "1 while something is being published",
     "queue_depth": "Deliveries that are not published yet",
     "oldest_delivery_age_seconds": "Age of the oldest of them",
