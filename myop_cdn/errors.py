@@ -25,6 +25,7 @@
     ├── InvalidationError            1   a CDN did not take an invalidation
     ├── CheckFailed                  1   what a CDN answers is not what it should
     ├── ListenerError                1   the listener can't start or keep its journal
+    │   └── LeaseLost                1   another listener works the destination now
     └── Interrupted                130   Ctrl-C, SIGTERM or SIGHUP
 
 A message says what happened, where, and with which value (never a secret); a hint says what
@@ -188,6 +189,10 @@ class CheckFailed(MyopCdnError):
 
 class ListenerError(MyopCdnError):
     """The listener can't start, or can't keep its journal."""
+
+
+class LeaseLost(ListenerError):
+    """Another listener works the destination now: what a run here came to is of no use."""
 
 
 class Interrupted(MyopCdnError):

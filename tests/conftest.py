@@ -27,6 +27,7 @@ pytest_plugins = [
     "tests.servers.azure",
     "tests.servers.forward_proxy",
     "tests.servers.gcs",
+    "tests.servers.postgres",
     "tests.servers.s3",
 ]
 

@@ -22,7 +22,7 @@ MAX_BYTES = 1 << 20
 # Variables that belong to several commands, and those that a command of --on-failure gets.
 OF_NO_COMMAND = {f"MYOP_CDN_{name}" for name in (
     "TRACEBACK", "NOTIFY", "NOTIFY_FILE", "NOTIFY_SECRET", "NOTIFY_SECRET_FILE", "EVENT",
-    "SUBJECT", "MESSAGE", "HINT", "FAILURES", "SINCE", "LEFT_OUT", "TIME", "RUN_URL",
+    "SUBJECT", "MESSAGE", "HINT", "FAILURES", "SINCE", "LEFT_OUT", "TIME", "RUN_URL", "JOURNAL",
 )}  # fmt: skip
 
 

@@ -13,8 +13,11 @@ from myop_cdn.cli.settings import JsonSettings
 from myop_cdn.errors import InputError
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from myop_cdn.cli.console import Console
     from myop_cdn.listener.queue.base import DeliveryView
+    from myop_cdn.listener.queue.sql import Connection
 
 _NAMED = 5  # releases in a line
 _STATES = ("waiting", "retrying", "done", "failed", "ignored")
@@ -76,10 +79,9 @@ def deliveries() -> None:
 def list_(console: Console, settings: ListSettings) -> Answer:
     """List the newest deliveries and what became of them."""
     from myop_cdn.listener.queue.deliveries import listed
-    from myop_cdn.listener.queue.journal import FILE, reading
     from myop_cdn.listener.status import delivery_json, iso
 
-    with reading(settings.journal.state_dir / FILE) as connection:
+    with _reading(settings.journal) as connection:
         found = listed(connection, settings.limit, settings.state)
     for delivery in () if console.wants_json else found:
         head = f"{delivery.id}  {iso(delivery.received)}  {delivery.state:8}  {delivery.kind:11}"
@@ -121,10 +123,9 @@ def _why(delivery: DeliveryView) -> str:
 def show(console: Console, settings: ShowSettings) -> Answer | None:
     """Show one delivery with its body."""
     from myop_cdn.listener.queue.deliveries import found
-    from myop_cdn.listener.queue.journal import FILE, reading
     from myop_cdn.listener.status import delivery_json, iso
 
-    with reading(settings.journal.state_dir / FILE) as connection:
+    with _reading(settings.journal) as connection:
         delivery = found(connection, settings.delivery_id)
     if delivery is None:
         raise _unknown(settings.delivery_id)
@@ -155,9 +156,8 @@ def show(console: Console, settings: ShowSettings) -> Answer | None:
 def retry(console: Console, settings: DeliverySettings) -> None:
     """Have a delivery done again; a listener that runs begins at once."""
     from myop_cdn.listener.queue.deliveries import retry as again
-    from myop_cdn.listener.queue.journal import FILE, writing
 
-    with writing(settings.journal.state_dir / FILE) as connection:
+    with _writing(settings.journal) as connection:
         if not again(connection, settings.delivery_id):
             raise _unknown(settings.delivery_id)
     console.info(f"{settings.delivery_id} waits again")
@@ -167,9 +167,8 @@ def retry(console: Console, settings: DeliverySettings) -> None:
 def forget(console: Console, settings: DeliverySettings) -> None:
     """Drop a delivery, done or not. Its hash stays, so that a replay is still known."""
     from myop_cdn.listener.queue.deliveries import forget as drop
-    from myop_cdn.listener.queue.journal import FILE, writing
 
-    with writing(settings.journal.state_dir / FILE) as connection:
+    with _writing(settings.journal) as connection:
         if not drop(connection, settings.delivery_id):
             raise _unknown(settings.delivery_id)
     console.info(f"{settings.delivery_id} is forgotten")
@@ -177,6 +176,28 @@ def forget(console: Console, settings: DeliverySettings) -> None:
 
 for _command in (list_, show, retry, forget):
     deliveries.add_command(_command)
+
+
+def _reading(state: StateSettings) -> AbstractContextManager[Connection]:
+    """A connection to the journal for one look."""
+    from myop_cdn.listener.queue import journal
+
+    if (database := state.postgres()) is None:
+        return journal.reading(state.state_dir / journal.FILE)
+    from myop_cdn.listener.queue.postgres import queue
+
+    return queue.reading(database)
+
+
+def _writing(state: StateSettings) -> AbstractContextManager[Connection]:
+    """A transaction on the journal."""
+    from myop_cdn.listener.queue import journal
+
+    if (database := state.postgres()) is None:
+        return journal.writing(state.state_dir / journal.FILE)
+    from myop_cdn.listener.queue.postgres import queue
+
+    return queue.writing(database)
 
 
 def _unknown(delivery_id: str) -> InputError:

@@ -9,6 +9,7 @@ from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -50,6 +51,8 @@ _NOT_FOR_CHILDREN = (
     "MYOP_WEBHOOK_SECRET_FILE", "MYOP_CDN_NOTIFY", "MYOP_CDN_NOTIFY_FILE",
     "MYOP_CDN_NOTIFY_SECRET", "MYOP_CDN_NOTIFY_SECRET_FILE", "MYOP_CDN_SERVE_NOTIFY",
     "MYOP_CDN_SERVE_ON_FAILURE", "NOTIFY_SOCKET", "WATCHDOG_USEC",
+    "MYOP_CDN_JOURNAL", "MYOP_CDN_SERVE_JOURNAL", "PGPASSWORD", "PGPASSFILE", "PGSERVICE",
+    "PGSERVICEFILE",
 )  # fmt: skip
 _LAST_WORD_SECONDS = 2.0  # that the end waits for notices to get through
 _SHORTEST_TOKEN = 16  # bytes
@@ -84,6 +87,27 @@ class StateSettings:
         show_default="$STATE_DIRECTORY, else $XDG_STATE_HOME/myop-cdn",
         help="The folder with the journal of deliveries; on a local disk, one for each listener.",
     )
+    journal: str | None = option(
+        metavar="URL",
+        envvar="MYOP_CDN_JOURNAL",
+        help="Keep the journal in this PostgreSQL database instead, which several listeners may "
+        "share: postgresql://user@host/database. See 'myop-cdn help replicas'.",
+    )
+
+    def postgres(self) -> str | None:
+        """The database's URL, None where the journal is in the folder.
+
+        Raises InputError for a URL that does not do, and for a password on the command line.
+        """
+        if self.journal is None:
+            return None
+        from click.core import ParameterSource
+
+        from myop_cdn.listener.queue.postgres.session import check_url
+
+        source = click.get_current_context().get_parameter_source("journal")
+        check_url(self.journal, password_is_public=source is ParameterSource.COMMANDLINE)
+        return self.journal
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,14 +263,19 @@ def serve(console: Console, settings: ServeSettings) -> None:
     from myop_cdn.listener.child import ChildPublisher
     from myop_cdn.listener.http.sockets import described
     from myop_cdn.listener.queued_log import QueuedLog
-    from myop_cdn.listener.service import Listener
+    from myop_cdn.listener.service import Listener, open_queue
     from myop_cdn.listener.state_folder import locked
     from myop_cdn.notify.policy import Policy
     from myop_cdn.notify.sender import Notifier
 
     listening, times = settings.listening, settings.notice_times
-    # A publishing process need not know whom the listener tells.
-    publishing = replace(settings, notices=NoticeSettings(notify=(), on_failure=None))
+    database = settings.state.postgres()
+    # A publishing process need not know whom the listener tells, nor where its journal is.
+    publishing = replace(
+        settings,
+        notices=NoticeSettings(notify=(), on_failure=None),
+        state=replace(settings.state, journal=None),
+    )
     publishers = [
         CommandPublisher(publishing, destination)
         for destination in settings.publishing.deploy or (None,)
@@ -270,10 +299,12 @@ def serve(console: Console, settings: ServeSettings) -> None:
         log = QueuedLog(console)
         stack.callback(log.close)
         policy = Policy(times.notify_after, times.notify_every.total_seconds())
-        memory = settings.state.state_dir / "notices.json"
+        memory = None if database else settings.state.state_dir / "notices.json"
         notifier = Notifier(channels(), policy, log.warning, memory)
         stack.callback(notifier.close, _LAST_WORD_SECONDS)
-        lock = stack.enter_context(locked(settings.state.state_dir))
+        lock = None if database else stack.enter_context(locked(settings.state.state_dir))
+        given = _settings(settings)
+        queue = open_queue(given, [publisher.name for publisher in publishers], log)
         children = {}
         for publisher in publishers:
             # A process for each destination: one that hangs is cut off, and holds up no other.
@@ -282,12 +313,20 @@ def serve(console: Console, settings: ServeSettings) -> None:
                 lock,
                 without=(SECRET_VARIABLE, *_NOT_FOR_CHILDREN),
                 modules=publisher.modules,
+                held_until=partial(queue.held_until, publisher.name),
             )
             children[publisher.name] = child
             stack.callback(child.kill)
+            if database:
+                child.warm()  # whoever takes over has no time to lose
+
+        def cut_off() -> None:
+            for child in children.values():
+                child.kill()
+
         found = open_sockets(listening)
         listener = Listener(
-            _settings(settings),
+            given,
             found,
             read_secrets,
             children,
@@ -296,6 +335,8 @@ def serve(console: Console, settings: ServeSettings) -> None:
             _files_of(settings),
             tell=notifier.tell,
             only_restart=_are_in_environment(settings),
+            queue=queue,
+            cut_off=cut_off,
         )
         if listening.admin is not None:
             _start_admin(listener, listening.admin, settings, publishers, console, log, stack)
@@ -414,6 +455,11 @@ def check(settings: ServeSettings, publishers: list[CommandPublisher], console: 
     exporter_of(export, console)
     if export.output.exists() and not export.output.is_dir():
         raise InputError(f"--output {export.output} is not a folder")
+    if settings.state.journal and not settings.publishing.deploy:
+        raise InputError(
+            "--journal shares the work among listeners, whose output folders are their own",
+            "give --deploy: the destination is what they have in common",
+        )
     if destinations := settings.publishing.deploy:
         # All of them at once, so that it is seen where two are one, or share a log.
         check_destinations(destinations, _deploy_options(settings), export.output)
@@ -531,6 +577,7 @@ def _settings(settings: ServeSettings) -> Settings:
         publishing.full_sync_every,
         not publishing.no_sync_at_start,
         proxies,
+        settings.state.journal,
     )
 
 

@@ -6,7 +6,10 @@ answers at once, and a publish that hangs can be cut off. The child stays for th
 with all that it has loaded; one that has looked at everything, or grown large, is replaced.
 
 The child holds the state folder's lock too and ends as soon as its parent is gone, however
-that ended: two runs never overlap, not even around a `kill -9`.
+that ended: two runs never overlap, not even around a `kill -9`. Where several listeners share a
+journal, a lease takes the place of that lock: the kernel ends the child at the moment up to which
+its parent surely held the lease, unless the parent renews it. A child that was stopped meanwhile
+does not carry out another instruction.
 """
 
 from __future__ import annotations
@@ -30,6 +33,8 @@ from myop_cdn.errors import MyopCdnError, unexpected
 from myop_cdn.report import PublishReport
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from myop_cdn.listener import Publisher
     from myop_cdn.model import Scope
     from myop_cdn.progress import Progress
@@ -48,6 +53,7 @@ _LINGER = 10 * 3600.0  # seconds that a child waits for the next run: over a wor
 _LARGE = 256 * 1024 * 1024  # bytes of memory at its height after which a child is replaced
 _BEAT = 1.0  # seconds between two signs of life at least
 _WAITED = 0.25  # seconds of waiting that are told of together
+_RENEW = 0.2  # seconds between two looks at the lease
 
 
 class Limits(Protocol[Task_contra]):
@@ -97,6 +103,23 @@ class _Job:
 
 
 @dataclass(frozen=True, slots=True)
+class _Order:
+    """What the child is to do next. until: of the monotonic clock, when the kernel ends the child
+    unless there is a renewal; None: it does not.
+    """
+
+    task: Any
+    until: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Renewal:
+    """The task may go on up to this moment."""
+
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
 class _Beat:
     """What the child sends while it gets on. waited: seconds that it has spent on waiting for
     another run, which do not count.
@@ -119,7 +142,8 @@ class Child(Generic[Task, Result]):
     limits: how long it may take. lock: a descriptor that the child is to hold as long as it
     lives. linger: seconds after a task in which the child waits for the next. without:
     environment variables that the child does not get. modules: what the child loads before it
-    is asked for anything.
+    is asked for anything. held_until: up to when (`time.monotonic`) a task may go on, asked again
+    and again; None for no such limit.
     """
 
     def __init__(
@@ -130,8 +154,10 @@ class Child(Generic[Task, Result]):
         linger: float = _LINGER,
         without: tuple[str, ...] = (),
         modules: tuple[str, ...] = (),
+        held_until: Callable[[], float | None] = lambda: None,
     ) -> None:
         self._work = work
+        self._held_until = held_until
         self._lock_descriptor = lock
         self._linger = linger
         self._without = without
@@ -150,8 +176,10 @@ class Child(Generic[Task, Result]):
             self._cancel()
             child = self._child or self._start()
         try:
-            child.send(task)
-            ended = child.ended(self._limits.of(task), self._limits.silence)
+            held = self._held_until()
+            child.send(_Order(task, held))
+            limits = self._limits
+            ended = child.ended(limits.of(task), limits.silence, self._renewals(child, held))
         except TimeoutError as error:
             child.kill()
             self._dismiss(child)
@@ -182,6 +210,24 @@ class Child(Generic[Task, Result]):
         if child is not None:
             child.kill()
             self._dismiss(child)
+
+    def warm(self) -> None:
+        """Start the child, so that the first task need not wait for it."""
+        with self._guard:
+            if self._child is None and not self._killed:
+                self._start()
+
+    def _renewals(self, child: _Process, held: float | None) -> Callable[[], None]:
+        """What tells the child when it may go on for longer than up to `held`."""
+
+        def look() -> None:
+            nonlocal held
+            now = self._held_until()
+            if now is not None and now != held:
+                held = now
+                child.send(_Renewal(now))
+
+        return look
 
     def _cancel(self) -> None:
         if self._timer is not None:
@@ -238,19 +284,24 @@ class _Process:
         assert self._process.stdin is not None
         _send(self._process.stdin, value)
 
-    def ended(self, seconds: float, silence: float) -> _Ended:
+    def ended(self, seconds: float, silence: float, look: Callable[[], None]) -> _Ended:
         """The end of a run. Raises TimeoutError where it takes longer than `seconds`, what it
         waited not counted, or nothing comes for `silence` seconds; EOFError where the process
-        ends.
+        ends. look: called now and then meanwhile.
         """
         until = time.monotonic() + seconds
+        quiet = time.monotonic() + silence
         while True:
-            left = until - time.monotonic()
+            look()
+            left = min(until, quiet) - time.monotonic()
             try:
-                value = self._sent.get(timeout=max(0.0, min(left, silence)))
+                value = self._sent.get(timeout=max(0.0, min(left, _RENEW)))
             except queue.Empty:
-                words = "it took too long" if left <= silence else f"nothing for {silence:.0f} s"
+                if left > _RENEW:
+                    continue
+                words = "it took too long" if until <= quiet else f"nothing for {silence:.0f} s"
                 raise TimeoutError(words) from None
+            quiet = time.monotonic() + silence
             if value is None:
                 raise EOFError
             if isinstance(value, _Ended):
@@ -279,6 +330,8 @@ class _Process:
         code = self._process.returncode
         if code is None:
             return "unknown"
+        if code == -signal.SIGALRM:
+            return "another listener may publish there now"
         return f"signal {-code}" if code < 0 else f"exit code {code}"
 
     def _read(self) -> None:
@@ -320,9 +373,10 @@ class ChildPublisher(Child[_Job, PublishReport]):
         without: tuple[str, ...] = (),
         modules: tuple[str, ...] = (),
         limits: RunLimits | None = None,
+        held_until: Callable[[], float | None] = lambda: None,
     ) -> None:
         work, bounds = _Publishing(publisher), _JobLimits(limits or RunLimits())
-        super().__init__(work, bounds, lock, linger, without, modules)
+        super().__init__(work, bounds, lock, linger, without, modules, held_until)
 
     def __call__(
         self,
@@ -413,7 +467,8 @@ def main() -> None:
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     given: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    threading.Thread(target=_read, args=(source, given), daemon=True).start()
+    lease = _Lease()
+    threading.Thread(target=_read, args=(source, given, lease), daemon=True).start()
     for module in given.get():
         with contextlib.suppress(ImportError):  # the run will say what is missing
             importlib.import_module(module)
@@ -421,6 +476,7 @@ def main() -> None:
     while True:
         task = given.get()
         result = _done(work, task, alive)
+        lease.end()
         is_full = isinstance(task, _Job) and task.scope.kind == "full"
         alive.end(_Ended(result, is_full or _memory() > _LARGE))
 
@@ -433,11 +489,51 @@ def _memory() -> int:
     return most if sys.platform == "darwin" else most * 1024
 
 
-def _read(source: BinaryIO, given: queue.SimpleQueue[Any]) -> None:
+class _Lease:
+    """Up to when a task may go on. The kernel keeps to it, also while this process is stopped: a
+    timer that has run out meanwhile ends the process before it is let go on (setitimer(2)).
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running = False
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+    def begin(self, until: float | None) -> None:
+        """A task is about to begin."""
+        with self._lock:
+            self._running = True
+            if until is not None:
+                self._set(until)
+
+    def renew(self, until: float) -> None:
+        """The task may go on for longer; nothing where it has ended."""
+        with self._lock:
+            if self._running:
+                self._set(until)
+
+    def end(self) -> None:
+        """The task is over."""
+        with self._lock:
+            self._running = False
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def _set(self, until: float) -> None:
+        signal.setitimer(signal.ITIMER_REAL, max(0.001, until - time.monotonic()))
+
+
+def _read(source: BinaryIO, given: queue.SimpleQueue[Any], lease: _Lease) -> None:
     """Pass on what comes in; when the parent is gone, end at once whatever is going on."""
     try:
         while True:
-            given.put(_receive(source))
+            value = _receive(source)
+            if isinstance(value, _Renewal):
+                lease.renew(value.until)
+            elif isinstance(value, _Order):
+                lease.begin(value.until)
+                given.put(value.task)
+            else:
+                given.put(value)
     except (EOFError, OSError):
         _end_group()
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import queue
 import signal
 import threading
 import time
 from dataclasses import dataclass, field
 from datetime import timedelta
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from myop_cdn.errors import ExitCode, MyopCdnError
@@ -38,7 +38,9 @@ _LOOK = 1.0  # seconds between two looks at the files with the secrets
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How to listen. full_every: zero for no full sync by the schedule."""
+    """How to listen. full_every: zero for no full sync by the schedule. journal: the URL of a
+    database that has it, None for a file in `state_dir`.
+    """
 
     state_dir: Path
     rules: Rules = field(default_factory=Rules)
@@ -47,6 +49,20 @@ class Settings:
     full_every: timedelta = timedelta(hours=24)
     sync_at_start: bool = True
     proxies: TrustedProxies = field(default_factory=TrustedProxies)
+    journal: str | None = None
+
+
+def open_queue(
+    settings: Settings, names: Sequence[str], log: Log, wall: Callable[[], float] = time.time
+) -> Queue:
+    """The queue that the settings say, for the destinations of these names; not begun yet."""
+    lanes = [Lane(name, settings.full_every.total_seconds()) for name in names]
+    at_start = settings.sync_at_start
+    if settings.journal is None:
+        return SqliteQueue(settings.state_dir / FILE, lanes, log, wall, sync_at_start=at_start)
+    from myop_cdn.listener.queue.postgres.queue import PostgresQueue
+
+    return PostgresQueue(settings.journal, lanes, log, wall, sync_at_start=at_start)
 
 
 def _states(files: tuple[Path, ...]) -> list[tuple[int, int, int] | None]:
@@ -70,6 +86,8 @@ class Listener:
     MyopCdnError, and on `reload`, where it may too and the old ones are kept then. files: what
     it reads; when one of them changes, that is a `reload` too. tell: see `Worker`.
     only_restart: whether nothing but a restart changes the secrets.
+    queue: by `open_queue`, unless there is one already. cut_off: ends the runs that go on beyond
+    the grace.
     """
 
     def __init__(
@@ -85,12 +103,15 @@ class Listener:
         tell: Callable[[Event], None] | None = None,
         *,
         only_restart: bool = False,
+        queue: Queue | None = None,
+        cut_off: Callable[[], None] = lambda: None,
     ) -> None:
         self._only_restart = only_restart
         self._settings = settings
+        self._cut_off = cut_off
         self._read_secrets = read_secrets
         self._files = tuple(files)
-        self._hangups: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._hangups: SimpleQueue[None] = SimpleQueue()
         self._log = log
         self._wall = wall
         self._signals = 0
@@ -99,9 +120,7 @@ class Listener:
         self.metrics = Metrics()
         every = settings.full_every.total_seconds()
         lanes = [Lane(name, every) for name in publishers]
-        self.queue: Queue = SqliteQueue(
-            settings.state_dir / FILE, lanes, log, wall, sync_at_start=settings.sync_at_start
-        )
+        self.queue = queue or open_queue(settings, list(publishers), log, wall)
         self.checks = DeliveryChecks(settings.rules, read_secrets(), wall)
         self.workers = [
             Worker(lane, self.queue, publishers[lane.name], log, self.metrics, wall=wall, tell=tell)
@@ -114,7 +133,7 @@ class Listener:
 
     def run(self) -> None:
         """Listen until `terminate` is called. Raises ListenerError when it can't begin."""
-        self.queue.start()
+        self.queue.start(self._wake)
         try:
             for worker in self.workers:
                 worker.start()
@@ -124,6 +143,7 @@ class Listener:
             self.server.run()
             self._end()
         finally:
+            self._cut_off()  # before another listener may publish
             self.queue.close()
 
     def _wake(self) -> None:
@@ -172,7 +192,7 @@ class Listener:
             told = True
             try:
                 self._hangups.get(timeout=_LOOK)
-            except queue.Empty:
+            except Empty:
                 told = False
             last, seen = seen, _states(self._files)
             if told and self._only_restart:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import TYPE_CHECKING
 
-from myop_cdn.errors import ListenerError, MyopCdnError, PayloadError, unexpected
+from myop_cdn.errors import LeaseLost, ListenerError, MyopCdnError, PayloadError, unexpected
 from myop_cdn.listener import notices
 from myop_cdn.listener.queue import agenda, outcome
 from myop_cdn.listener.queue.agenda import Start, Wait
@@ -112,6 +112,9 @@ class Worker:
 
         Raises ListenerError while the journal can't be read or written.
         """
+        held = self._queue.held_until(self.lane.name)
+        if held is not None and held <= time.monotonic():
+            return Wait(agenda.POLL, wakeable=True)  # another listener works it
         work = self._queue.agenda(self.lane.name)
         action = agenda.next_action(work, self._wall())
         if isinstance(action, Wait):
@@ -140,6 +143,7 @@ class Worker:
                 self._log.warning("the worker failed", error=f"{type(error).__name__}: {error}")
                 wait = Wait(agenda.POLL)
             (self._wakeup if wait.wakeable else self._stopping).wait(wait.seconds)
+        self._queue.let_go(self.lane.name)
 
     def _prune(self) -> None:
         if time.monotonic() - self._pruned > _PRUNE_EVERY:
@@ -254,6 +258,9 @@ class Worker:
         while True:
             try:
                 return work()
+            except LeaseLost as error:
+                self._log.warning(error.message, destination=self.lane.name)
+                return None
             except ListenerError:
                 if self._stopping.is_set():
                     return None

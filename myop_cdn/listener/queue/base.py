@@ -272,7 +272,8 @@ class Queue(Protocol):
     """Keeps deliveries and what is open in each lane.
 
     Methods are called from several threads. All but `start`, `store` and `request_full_sync`
-    raise ListenerError while the journal can't be read or written; nothing is lost by it.
+    raise ListenerError while the journal can't be read or written; nothing is lost by it. Those
+    that record what a run came to raise LeaseLost where another process works the lane by now.
     """
 
     @property
@@ -283,8 +284,11 @@ class Queue(Protocol):
     def notice(self) -> str | None:
         """What happened to the journal since the start that somebody should look at."""
 
-    def start(self) -> None:
-        """Begin. Raises ListenerError when there can't be a journal at all."""
+    def start(self, wake: Callable[[], None] = ...) -> None:
+        """Begin. Raises ListenerError when there can't be a journal at all.
+
+        wake: called when something may be due that did not come in here.
+        """
 
     def close(self) -> None:
         """End in order: nothing is being worked any more. Commits what was handed in."""
@@ -300,6 +304,14 @@ class Queue(Protocol):
         """Make a full sync due in every lane, unless one was requested so within `throttle`
         seconds. Returns at once.
         """
+
+    def held_until(self, lane: str) -> float | None:
+        """Up to which moment of `time.monotonic` this process alone works the lane; None: as
+        long as it likes. A moment that has passed: another one may work it.
+        """
+
+    def let_go(self, lane: str) -> None:
+        """Nothing of the lane is worked here any more: another process may."""
 
     def agenda(self, lane: str) -> Agenda:
         """All that there is to be done in a lane now. Of its retries only those that are due, as

@@ -1,6 +1,7 @@
 """Deliveries in the journal: stored, told apart from duplicates, settled, listed, asked for again.
 
-Every function takes a connection and leaves the transaction to its caller.
+Every function takes a connection and leaves the transaction to its caller. But for `store`, which
+is SQLite's own, the statements are such that SQLite and PostgreSQL read them alike (see `sql`).
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from myop_cdn.listener.queue.base import (
 from myop_cdn.payload import parse
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Sequence
 
     from myop_cdn.listener.queue.base import Record, Settlement
+    from myop_cdn.listener.queue.sql import Connection
 
 _AT_ONCE = 500  # values to a statement
 
@@ -32,7 +33,7 @@ _STORED = (
 )  # fmt: skip
 
 
-def store(connection: sqlite3.Connection, batch: Sequence[Record]) -> list[str | None]:
+def store(connection: Connection, batch: Sequence[Record]) -> list[str | None]:
     """Keep deliveries; for each the id of the earlier one where its body was taken before.
 
     Few large statements: each one hands Python's lock to and fro, which under load costs more
@@ -51,7 +52,7 @@ def store(connection: sqlite3.Connection, batch: Sequence[Record]) -> list[str |
     return earlier
 
 
-def _known(connection: sqlite3.Connection, hashes: list[bytes]) -> dict[bytes, str]:
+def _known(connection: Connection, hashes: list[bytes]) -> dict[bytes, str]:
     rows = connection.execute(
         f"SELECT sha256, id FROM seen WHERE sha256 IN ({_marks(hashes)})",  # noqa: S608 - marks
         hashes,
@@ -63,9 +64,7 @@ def _marks(values: Sequence[object]) -> str:
     return ", ".join("?" * len(values))
 
 
-def _insert(
-    connection: sqlite3.Connection, into: str, width: int, rows: list[tuple[Any, ...]]
-) -> None:
+def _insert(connection: Connection, into: str, width: int, rows: list[tuple[Any, ...]]) -> None:
     mark = f"({', '.join('?' * width)})"
     while rows:
         # Powers of two, so that SQLite meets a handful of statements again and again.
@@ -97,10 +96,10 @@ def _row(record: Record) -> tuple[Any, ...]:
     )
 
 
-def prune(connection: sqlite3.Connection, now: float, most: int = -1) -> int:
+def prune(connection: Connection, now: float, most: int = 1 << 31) -> int:
     """Forget what is over the limits of the history, never what is still to be worked or shown.
 
-    most: how many deliveries at the most, -1 for all. Returns how many went.
+    most: how many deliveries at the most. Returns how many went.
     """
     gone = connection.execute(
         "DELETE FROM delivery WHERE seq IN (SELECT seq FROM delivery WHERE"
@@ -113,22 +112,22 @@ def prune(connection: sqlite3.Connection, now: float, most: int = -1) -> int:
     return gone
 
 
-def waiting(connection: sqlite3.Connection, lane: str, most: int) -> tuple[Delivered, ...]:
+def waiting(connection: Connection, lane: str, most: int) -> tuple[Delivered, ...]:
     """The oldest deliveries that wait in a lane: put back by a run, or not taken yet."""
     rows = connection.execute(
         "SELECT seq, id, announced, body FROM delivery WHERE seq IN"
         " (SELECT seq FROM todo WHERE lane = :lane AND state = 'waiting' ORDER BY seq LIMIT :most)"
         " UNION ALL SELECT * FROM (SELECT seq, id, announced, body FROM delivery"
         " WHERE state = 'waiting' AND seq > (SELECT position FROM lane WHERE name = :lane)"
-        " ORDER BY seq) LIMIT :most",
+        " ORDER BY seq LIMIT :most) AS fresh LIMIT :most",
         {"lane": lane, "most": most},
     )
-    found = {row[0]: Delivered(*row) for row in rows}  # one may be among both
+    found = {row[0]: Delivered(*row) for row in rows.fetchall()}  # one may be among both
     return tuple(found[seq] for seq in sorted(found))
 
 
 def settle(
-    connection: sqlite3.Connection,
+    connection: Connection,
     lane: str,
     settlements: Sequence[Settlement],
     run: int,
@@ -141,11 +140,16 @@ def settle(
     left = [found for found in settlements if found.state != "done"]
     connection.executemany(
         # Not for one that has been forgotten meanwhile.
-        "INSERT INTO todo SELECT seq, ?, ?, ?, ? FROM delivery WHERE seq = ?",
+        'INSERT INTO todo (seq, lane, state, "full", error)'
+        " SELECT seq, ?, ?, ?, ? FROM delivery WHERE seq = ?",
         [(lane, found.state, found.full, found.error, found.seq) for found in left],
     )
     connection.executemany(
-        "INSERT OR REPLACE INTO need SELECT ?, ?, ?, seq, id, ?, ?, ? FROM delivery WHERE seq = ?",
+        "INSERT INTO need (lane, component, environment, seq, delivery, variant, environment_id,"
+        " announced) SELECT ?, ?, ?, seq, id, ?, ?, ? FROM delivery WHERE seq = ?"
+        " ON CONFLICT (lane, component, environment, seq) DO UPDATE SET"
+        " variant = excluded.variant, environment_id = excluded.environment_id,"
+        " announced = excluded.announced",
         [
             (
                 lane,
@@ -168,7 +172,7 @@ def settle(
     refresh(connection, [found.seq for found in settlements], now)
 
 
-def refresh(connection: sqlite3.Connection, seqs: Sequence[int], now: float) -> None:
+def refresh(connection: Connection, seqs: Sequence[int], now: float) -> None:
     """Derive the state of deliveries from what the lanes have to do with them still."""
     lanes = dict(connection.execute("SELECT name, position FROM lane").fetchall())
     for start in range(0, len(seqs), _AT_ONCE):
@@ -226,9 +230,7 @@ _COLUMNS = (
 )
 
 
-def listed(
-    connection: sqlite3.Connection, limit: int, state: str | None = None
-) -> list[DeliveryView]:
+def listed(connection: Connection, limit: int, state: str | None = None) -> list[DeliveryView]:
     """The newest deliveries, newest first, without headers and bodies."""
     where = "WHERE state = ?" if state else ""
     rows = connection.execute(
@@ -238,7 +240,7 @@ def listed(
     return [_view(connection, row) for row in rows.fetchall()]
 
 
-def found(connection: sqlite3.Connection, id_: str) -> DeliveryView | None:
+def found(connection: Connection, id_: str) -> DeliveryView | None:
     """One delivery with headers and body, or None."""
     row = connection.execute(
         f"SELECT {_COLUMNS}, headers FROM delivery WHERE id = ?",  # noqa: S608 - constants
@@ -248,7 +250,7 @@ def found(connection: sqlite3.Connection, id_: str) -> DeliveryView | None:
 
 
 def _view(
-    connection: sqlite3.Connection, row: tuple[Any, ...], headers: dict[str, str] | None = None
+    connection: Connection, row: tuple[Any, ...], headers: dict[str, str] | None = None
 ) -> DeliveryView:
     seq, id_, received, announced, event, kind, state, attempts, run, error, note = row[:11]
     finished, peer, secret, sha256, size, body = row[11:]
@@ -275,7 +277,7 @@ def _view(
     )
 
 
-def _named(connection: sqlite3.Connection, body: bytes) -> tuple[NamedRelease, ...]:
+def _named(connection: Connection, body: bytes) -> tuple[NamedRelease, ...]:
     try:
         releases = parse(body).scope.releases
     except PayloadError:
@@ -291,7 +293,7 @@ def _named(connection: sqlite3.Connection, body: bytes) -> tuple[NamedRelease, .
     return tuple(named)
 
 
-def _lacking(connection: sqlite3.Connection, seq: int, state: str) -> dict[str, str | None]:
+def _lacking(connection: Connection, seq: int, state: str) -> dict[str, str | None]:
     if state in ("done", "ignored"):
         return {}
     rows = connection.execute(
@@ -302,7 +304,7 @@ def _lacking(connection: sqlite3.Connection, seq: int, state: str) -> dict[str, 
     return dict(rows.fetchall())
 
 
-def retry(connection: sqlite3.Connection, id_: str) -> bool:
+def retry(connection: Connection, id_: str) -> bool:
     """Put a delivery back among those that wait; False when there is none of that id."""
     row = connection.execute("SELECT seq FROM delivery WHERE id = ?", (id_,)).fetchone()
     if row is None:
@@ -310,7 +312,11 @@ def retry(connection: sqlite3.Connection, id_: str) -> bool:
     _drop_retries(connection, row[0])
     connection.execute("DELETE FROM need WHERE seq = ?", row)
     connection.execute(
-        "INSERT OR REPLACE INTO todo SELECT ?, name, 'waiting', 0, NULL FROM lane", row
+        'INSERT INTO todo (seq, lane, state, "full", error)'
+        " SELECT seq, name, 'waiting', ?, NULL FROM lane, delivery WHERE seq = ?"
+        ' ON CONFLICT (seq, lane) DO UPDATE SET state = excluded.state, "full" = excluded."full",'
+        " error = NULL",
+        (False, *row),
     )
     connection.execute(
         "UPDATE delivery SET state = 'waiting', error = NULL, note = NULL, finished = NULL"
@@ -320,7 +326,7 @@ def retry(connection: sqlite3.Connection, id_: str) -> bool:
     return True
 
 
-def forget(connection: sqlite3.Connection, id_: str) -> bool:
+def forget(connection: Connection, id_: str) -> bool:
     """Drop a delivery, worked or not; False when there is none of that id.
 
     Its hash stays: a replay of what was forgotten is still a replay.
@@ -333,12 +339,13 @@ def forget(connection: sqlite3.Connection, id_: str) -> bool:
     return True
 
 
-def _drop_retries(connection: sqlite3.Connection, seq: int) -> None:
+def _drop_retries(connection: Connection, seq: int) -> None:
     """Drop the retries of documents that only this delivery still waits for."""
     connection.execute(
         "DELETE FROM retry WHERE EXISTS (SELECT 1 FROM need WHERE need.lane = retry.lane AND"
-        " need.component = retry.component AND need.environment = retry.environment AND seq = ?1)"
+        " need.component = retry.component AND need.environment = retry.environment AND seq = :seq)"
         " AND NOT EXISTS (SELECT 1 FROM need WHERE need.lane = retry.lane AND"
-        " need.component = retry.component AND need.environment = retry.environment AND seq != ?1)",
-        (seq,),
+        " need.component = retry.component AND need.environment = retry.environment"
+        " AND seq != :seq)",
+        {"seq": seq},
     )

@@ -74,7 +74,7 @@ class SqliteQueue:
         """What was done about a damaged journal."""
         return self._committer.notice
 
-    def start(self) -> None:
+    def start(self, wake: Callable[[], None] = lambda: None) -> None:  # noqa: ARG002 - Queue
         """Begin. Raises ListenerError when there can't be a journal at all."""
         self._committer.start()
 
@@ -87,6 +87,13 @@ class SqliteQueue:
             except ListenerError as error:
                 self._log.warning("the end could not be recorded", error=error.message)
         self._committer.close()
+
+    def held_until(self, lane: str) -> float | None:  # noqa: ARG002 - Queue
+        """For good: the folder's lock keeps every other process out."""
+        return None
+
+    def let_go(self, lane: str) -> None:
+        """Nobody else could take it."""
 
     def store(
         self, record: Record, done: Callable[[str | None, ListenerError | None], None]
@@ -170,12 +177,12 @@ class SqliteQueue:
             if lanes.journal_id(connection) != journal:
                 # The run was of a journal that has been replaced; its numbers mean nothing here.
                 changes = replace(changes, settlements=(), position=None)
-            lanes.finish(connection, lane, _part(changes, 0))
+            lanes.finish(connection, lane, lanes.part_of(changes, 0, _AT_ONCE))
             return changes
 
         changes = self._committer.call(work)
         for start in range(_AT_ONCE, len(changes.settlements), _AT_ONCE):
-            part = _part(changes, start)
+            part = lanes.part_of(changes, start, _AT_ONCE)
             self._committer.call(
                 lambda c, part=part: lanes.take(c, lane, part, part.end.run)  # type: ignore[misc]
             )
@@ -258,13 +265,3 @@ class SqliteQueue:
             self._log.info("deliveries are waiting from before", deliveries=found.waiting)
         if not found.clean:
             self._log.warning("the last process did not end in order: a full sync is due")
-
-
-def _part(changes: Changes, start: int) -> Changes:
-    part = changes.settlements[start : start + _AT_ONCE]
-    if len(part) == len(changes.settlements):
-        return changes
-    position = changes.position
-    if position is not None and start + _AT_ONCE < len(changes.settlements):
-        position = min(position, part[-1].seq)
-    return replace(changes, settlements=part, position=position)

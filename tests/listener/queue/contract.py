@@ -491,7 +491,8 @@ class QueueContract:
         queue = rig.open([CDN, OTHER], lambda: NOW)
         assert queue.agenda(CDN.name).full is None
         assert (waiting(queue, CDN), queue.runs(1)[0].state) == (["one"], "interrupted")
-        assert queue.begin(CDN.name, "full", "start", 0) > queue.runs(1)[0].run
+        last = queue.runs(1)[0].run
+        assert queue.begin(CDN.name, "full", "start", 0) > last
         queue.close()
 
     def test_what_is_handed_in_before_the_end_is_committed(self, rig: QueueRig) -> None:
