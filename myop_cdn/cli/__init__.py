@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "send": ("myop_cdn.cli.send:send", "Send a signed test delivery to a receiver."),
     "sandbox": ("myop_cdn.cli.sandbox:sandbox", "Serve Myop's API from a folder, for rehearsals."),
     "init": ("myop_cdn.cli.init:init", "Write the files for a CI system or a server."),
+    "config": ("myop_cdn.cli.config_show:config", "Show what is configured, and where."),
     "demo": ("myop_cdn.cli.demo:demo", "Show the whole loop on this machine."),
     "help": ("myop_cdn.cli.help:help_", "Show a command's help, or read about a topic."),
 }
@@ -183,8 +184,10 @@ def interruptible() -> Iterator[None]:
 def _read_config(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:  # noqa: ARG001
     if value:
         from myop_cdn.cli.config import default_map
+        from myop_cdn.cli.options import CONFIG_FILE
 
         ctx.default_map = default_map(value)
+        ctx.meta[CONFIG_FILE] = value
     return value
 
 

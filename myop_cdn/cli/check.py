@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 import click
 
 from myop_cdn.cli.history import PlaceSettings, SelectionSettings, open_target, selection_of
-from myop_cdn.cli.options import Duration, Origin, argument, command, group, option
+from myop_cdn.cli.options import Destination, Duration, Origin, argument, command, group, option
 from myop_cdn.cli.settings import JsonSettings, ReportSettings
 
 if TYPE_CHECKING:
@@ -37,7 +37,9 @@ class ExpectationSettings:
         "tells what to ask for, and contents are not compared.",
     )
     destination: str | None = option(
-        metavar="URL", help="The destination behind the CDN, as given to deploy."
+        type=Destination(),
+        metavar="URL",
+        help="The destination behind the CDN, as given to deploy.",
     )
 
 

@@ -1,24 +1,28 @@
 """Options that come from a file or from the environment, held against those that there are.
 
-`--config FILE` is TOML with a table of options for each command. What is misspelt is never
-ignored in silence: that is how a limit gets lost.
+`--config FILE` is TOML with a table of options for each command, and one for each target: several
+destinations with a name and options of their own. What is misspelt is never ignored in silence:
+that is how a limit gets lost.
 """
 
 from __future__ import annotations
 
+import re
 import tomllib
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from myop_cdn.errors import InputError
-from myop_cdn.text import shown
+from myop_cdn.text import shown, shown_url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 MAX_BYTES = 1 << 20
+TARGETS = "targets"
 # Variables that belong to several commands, and those that a command of --on-failure gets.
 OF_NO_COMMAND = {f"MYOP_CDN_{name}" for name in (
     "TRACEBACK", "NOTIFY", "NOTIFY_FILE", "NOTIFY_SECRET", "NOTIFY_SECRET_FILE", "EVENT",
@@ -27,7 +31,8 @@ OF_NO_COMMAND = {f"MYOP_CDN_{name}" for name in (
 
 
 def default_map(file: str) -> dict[str, Any]:
-    """The file's tables as Click's default map: option names may be written with `-` or `_`.
+    """The file's tables as Click's default map: option names may be written with `-` or `_`. Beside
+    the commands', `targets` has every `Target` by its name.
 
     Raises InputError when the file can't be read, is not TOML, or holds anything but tables of
     commands with their options; secrets have no option: they come from the environment, or from
@@ -46,6 +51,9 @@ def default_map(file: str) -> dict[str, Any]:
         raise InputError(f"{file} is nested too deeply") from None
     result: dict[str, Any] = {}
     for name, table in tables.items():
+        if name == TARGETS:
+            result[name] = _targets(file, table)
+            continue
         if name not in COMMANDS or not isinstance(table, dict):
             raise InputError(
                 f"{file}: [{shown(name)}] is not a table of a command{suggestion(name, COMMANDS)}",
@@ -57,12 +65,97 @@ def default_map(file: str) -> dict[str, Any]:
     return result
 
 
-def table_of(file: str, command: list[str]) -> dict[str, Any]:
-    """The options that `file` holds for one command, named as it is typed. See `default_map`."""
-    table = default_map(file)
-    for word in command:
-        table = table.get(word, {})
-    return table
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Destinations that are published to together, with the options of that."""
+
+    name: str
+    destinations: tuple[str, ...]
+    options: Mapping[str, Any]
+
+
+def _targets(file: str, tables: object) -> dict[str, Target]:
+    if not isinstance(tables, dict):
+        raise InputError(f"{file}: [{TARGETS}] is not a table")
+    return {
+        name: _target(f"{file}: [{TARGETS}.{shown(name)}]", name, tables[name]) for name in tables
+    }
+
+
+def _target(where: str, name: str, table: object) -> Target:
+    if not isinstance(table, dict) or re.fullmatch(r"[\w-]{1,100}", name, re.ASCII) is None:
+        raise InputError(
+            f"{where} is not a table, or not a name", "a name has letters, digits, - and _"
+        )
+    given = table.get("destinations")
+    urls = [given] if isinstance(given, str) else given
+    if not isinstance(urls, list) or not urls or not all(isinstance(one, str) for one in urls):
+        raise InputError(f"{where} has no destinations", 'destinations = ["s3://bucket/myop"]')
+    if any(url.startswith("@") for url in urls):
+        raise InputError(f"{where}: a destination is a URL, not another target")
+    rest = {key: value for key, value in table.items() if key != "destinations"}
+    return Target(name, tuple(urls), dict(_checked(where, _target_options(), rest)))
+
+
+def _target_options() -> list[click.Option]:
+    """What may be said of a target: how objects are stored there, and how many."""
+    from myop_cdn.cli.options import parameters
+    from myop_cdn.cli.settings import DeploySettings, ExportSettings, LimitSettings
+
+    found = [*parameters(DeploySettings), *parameters(LimitSettings)]
+    found += [one for one in parameters(ExportSettings) if one.name == "environment"]
+    return [one for one in found if isinstance(one, click.Option)]
+
+
+def targets_named(ctx: click.Context, names: Iterable[str]) -> tuple[Target, ...]:
+    """The targets with these names. Raises InputError where there is no such one."""
+    from myop_cdn.cli.options import CONFIG_FILE
+
+    known: Mapping[str, Target] = (ctx.find_root().default_map or {}).get(TARGETS, {})
+    found = []
+    for name in dict.fromkeys(names):
+        if name not in known:
+            file = ctx.meta.get(CONFIG_FILE)
+            hint = (
+                f"{file} has: {', '.join(known) or 'none'}"
+                if file
+                else "name the configuration file: --config FILE, or MYOP_CDN_CONFIG"
+            )
+            raise InputError(f"there is no target @{shown(name)}{suggestion(name, known)}", hint)
+        found.append(known[name])
+    return tuple(found)
+
+
+def options_of(command: click.Command, targets: Sequence[Target]) -> Mapping[str, Any]:
+    """The options of the targets, as far as the command has them. Raises InputError where two
+    targets have different ones.
+    """
+    names = {one.name for one in command.params}
+    first, *others = (
+        {name: value for name, value in one.options.items() if name in names} for one in targets
+    )
+    if any(one != first for one in others):
+        listed = ", ".join(f"@{one.name}" for one in targets)
+        raise InputError(f"{listed} have different options", "run the command for each of them")
+    return first
+
+
+def with_destinations(given: Any, targets: Sequence[Target], *, many: bool) -> Any:
+    """What was given for destinations, each target's in the place of its name.
+
+    many: whether there may be several. Raises InputError where there may not.
+    """
+    urls = {f"@{one.name}": one.destinations for one in targets}
+    words = [given] if isinstance(given, str) else given
+    found = [url for word in words for url in urls.get(word, (word,))]
+    if many:
+        return tuple(found)
+    if len(found) > 1:
+        raise InputError(
+            f"{given} has {len(found)} destinations, and this command takes one",
+            f"they are {', '.join(shown_url(one) for one in found)}",
+        )
+    return found[0]
 
 
 def _options(where: str, command: click.Command, table: dict[str, Any]) -> dict[str, Any]:
@@ -75,15 +168,14 @@ def _options(where: str, command: click.Command, table: dict[str, Any]) -> dict[
                 raise InputError(f"{where} has no table {shown(name)!r}{near}")
             result[name] = _options(f"{where[:-1]}.{name}]", one, below)
         return result
-    return dict(_checked(where, command, table))
+    options = [one for one in command.params if isinstance(one, click.Option) and not one.hidden]
+    return dict(_checked(where, options, table))
 
 
 def _checked(
-    where: str, command: click.Command, table: dict[str, Any]
+    where: str, options: Iterable[click.Option], table: Mapping[str, Any]
 ) -> Iterator[tuple[str, Any]]:
-    known = {
-        one.name: one for one in command.params if isinstance(one, click.Option) and not one.hidden
-    }
+    known = {one.name: one for one in options}
     for name, value in table.items():
         spelt = name.replace("_", "-")
         parameter = known.get(name.replace("-", "_"))

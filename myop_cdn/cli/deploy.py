@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import click
 
-from myop_cdn.cli.options import argument, command, group, option
+from myop_cdn.cli.options import Destination, argument, command, group, option
 from myop_cdn.cli.settings import (
     DeploySettings,
     LimitSettings,
@@ -28,7 +28,9 @@ class DeployCommandSettings:
     """All that `deploy` takes."""
 
     TITLE: ClassVar[str] = "What to upload"
-    destinations: tuple[str, ...] = argument(nargs=-1, required=True, metavar="DESTINATION...")
+    destinations: tuple[str, ...] = argument(
+        nargs=-1, required=True, type=Destination(), metavar="DESTINATION..."
+    )
     source: Path = option(
         type=click.Path(path_type=Path),
         default="./myop-static",

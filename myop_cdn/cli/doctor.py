@@ -16,7 +16,7 @@ from myop_cdn.cli.inputs import (
     secret_words,
     words_of,
 )
-from myop_cdn.cli.options import Origin, argument, command, group, option
+from myop_cdn.cli.options import Destination, Origin, argument, command, group, option
 from myop_cdn.cli.settings import ApiSettings, JsonSettings, SecretSettings
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class DoctorSettings:
     """All that `doctor` takes."""
 
     TITLE: ClassVar[str] = "Pages"
-    destination: str | None = argument(metavar="[DESTINATION]", required=False)
+    destination: str | None = argument(type=Destination(), metavar="[DESTINATION]", required=False)
     origin: str | None = option(
         type=Origin(),
         metavar="URL",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import click
 
-from myop_cdn.cli.options import MaxDelete, argument, command, group, option
+from myop_cdn.cli.options import Destination, MaxDelete, argument, command, group, option
 from myop_cdn.cli.settings import CdnSettings, JsonSettings, RunSettings
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class HistorySettings:
     """All that `history` takes."""
 
     TITLE: ClassVar[str] = "History"
-    destination: str = argument(metavar="DESTINATION")
+    destination: str = argument(type=Destination(), metavar="DESTINATION")
     forget: bool = option(
         is_flag=True,
         help="Delete the contents that are kept of these documents' past, for good.",
@@ -75,7 +75,7 @@ class HistorySettings:
 class DiffSettings:
     """All that `diff` takes."""
 
-    destination: str = argument(metavar="DESTINATION")
+    destination: str = argument(type=Destination(), metavar="DESTINATION")
     start: str | None = argument(metavar="[FROM]", required=False)
     end: str | None = argument(metavar="[TO]", required=False)
     place: PlaceSettings = group(PlaceSettings)
@@ -87,7 +87,7 @@ class RollbackSettings:
     """All that `rollback` takes."""
 
     TITLE: ClassVar[str] = "Where to go back to"
-    destination: str = argument(metavar="DESTINATION")
+    destination: str = argument(type=Destination(), metavar="DESTINATION")
     to: str | None = option(
         metavar="COMMIT|TIME",
         help="A commit's number, or a time (2026-03-24T10:00:00Z): the last commit by then.",

@@ -28,16 +28,19 @@ from myop_cdn.cli.console import Console
 from myop_cdn.errors import ExitCode, MyopCdnError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from click.shell_completion import CompletionItem
 
+    from myop_cdn.cli.config import Target
     from myop_cdn.deploy.options import HistoryLimit
     from myop_cdn.listener.http.sockets import Address
     from myop_cdn.model import DeleteLimit
     from myop_cdn.summary import Summary
 
 T = TypeVar("T")
+CONFIG_FILE = "myop_cdn.config"  # where in a context's `meta` the file's name is
+TARGET_OPTIONS = "myop_cdn.target_options"  # and the options of the targets that are named
 _TIME_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _SIZE_UNITS = {"": 1, "b": 1, "kib": 1024, "k": 1024, "mib": 1024**2, "m": 1024**2}
 
@@ -118,14 +121,47 @@ class Command(click.Command):
         self.params += _global_options()
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse, and warn of variables that were meant for this command."""
+        """Parse, with targets in the place of their names, and warn of variables that were meant
+        for this command.
+        """
+        place = next((one for one in self.params if isinstance(one.type, Destination)), None)
+        targets = () if place is None else self._targets(ctx, list(args), place)
         rest = super().parse_args(ctx, args)
+        if place is not None and place.name is not None and targets:
+            from myop_cdn.cli.config import with_destinations
+
+            many = place.nargs == -1 or place.multiple
+            given = ctx.params[place.name]
+            ctx.params[place.name] = with_destinations(given, targets, many=many)
         if any(name.startswith("MYOP_CDN_") for name in os.environ):
             from myop_cdn.cli.config import unknown_variables
 
             for warning in unknown_variables(self, ctx.auto_envvar_prefix or "", os.environ):
                 _console(ctx).warning(warning)
         return rest
+
+    def _targets(
+        self, ctx: click.Context, args: list[str], place: click.Parameter
+    ) -> Sequence[Target]:
+        """The targets that are named where destinations stand, their options put in force."""
+        if not any("@" in word for word in args) and not place.value_from_envvar(ctx):
+            named = ctx.lookup_default(place.name or "")
+            if not named or "@" not in str(named):
+                return ()
+        opts, _, _ = self.make_parser(ctx).parse_args(args)
+        if file := opts.get("config"):
+            _read_config(ctx, str(file))
+        value, _ = place.consume_value(ctx, opts)
+        words = [value] if isinstance(value, str) else value
+        names = [str(one)[1:] for one in words or () if str(one).startswith("@")]
+        if not names:
+            return ()
+        from myop_cdn.cli.config import options_of, targets_named
+
+        targets = targets_named(ctx, names)
+        ctx.meta[TARGET_OPTIONS] = options_of(self, targets)
+        _put_in_force(ctx)
+        return targets
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the options under the headings of their settings."""
@@ -149,12 +185,13 @@ class Command(click.Command):
 
 
 def command(
-    settings: type[T], *examples: str, name: str | None = None
+    settings: type[T], *examples: str, name: str | None = None, takes_any: bool = False
 ) -> Callable[[Callable[[Console, T], Report | None]], Command]:
     """A decorator that makes a function of console and settings a command.
 
     The function returns its report, or None where there is none to make; it raises MyopCdnError
-    where a run comes to nothing. Its docstring is the help.
+    where a run comes to nothing. Its docstring is the help. takes_any: whether options of other
+    commands are arguments.
     """
 
     def decorate(function: Callable[[Console, T], Report | None]) -> Command:
@@ -179,18 +216,20 @@ def command(
             name or function.__name__,
             callback=callback,
             help=function.__doc__,
-            params=list(_parameters(settings)),
+            params=list(parameters(settings)),
             examples=examples,
+            context_settings={"ignore_unknown_options": takes_any},
         )
 
     return decorate
 
 
-def _parameters(settings: type[Any]) -> Iterator[click.Parameter]:
+def parameters(settings: type[Any]) -> Iterator[click.Parameter]:
+    """The options and arguments that a dataclass of settings stands for."""
     title = getattr(settings, "TITLE", "Options")
     for one in fields(settings):
         if "group" in one.metadata:
-            yield from _parameters(one.metadata["group"])
+            yield from parameters(one.metadata["group"])
         elif "argument" in one.metadata:
             yield click.Argument([one.name], **_completed(one.metadata["argument"]))
         else:
@@ -231,6 +270,24 @@ def _console(ctx: click.Context) -> Console:
     return Console() if console is None else console  # None where only a help is rendered
 
 
+def _read_config(ctx: click.Context, file: str) -> None:
+    """Take a configuration file that is named after the command."""
+    from myop_cdn.cli.config import default_map
+
+    root = ctx.find_root()
+    root.default_map = default_map(file)
+    root.meta[CONFIG_FILE] = file
+    table: Any = root.default_map
+    for word in ctx.command_path.split()[1:]:
+        table = table.get(word, {})
+    ctx.default_map = table
+    _put_in_force(ctx)
+
+
+def _put_in_force(ctx: click.Context) -> None:
+    ctx.default_map = {**(ctx.default_map or {}), **ctx.meta.get(TARGET_OPTIONS, {})}
+
+
 def _global_options() -> list[click.Parameter]:
     """The options of the whole program once more, for those who give them after the command."""
 
@@ -243,9 +300,7 @@ def _global_options() -> list[click.Parameter]:
 
     def read(ctx: click.Context, param: click.Parameter, value: str | None) -> None:  # noqa: ARG001
         if value:
-            from myop_cdn.cli.config import table_of
-
-            ctx.default_map = table_of(value, ctx.command_path.split()[1:])
+            _read_config(ctx, value)
 
     shared: dict[str, Any] = {"expose_value": False, "hidden": True, "is_eager": True}
     formats = click.Choice(["text", "json"])
@@ -255,6 +310,28 @@ def _global_options() -> list[click.Parameter]:
         click.Option(["--log-format"], type=formats, callback=louder, **shared),
         click.Option(["--config"], callback=read, allow_from_autoenv=False, **shared),
     ]
+
+
+class Destination(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
+    """A destination's URL, or `@` and the name of a target in the configuration file."""
+
+    name = "destination"
+
+    def shell_complete(
+        self,
+        ctx: click.Context,
+        param: click.Parameter,  # noqa: ARG002 - Click's signature
+        incomplete: str,
+    ) -> list[CompletionItem]:
+        """The targets and their destinations."""
+        from click.shell_completion import CompletionItem
+
+        from myop_cdn.cli.config import TARGETS
+
+        targets = (ctx.find_root().default_map or {}).get(TARGETS, {})
+        names = [f"@{name}" for name in targets]
+        names += [url for target in targets.values() for url in target.destinations]
+        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
 class SecretFile(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
-from myop_cdn.cli.options import Duration, argument, command, group, option
+from myop_cdn.cli.options import Destination, Duration, argument, command, group, option
 from myop_cdn.cli.settings import (
     DeploySettings,
     ExportSettings,
@@ -53,7 +53,9 @@ class CheckSettings:
 class PublishSettings:
     """All that `publish` takes."""
 
-    destinations: tuple[str, ...] = argument(nargs=-1, required=True, metavar="DESTINATION...")
+    destinations: tuple[str, ...] = argument(
+        nargs=-1, required=True, type=Destination(), metavar="DESTINATION..."
+    )
     source: SourceSettings = group(SourceSettings)
     export: ExportSettings = group(ExportSettings)
     plan: PlanSettings = group(PlanSettings)

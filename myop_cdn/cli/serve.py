@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, ClassVar
 import click
 
 from myop_cdn.cli.console import SILENT, Console
-from myop_cdn.cli.options import Duration, HostPort, Size, command, group, option
+from myop_cdn.cli.options import Destination, Duration, HostPort, Size, command, group, option
 from myop_cdn.cli.settings import (
     DeploySettings,
     ExportSettings,
@@ -192,6 +192,7 @@ class PublishingSettings:
     TITLE: ClassVar[str] = "Publishing"
     deploy: tuple[str, ...] = option(
         multiple=True,
+        type=Destination(),
         metavar="DESTINATION",
         help="Where to publish; repeat it for more. Without it only --output is kept up to date.",
     )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 import click
 
 from myop_cdn.cli.history import PlaceSettings, SelectionSettings, open_target, selection_of, warn
-from myop_cdn.cli.options import argument, command, group, option
+from myop_cdn.cli.options import Destination, argument, command, group, option
 from myop_cdn.cli.settings import ApiSettings, JsonSettings
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class StatusSettings:
     """All that `status` takes."""
 
     TITLE: ClassVar[str] = "Compare"
-    destination: str = argument(metavar="DESTINATION")
+    destination: str = argument(type=Destination(), metavar="DESTINATION")
     against: str | None = option(
         type=click.Choice(["myop"]), help="Ask Myop for each document, and show what is behind."
     )
