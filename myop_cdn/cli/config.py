@@ -23,10 +23,12 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 1 << 20
 TARGETS = "targets"
-# Variables that belong to several commands, and those that a command of --on-failure gets.
+# Variables that belong to several commands, those that a command of --on-failure gets, and those
+# that the files of `init` set for themselves.
 OF_NO_COMMAND = {f"MYOP_CDN_{name}" for name in (
     "TRACEBACK", "NOTIFY", "NOTIFY_FILE", "NOTIFY_SECRET", "NOTIFY_SECRET_FILE", "EVENT",
     "SUBJECT", "MESSAGE", "HINT", "FAILURES", "SINCE", "LEFT_OUT", "TIME", "RUN_URL", "JOURNAL",
+    "DESTINATION", "PACKAGE", "ID_TOKEN",
 )}  # fmt: skip
 
 

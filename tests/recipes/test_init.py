@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,15 @@ def test_the_files_lie_where_the_system_looks_for_them(run: Run, tmp_path: Path,
     assert ended.out == b""
     written = {path.relative_to(tmp_path / "repository").as_posix() for path in _files(tmp_path)}
     assert written == {file.target for file in RECIPES[name].files}
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_no_variable_of_a_recipe_is_warned_of(run: Run, tmp_path: Path, name: str) -> None:
+    run("init", name, tmp_path)
+    text = "".join(path.read_text("utf-8") for path in _files(tmp_path))
+    variables = dict.fromkeys(re.findall(r"MYOP_CDN_[A-Z_]+(?![A-Z_<…])(?<!_)", text), "x")
+    ended = run("verify", "--signature", "x", env=variables)
+    assert "is not the variable" not in ended.err
 
 
 @pytest.mark.parametrize("name", EVERY)
