@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from myop_cdn.deploy.log import written
+from myop_cdn.deploy.log import Change, written
 from myop_cdn.deploy.plan import LATER, Plan
 from myop_cdn.deploy.run import Run
 from myop_cdn.deploy.source import Wanted
@@ -58,18 +58,17 @@ class ApprovedRun(Run):
     def _find_due(self) -> None:
         """What of the plan is still to be done. Raises RefusedError where something moved."""
         planned, deletions = self._planned, self._deletions
-        due, moved = set(), set()
+        done, due, moved = set(), set(), set()
         for key, seen in planned.seen.items():
             if self._is_done(key):
-                if key in self._wanted:
-                    self._outcome.unchanged.add(key)
-                    self._adopt(key)
+                done.add(key)
             elif self._version(key) == seen and not self._is_held(key):
                 due.add(key)
             else:
                 moved.add(key)
         if moved:
             raise self._stale(moved)
+        self._take_over(done)
         self._plan_due = Plan(tuple(up for up in planned.uploads if up.key in due))
         self._manifest_is_due = MANIFEST in due
         marks, now = self.there.view.state.gone, written(self._now())
@@ -79,6 +78,18 @@ class ApprovedRun(Run):
         if deletions.due:
             listed = (one.key for one in self.there.store.list(f"{COMPONENTS}/"))
             deletions.among({key for key in listed if DocumentRef.of(key)})
+
+    def _take_over(self, done: Collection[str]) -> None:
+        """Tell the log of what an earlier run did of the plan, and was killed before it told."""
+        for key in self._wanted.some(done):
+            self._outcome.unchanged.add(key)
+            self._adopt(key)
+        deleted = self._planned.deleted.keys() & done
+        if deleted:
+            _, newer = self.there.log.since(self._planned.number)
+            told = {key for commit in newer for key in commit.changes}
+            for key in deleted - told:
+                self._outcome.adopted[key] = Change(self._planned.deleted[key], None)
 
     def _carry_out(self) -> None:
         outcome, planned = self._outcome, self._planned

@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast, get_args
 
 from myop_cdn import exportnote
-from myop_cdn.deploy.log import Cause, written
+from myop_cdn.deploy.log import Cause, Entry, written
 from myop_cdn.deploy.options import DeployOptions, Encoding, HistoryLimit
 from myop_cdn.document import Document
 from myop_cdn.errors import DocumentError, InputError, RefusedError, TreeError
@@ -26,7 +26,7 @@ from myop_cdn.exportnote import ExportNote, NotedDocument
 from myop_cdn.files import TEMPORARY
 from myop_cdn.manifest import Manifest
 from myop_cdn.model import MANIFEST, DeleteLimit, DocumentRef
-from myop_cdn.report import Reason, Upload
+from myop_cdn.report import Reason, Upload, spoken
 from myop_cdn.storage.base import Body
 from myop_cdn.tree import MAX_FILE_BYTES, Tree
 
@@ -61,31 +61,34 @@ class PlannedDestination:
     """What is to be done at one destination.
 
     seen: the version of every object that is to be changed, None where there was none. uploads:
-    documents. deleted: the keys of documents, with what people call them. manifest: the one to
-    put there, None where it stays; asked: when Myop was asked for it, see `Source`. gone: all
-    documents that Myop does not have any more, due or not, where anything may be deleted.
+    documents. deleted: what is there of documents that are to be deleted, by key. number: of the
+    newest commit that was seen. manifest: the one to put there, None where it stays; asked: when
+    Myop was asked for it, see `Source`. gone: all documents that Myop does not have any more, due
+    or not, where anything may be deleted.
     """
 
     url: str
     seen: Mapping[str, str | None] = field(default_factory=dict)
     uploads: tuple[Upload, ...] = ()
-    deleted: Mapping[str, str] = field(default_factory=dict)
+    deleted: Mapping[str, Entry] = field(default_factory=dict)
+    number: int = 0
     manifest: bytes | None = None
     asked: int = 0
     gone: tuple[str, ...] = ()
 
     def dump(self, manifest_at: str | None) -> dict[str, Any]:
         """As JSON, the manifest itself being kept at `manifest_at`."""
-        changes = [
+        changes: list[dict[str, Any]] = [
             {"key": up.key, "action": up.reason, "seen": self.seen[up.key], "what": str(up)}
             | {"component": up.name, "before": up.before, "after": up.after}
             for up in self.uploads
         ]
         changes += [
-            {"key": key, "action": "delete", "seen": self.seen[key], "what": name}
-            for key, name in sorted(self.deleted.items())
+            {"key": key, "action": "delete", "seen": self.seen[key], "entry": one.dump()}
+            | {"what": spoken(key, one.name, one.label)}
+            for key, one in sorted(self.deleted.items())
         ]
-        value: dict[str, Any] = {"url": self.url, "changes": changes}
+        value: dict[str, Any] = {"url": self.url, "commit": self.number, "changes": changes}
         if manifest_at:
             value["manifest"] = {"file": manifest_at, "seen": self.seen[MANIFEST]}
             value["manifest"]["asked"] = self.asked
@@ -96,18 +99,19 @@ class PlannedDestination:
         """The opposite. Raises ValueError, TypeError, KeyError, AttributeError, TreeError."""
         seen: dict[str, str | None] = {}
         uploads: list[Upload] = []
-        deleted: dict[str, str] = {}
+        deleted: dict[str, Entry] = {}
         for one in value["changes"]:
             key, action = _document(one["key"]), one["action"]
             seen[key] = None if one["seen"] is None else _text(one["seen"])
             if action == "delete":
-                deleted[key] = _text(one["what"])
+                deleted[key] = Entry.parse(one["entry"])
             elif action in ("new", "content", "headers"):
                 name, before, after = map(_text, (one["component"], one["before"], one["after"]))
                 uploads.append(Upload(key, cast("Reason", action), name, before, after))
             else:
                 raise ValueError(f"{key} has the unknown action {action!r}")
-        planned = cls(_text(value["url"]), seen, tuple(uploads), deleted)
+        number = int(value["commit"])
+        planned = cls(_text(value["url"]), seen, tuple(uploads), deleted, number)
         there = value.get("manifest")
         if there is not None:
             seen[MANIFEST] = None if there["seen"] is None else _text(there["seen"])

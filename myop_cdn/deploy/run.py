@@ -116,7 +116,10 @@ class Run:
         """
         there, outcome, deletions = self.there, self._outcome, self._deletions
         uploads = tuple(outcome.uploads[key] for key in sorted(outcome.uploads) if key != MANIFEST)
-        deleted = {key: self._called(key) for key in sorted(outcome.deleted)}
+        deleted = {
+            key: there.remote[key].entry(there.remote[key].sha256 or "")
+            for key in sorted(outcome.deleted)
+        }
         seen: dict[str, str | None] = {}
         for key in (*(up.key for up in uploads), *deleted):
             seen[key] = there.remote[key].version if key in there.remote else None
@@ -133,6 +136,7 @@ class Run:
             seen,
             uploads,
             deleted,
+            there.view.number,
             self._manifest.rehearsed,
             self._wanted.source.asked,
             tuple(sorted(deletions.gone)) if deletions.enabled else (),

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import gzip
 from dataclasses import replace
-from itertools import count
 from typing import TYPE_CHECKING
 
 import pytest
-import requests
 
 from myop_cdn.deploy import DeployOptions, apply, deploy
 from myop_cdn.deploy.history import Selection
@@ -20,45 +18,23 @@ from myop_cdn.status import read_status
 from myop_cdn.storage import open_backend
 from myop_cdn.storage.base import Body, Headers
 from myop_cdn.storage.contract import listing
+from tests.deploy.destinations import EVERYWHERE, empty_destination
 from tests.deploy.trees import document, make_tree
-from tests.servers.azure import connection_string
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from myop_cdn.report import DestinationReport
     from myop_cdn.tree import Tree
-    from tests.servers.s3 import Bucket
 
 COMPONENTS = {"card": ["qa"], "mit Umlaut ä": ["prod + 1"]}
 ONE = "components/mit Umlaut ä/prod + 1.json"
-_serial = count()
 
 
-@pytest.fixture(params=["memory", "folder", "s3", "google", "azure"])
+@pytest.fixture(params=EVERYWHERE)
 def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """An empty destination with a prefix."""
-    name = f"cloud-{next(_serial)}"
-    if request.param == "memory":
-        return f"memory://{name}/site"
-    if request.param == "folder":
-        return f"file://{tmp_path}/out/site"
-    if request.param == "s3":
-        bucket: Bucket = request.getfixturevalue("bucket")
-        monkeypatch.setenv("AWS_ENDPOINT_URL", bucket.endpoint)
-        return f"{bucket.url}/site"
-    if request.param == "google":
-        endpoint = request.getfixturevalue("gcs_emulator")
-        monkeypatch.setenv("STORAGE_EMULATOR_HOST", endpoint)
-        requests.post(f"{endpoint}/storage/v1/b", json={"name": name}, timeout=30)
-        return f"gs://{name}/site"
-    from azure.storage.blob import BlobServiceClient
-
-    text = connection_string(request.getfixturevalue("azurite"))
-    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", text)
-    with BlobServiceClient.from_connection_string(text) as service:
-        service.create_container(name)
-    return f"az://{name}/site"
+    return empty_destination(request.param, request, tmp_path, monkeypatch)
 
 
 @pytest.fixture

@@ -1,11 +1,10 @@
 """Several jobs publish to one destination at once: no release is lost, whatever their pace, and
-the manifest never names a document that is not there. TEST_RACES: how many rounds.
+the manifest never names a document that is not there. `--races-long`: many rounds, everywhere.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import random
 import threading
 import time
@@ -19,14 +18,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from myop_cdn.deploy import DeployOptions, target
+from myop_cdn.deploy.log import Log
 from myop_cdn.document import Document
 from myop_cdn.errors import DocumentError, ExitCode
 from myop_cdn.manifest import Manifest
 from myop_cdn.model import DeleteLimit, DocumentRef, Release, Scope
 from myop_cdn.publish import publish
 from myop_cdn.storage import open_backend
+from myop_cdn.storage.store import Store
 from myop_cdn.sync import SyncOptions
 from myop_cdn.tree import Tree
+from tests.deploy.destinations import EVERYWHERE, empty_destination
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 
     from myop_cdn.report import PublishReport
 
-ROUNDS = int(os.environ.get("TEST_RACES", "4"))
+ROUNDS, MANY_ROUNDS = 4, 200
 _serial = count()
 
 
@@ -118,6 +120,7 @@ class Site:
         self.url = url
         self.myop = myop
         self.backend = open_backend(url)
+        self.rounds = ROUNDS
 
     def publish(self, scope: Scope, **options: Any) -> PublishReport:
         """One job, in a workspace of its own."""
@@ -149,26 +152,42 @@ class Site:
         return [ref.path for ref in named if self.backend.head(ref.path) is None]
 
 
-@pytest.fixture(params=["memory", "folder"])
-def site(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Each race at every service, where there is the time."""
+    if "site" in metafunc.fixturenames:
+        is_long = metafunc.config.getoption("--races-long", default=False)
+        services = EVERYWHERE if is_long else EVERYWHERE[:2]
+        metafunc.parametrize("site", services, indirect=True)
+
+
+@pytest.fixture
+def site(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    races_long: bool,
+) -> Site:
     myop = Myop()
     for number in range(6):
         myop.release(f"c{number}")
-    name = f"newest-{next(_serial)}"
-    url = f"memory://{name}" if request.param == "memory" else f"file://{tmp_path}/{name}"
+    url = empty_destination(request.param, request, tmp_path, monkeypatch)
     site = Site(tmp_path, url, myop)
     assert site.publish(Scope("full")).exit_code is ExitCode.DONE
     monkeypatch.setattr(
         target, "open_backend", lambda url, options: slow(open_backend(url, options), myop)
     )
+    site.rounds = MANY_ROUNDS if races_long else ROUNDS
     return site
 
 
 @pytest.mark.parametrize("delete", [False, True])
 def test_no_release_is_lost_beside_a_full_sync(site: Site, delete: bool) -> None:
+    """One full and three to eight incremental jobs, with random delays at every step."""
     myop = site.myop
-    for number in range(ROUNDS):
-        myop.chance = random.Random(number)
+    commits: list[str] = []
+    for number in range(site.rounds):
+        myop.chance = chance = random.Random(number)
+        myop.longest = chance.choice((0.001, 0.004, 0.02))
         over = threading.Event()
         seen: list[str] = []
 
@@ -181,12 +200,12 @@ def test_no_release_is_lost_beside_a_full_sync(site: Site, delete: bool) -> None
             myop.wait()
             return site.publish(Scope("incremental", (myop.release(component),)))
 
-        jobs = [*(f"c{chosen}" for chosen in myop.chance.sample(range(6), 3)), f"new{number}", "c0"]
-        with ThreadPoolExecutor(8) as pool:
+        jobs = [f"c{chance.randrange(6)}" for _ in range(chance.randint(2, 7))]
+        jobs.append(f"new{number % 20}")
+        with ThreadPoolExecutor(len(jobs) + 2) as pool:
             polling = pool.submit(poll)
             full = pool.submit(site.publish, Scope("full"), delete=delete)
-            reports = list(pool.map(release, jobs))
-            ended = [*reports, full.result()]
+            ended = [*pool.map(release, jobs), full.result()]
             over.set()
             polling.result()
         assert [str(one.error) for one in ended if one.error] == []
@@ -195,3 +214,8 @@ def test_no_release_is_lost_beside_a_full_sync(site: Site, delete: bool) -> None
         blob = site.backend.get("manifest.json")
         assert blob is not None
         assert set(Manifest.parse(blob.data).all_refs()) == set(myop.variants)
+        told = [one.deploy.destinations[0].commit for one in ended if one.deploy]
+        commits += [commit for commit in told if commit]
+    # One log: nobody's commit has taken another one's number.
+    newest = Log(Store(site.backend)).newest().number
+    assert sorted(map(int, commits)) == list(range(newest - len(commits) + 1, newest + 1))
