@@ -12,6 +12,7 @@ import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from myop_cdn.deploy.history import held_keys
@@ -28,10 +29,8 @@ from myop_cdn.workers import each
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from datetime import datetime
 
     from myop_cdn.deploy.history import Selection
-    from myop_cdn.deploy.log import Commit, View
     from myop_cdn.deploy.target import Target
     from myop_cdn.errors import MyopCdnError
     from myop_cdn.export import Exporter
@@ -47,11 +46,9 @@ class LiveDocument:
     """One document at a destination.
 
     name: the component's; "" where not known. variant: what it holds, None where not known, or
-    where nothing is there. since: when that variant came there, by the commits since the newest
-    checkpoint; else when the object was last written. announced: the sender's timestamp (ISO
-    8601) of the release, "" where none is known. sha256: of the stored bytes; "" where not known.
-    commit: the one that brought the variant, where it is among those that were read. held: a
-    rollback holds newer content back.
+    where nothing is there. since: when that variant came there; else when the object was last
+    written. announced: the sender's timestamp (ISO 8601) of the release, "" where none is known.
+    sha256: of the stored bytes; "" where not known. held: a rollback holds newer content back.
 
     state: "live" where Myop was not asked; else "current", "behind" (Myop has other content),
     "missing" (Myop has it, the destination does not), "gone" (Myop has it no longer) or "unknown"
@@ -64,7 +61,6 @@ class LiveDocument:
     since: datetime | None = None
     announced: str = ""
     sha256: str = ""
-    commit: int | None = None
     held: bool = False
     state: State = "live"
     myop: Variant | None = None
@@ -86,7 +82,6 @@ class LiveDocument:
             "variant": self.variant.name if self.variant else None,
             "since": written(self.since) if self.since else None,
             "announced": self.announced or None,
-            "commit": None if self.commit is None else str(self.commit),
             "held": self.held,
             "state": self.state,
         }
@@ -159,23 +154,19 @@ def read_status(target: Target, selection: Selection, jobs: int) -> LiveStatus:
     warnings = list(view.warnings)
     entries = view.objects or {}
     found = dict(_described(target, listed, entries, jobs, warnings))
-    moments = _since(_commits(target, view), {key: one.entry.variant for key, one in found.items()})
     held = set(held_keys(view.state, selection))
-    documents = []
-    for key, one in found.items():
-        commit = moments.get(key)
-        documents.append(
-            LiveDocument(
-                one.ref,
-                one.entry.name,
-                Variant(one.entry.variant, one.entry.variant_name) if one.entry.variant else None,
-                commit.at if commit else one.modified,
-                one.entry.announced,
-                one.entry.sha256,
-                commit.number if commit else None,
-                key in held,
-            )
+    documents = [
+        LiveDocument(
+            one.ref,
+            one.entry.name,
+            Variant(one.entry.variant, one.entry.variant_name) if one.entry.variant else None,
+            datetime.fromtimestamp(one.entry.since, UTC) if one.entry.since else one.modified,
+            one.entry.announced,
+            one.entry.sha256,
+            key in held,
         )
+        for key, one in found.items()
+    ]
     return LiveStatus(
         target.store.url,
         _sorted(documents),
@@ -331,33 +322,6 @@ def _read(target: Target, info: ObjectInfo) -> Entry:
         return Entry(sha256)
     variant = next(iter(document.variants), Variant(""))
     return Entry(sha256, name=document.name, variant=variant.id, variant_name=variant.name)
-
-
-def _commits(target: Target, view: View) -> Iterator[Commit]:
-    """The commits since the checkpoint, newest first; they were read for the view."""
-    if view.objects is not None:
-        for number in range(view.number, view.checkpoint or 0, -1):
-            commit = target.log.commit(number)
-            if commit is not None:
-                yield commit
-
-
-def _since(commits: Iterable[Commit], variants: Mapping[str, str]) -> dict[str, Commit]:
-    """The commit that brought each document's variant, as far as these reach back."""
-    found: dict[str, Commit] = {}
-    settled: set[str] = set()
-    for commit in commits:
-        for key, change in commit.changes.items():
-            variant = variants.get(key)
-            if variant is None or key in settled:
-                continue
-            if change.after is None or change.after.variant != variant:
-                settled.add(key)
-                continue
-            found[key] = commit
-            if change.before is None or change.before.variant != variant:
-                settled.add(key)
-    return found
 
 
 def _ref(key: str) -> DocumentRef:

@@ -14,10 +14,12 @@ from myop_cdn.deploy import deploy
 from myop_cdn.deploy.history import Selection
 from myop_cdn.deploy.log import moment
 from myop_cdn.deploy.options import DeployOptions
+from myop_cdn.deploy.remote import SINCE
 from myop_cdn.deploy.target import open_targets
 from myop_cdn.model import DocumentRef, Variant
 from myop_cdn.sandbox import REHEARSAL_KEY, Sandbox
 from myop_cdn.status import LiveDocument, LiveStatus, read_status
+from myop_cdn.storage.base import SHA256_METADATA, Body
 from myop_cdn.tree import Tree
 from tests.samples import document, full_tree, index, write
 from tests.servers.s3 import aws, bucket, moto_endpoint, proxy  # noqa: F401 - fixtures
@@ -65,7 +67,7 @@ def test_the_log_tells_names_variants_and_since_when(tmp_path: Path, url: str) -
         ("The form", "preview"),
     ]
     qa = status.documents[1]
-    assert (qa.variant, qa.commit) == (Variant("v-2", "Main"), 2)
+    assert qa.variant == Variant("v-2", "Main")
     assert qa.since is not None
     assert before < qa.since <= datetime.now(UTC)
     assert status.commit == 2
@@ -73,14 +75,32 @@ def test_the_log_tells_names_variants_and_since_when(tmp_path: Path, url: str) -
 
 
 def test_a_variant_is_live_since_it_came_not_since_its_bytes_changed(
-    tmp_path: Path, url: str
+    tmp_path: Path, url: str, run: Run
 ) -> None:
     tree = Tree(write(tmp_path, full_tree({"card": ["qa"]})))
     deploy(tree, [url])
-    since = status_of(url).documents[0].since
+    store = open_targets([url], DeployOptions())[0].store
+    for environment in ("qa", "preview"):
+        ref = DocumentRef("card", environment)
+        info, body = store.head(ref.path), Body.of(tree.read(ref.path))
+        assert info is not None
+        assert info.headers is not None
+        metadata = {k: v for k, v in (info.metadata or {}).items() if k != SHA256_METADATA}
+        store.put(ref.path, body, info.headers, {**metadata, SINCE: "2001-09-09T00:00:00.000Z"})
     tree.write("components/card/qa.json", document("card", "qa", autoHeight=True))
+    tree.write("components/card/preview.json", document("card", "preview", "v-2"))
     deploy(tree, [url])
-    assert status_of(url).documents[0].since == since
+    qa, preview = status_of(url).documents
+    assert qa.since == datetime(2001, 9, 9, tzinfo=UTC)
+    assert preview.since is not None
+    assert preview.since > qa.since
+    assert run("rollback", url, "--to", "1").code == 0
+    assert status_of(url).documents[0].since == qa.since
+    back = status_of(url).documents[1]
+    assert (back.variant, back.since is not None and back.since >= preview.since) == (
+        Variant("v-1", "Main"),
+        True,
+    )
 
 
 def test_without_a_log_the_objects_tell(tmp_path: Path, url: str) -> None:

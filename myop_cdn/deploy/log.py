@@ -57,7 +57,8 @@ class Entry(NamedTuple):
     service keeps none. version: the service's. asked: when Myop was asked for it, in seconds
     since 1970 by Myop's clock; 0 where not known. name: the component's. variant, variant_name:
     what the document holds. announced: the sender's timestamp (ISO 8601) of the release that
-    announced that variant; "" where none did.
+    announced that variant; "" where none did. since: when that variant came here, in seconds since
+    1970 by the clock of who put it; 0 where not known.
     """
 
     sha256: str
@@ -68,6 +69,7 @@ class Entry(NamedTuple):
     variant: str = ""
     variant_name: str = ""
     announced: str = ""
+    since: int = 0
 
     @property
     def label(self) -> str:
@@ -85,6 +87,7 @@ class Entry(NamedTuple):
             self.variant,
             self.variant_name,
             self.announced,
+            self.since,
         ]
         while len(values) > 2 and not values[-1]:
             values.pop()
@@ -97,7 +100,7 @@ class Entry(NamedTuple):
         """The opposite. Raises ValueError, TypeError."""
         one = cls(*value)
         texts = (one.sha256, one.version, one.name, one.variant, one.variant_name, one.announced)
-        if type(one.asked) is not int or {*map(type, texts)} != {str}:
+        if {type(one.asked), type(one.since)} != {int} or {*map(type, texts)} != {str}:
             raise TypeError("not an entry")
         if one.headers is not None and type(one.headers) is not str:
             raise TypeError("not an entry")

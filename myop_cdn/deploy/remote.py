@@ -25,6 +25,7 @@ ASKED = "myopasked"  # when Myop was asked for it: ISO 8601, by Myop's own Date
 VARIANT = "myopvariant"  # the id of the variant it holds
 VARIANT_NAME = "myopvariantname"
 ANNOUNCED = "myopannounced"  # the sender's timestamp of the release that announced that variant
+SINCE = "myopsince"  # when that variant came here: ISO 8601
 NAME = "myopname"  # the component's
 BASE = "myopbase"  # the newest commit when it was written: its own commit has a higher number
 BEFORE = "myopbefore"  # the SHA-256 of what it replaced
@@ -39,11 +40,16 @@ def fingerprint(headers: Headers) -> str:
 
 def metadata_of(entry: Entry, base: int, before: str) -> dict[str, str]:
     """What is kept with an object that is described by `entry`."""
+
+    def moment(seconds: int) -> str:
+        return written(datetime.fromtimestamp(seconds, UTC)) if seconds else ""
+
     values = {
-        ASKED: written(datetime.fromtimestamp(entry.asked, UTC)) if entry.asked else "",
+        ASKED: moment(entry.asked),
         VARIANT: entry.variant,
         VARIANT_NAME: entry.variant_name,
         ANNOUNCED: entry.announced,
+        SINCE: moment(entry.since),
         NAME: entry.name,
         BASE: str(base),
         BEFORE: before,
@@ -152,6 +158,12 @@ class RemoteObject(NamedTuple):
         same = self.same_content(wanted)
         return same is False or (same is True and self.same_headers(headers) is not None)
 
+    def since(self, variant: str) -> int:
+        """Since when it holds this variant, in seconds since 1970; 0 where it holds another."""
+        if self.facts is None or not variant or self.facts.variant != variant:
+            return 0
+        return self.facts.since or (int(self.modified.timestamp()) if self.modified else 0)
+
     def entry(self, sha256: str) -> Entry:
         """It as an entry of the log, its content known to have this hash."""
         facts = self.facts or Entry(sha256)
@@ -162,17 +174,20 @@ def _facts(metadata: Mapping[str, str], sha256: str | None) -> Entry:
     def of(name: str) -> str:
         return unquote(metadata.get(name, ""))
 
-    try:
-        asked = int(datetime.fromisoformat(of(ASKED)).timestamp())
-    except ValueError:
-        asked = 0
+    def moment(name: str) -> int:
+        try:
+            return int(datetime.fromisoformat(of(name)).timestamp())
+        except (ValueError, OverflowError):
+            return 0
+
     return Entry(
         sha256 or "",
-        asked=asked,
+        asked=moment(ASKED),
         name=of(NAME),
         variant=of(VARIANT),
         variant_name=of(VARIANT_NAME),
         announced=of(ANNOUNCED),
+        since=moment(SINCE),
     )
 
 

@@ -365,7 +365,9 @@ class _Rollback:
         version = self.writer.restore(step.key, step.wanted, there.version if there else None)
         headers = self.kept[step.wanted].headers
         known = fingerprint(headers) if headers and self.there.store.keeps_headers else None
-        after = step.target._replace(headers=known, version=version)
+        since = there.since(step.target.variant) if there is not None else 0
+        since = since or int(self.now().timestamp())
+        after = step.target._replace(headers=known, version=version, since=since)
         return Change(there.entry(before) if there else None, after)
 
     def _remove(self, step: Step) -> Change:

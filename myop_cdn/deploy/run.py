@@ -471,7 +471,9 @@ class Run:
         entry = mine.entry._replace(headers=self._fingerprint)
         if there is not None and there.facts is not None:
             entry = _carried(entry, there.facts, mine.variants)
-        entry = entry._replace(name=entry.name or upload.name)
+        since = there.since(entry.variant) if there is not None else 0
+        since = since or int(self._now().timestamp())
+        entry = entry._replace(name=entry.name or upload.name, since=since)
         metadata = metadata_of(entry, number, before)
         version = self._writer.put(key, body, metadata, there.version if there else None)
         after = entry._replace(version=version)
