@@ -41,6 +41,7 @@ def counted(items: tuple[Item, ...], unchanged: int | None = None) -> str:
     counts = Counter(one.action for one in items)
     if unchanged is not None:
         counts["unchanged"] = unchanged
+    counts["unchanged"] = counts.pop("unchanged", 0)  # comes last
     return ", ".join(f"{count} {action}" for action, count in counts.items() if count) or "nothing"
 
 

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 MAX_ROWS = 500  # of a table: GitHub takes 1 MiB a step
 MAX_ANNOTATIONS = 10  # of a kind: GitHub shows no more of one step
 _MAX_TEXT = 500  # characters of an error or a reason
-_MARKDOWN = re.compile(r"[\\`*_{}\[\]<>#|~&@]|:(?=//)|(?<=www)\.")
+# What GitHub's Markdown acts upon; of colons those that make a link by themselves.
+_MARKDOWN = re.compile(
+    r"[\\`*_{}\[\]<>#|~&@]|(?i:(?<=http)|(?<=https)|(?<=ftp)|(?<=mailto)|(?<=xmpp)):|(?i:(?<=www))\."
+)
 
 State = Literal["changed", "unchanged", "skipped", "failed"]
 

@@ -144,6 +144,16 @@ def test_a_table_names_component_environment_variants_and_size() -> None:
     assert "**Done**" in text
 
 
+@pytest.mark.parametrize(
+    "link", ["https://e.example", "HTTP://e.example", "www.e.example", "ftp://e"]
+)
+def test_no_name_becomes_a_link(link: str) -> None:
+    text = markdown(of_one(Item(KEY, "changed", "uploaded", link)))
+    assert link not in text
+    assert link in text.replace("\\", "")
+    assert "s3://bucket" in text
+
+
 def test_a_long_table_is_cut_and_what_failed_stands_first() -> None:
     items = [Item(f"components/c{n}/qa.json", "changed", "uploaded") for n in range(9)]
     items.append(Item(KEY, "failed", "failed", note="no"))

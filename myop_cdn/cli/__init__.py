@@ -115,7 +115,7 @@ class Root(click.Group):
 
 def _end(console: Console, error: MyopCdnError) -> int:
     console.error(error)
-    if console.report_files is not None:
+    if console.wants_report:
         from myop_cdn.cli.reports import deliver_failure
 
         deliver_failure(console, error)

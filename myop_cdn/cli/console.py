@@ -54,6 +54,14 @@ class Console:
         self._warned: set[str] = set()
         self._lock = threading.Lock()
 
+    @property
+    def wants_report(self) -> bool:
+        """Whether the run is to be reported beside its words: to a file, or to a CI system."""
+        if self.report_files is None:
+            return False
+        systems = ("GITHUB_ACTIONS", "GITLAB_CI")
+        return bool(self.report_files) or any(os.environ.get(one) == "true" for one in systems)
+
     def data(self, text: str) -> None:
         """Lines of data, on stdout. Raises MyopCdnError when it takes none."""
         self._write("\n".join(line(one, _MAX_DATA) for one in text.split("\n")))

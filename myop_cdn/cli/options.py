@@ -201,7 +201,7 @@ def command(
             if report is None:
                 return ExitCode.DONE
             error, value = report.error, report.to_json()
-            if console.report_files is not None and isinstance(report, Summarized):
+            if console.wants_report and isinstance(report, Summarized):
                 from myop_cdn.cli.reports import deliver
 
                 summary = replace(report.summary(), dry_run=bool(values.get("dry_run")))
