@@ -18,13 +18,15 @@ from myop_cdn.errors import MyopCdnError
 from myop_cdn.text import json_text, line, without_credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
+    from datetime import datetime
     from pathlib import Path
 
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
     from myop_cdn.progress import Progress
+    from myop_cdn.summary import Summary
 
 Level = Literal["debug", "info", "warning", "error"]
 SILENT = -2  # the verbosity of what was said elsewhere
@@ -50,6 +52,8 @@ class Console:
         self.wants_json = False  # --json: a failure is reported on stdout too
         self.known: dict[str, Any] = {}  # what is to be said in the report of a failure
         self.report_files: tuple[Path, ...] | None = None  # None: the command writes no reports
+        # The data of a report that is a page, by a command that knows the documents.
+        self.report_data: Callable[[Summary, datetime], Mapping[str, object]] | None = None
         self._reported = False
         self._warned: set[str] = set()
         self._lock = threading.Lock()

@@ -61,7 +61,7 @@ def deploy(console: Console, settings: DeployCommandSettings) -> DeployReport:
     https://ACCOUNT.blob.core.windows.net/container[/prefix] or file:///folder. Contents are
     compared by hash, so what is there already is not uploaded again.
     """
-    from myop_cdn.cli.reports import say_deploy, say_plan
+    from myop_cdn.cli.reports import offer_documents, say_deploy, say_plan
     from myop_cdn.deploy import apply
     from myop_cdn.deploy import deploy as run
     from myop_cdn.tree import Tree
@@ -82,4 +82,5 @@ def deploy(console: Console, settings: DeployCommandSettings) -> DeployReport:
             report = run(Tree(settings.source), settings.destinations, options, progress)
     say_deploy(console, report)
     say_plan(console, plan.plan_out, report)
+    offer_documents(console, settings.destinations, options, report)
     return report

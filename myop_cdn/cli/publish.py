@@ -94,7 +94,7 @@ def publish(console: Console, settings: PublishSettings) -> PublishReport:
 
 
 def _run(console: Console, settings: PublishSettings) -> PublishReport:
-    from myop_cdn.cli.reports import say_deploy, say_plan, say_sync
+    from myop_cdn.cli.reports import offer_documents, say_deploy, say_plan, say_sync
     from myop_cdn.cli.source import exporter_of, scope_of
     from myop_cdn.publish import publish as run
     from myop_cdn.tree import DryRunTree, Tree
@@ -106,6 +106,7 @@ def _run(console: Console, settings: PublishSettings) -> PublishReport:
     dry_run = settings.run.dry_run or plan.plan_out is not None
     scope = scope_of(settings.source, console)
     options = sync_options(export, limits)
+    deploying = deploy_options(settings.deploy, limits, dry_run=dry_run, plan_out=plan.plan_out)
     if settings.check.check is not None:
         from myop_cdn.check import parse
 
@@ -119,7 +120,7 @@ def _run(console: Console, settings: PublishSettings) -> PublishReport:
             tree,
             settings.destinations,
             options,
-            deploy_options(settings.deploy, limits, dry_run=dry_run, plan_out=plan.plan_out),
+            deploying,
             progress,
         )
         report = _checked(settings, report, tree, progress)
@@ -127,6 +128,7 @@ def _run(console: Console, settings: PublishSettings) -> PublishReport:
     if report.deploy is not None:
         say_deploy(console, report.deploy)
         say_plan(console, plan.plan_out, report.deploy)
+        offer_documents(console, settings.destinations, deploying, report.deploy)
     if report.check is not None:
         from myop_cdn.cli.check import say_check
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,11 +15,13 @@ from myop_cdn.summary import FORMATS, Summary, github_annotations, gitlab_sectio
 from myop_cdn.text import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from myop_cdn.cli.console import Console
+    from myop_cdn.deploy import DeployOptions
     from myop_cdn.report import DeployReport, DestinationReport, SyncReport
 
+PAGE_ENDING = ".html"
 _STEP_SUMMARY_BYTES = 1_000_000  # GitHub takes 1 MiB of a step
 
 
@@ -35,7 +39,11 @@ def deliver(
     problem = None
     for path in paths:
         try:
-            _write(path, FORMATS[path.suffix.lower()](summary, value, now))
+            if path.suffix.lower() == PAGE_ENDING:
+                _write(path, _page(console, summary, now))
+            else:
+                text = FORMATS[path.suffix.lower()](summary, value, now)
+                _write(path, text.encode("utf-8", "backslashreplace"))
         except (OSError, ValueError) as error:  # the latter for a name with a NUL
             why = (error.strerror if isinstance(error, OSError) else None) or str(error)
             failure = MyopCdnError(f"can't write the report {shown(path)}: {why}")
@@ -51,9 +59,52 @@ def deliver_failure(console: Console, error: MyopCdnError) -> None:
     deliver(console, Summary(command, (), error), value)
 
 
-def _write(path: Path, text: str) -> None:
+def _page(console: Console, summary: Summary, now: datetime) -> bytes:
+    """The run as a page, with the documents where the command knows of a way to them."""
+    from myop_cdn import page
+    from myop_cdn.page.snapshot import of_run
+
+    if console.report_data is not None:
+        return page.as_file(console.report_data(summary, now))
+    return page.as_file(of_run(summary, {}, {}, now))
+
+
+def offer_documents(
+    console: Console, destinations: Sequence[str], options: DeployOptions, report: DeployReport
+) -> None:
+    """Let a report that is a page show what was deployed, read back from the destinations."""
+    if not any(path.suffix.lower() == PAGE_ENDING for path in console.report_files or ()):
+        return
+
+    def data(summary: Summary, now: datetime) -> Mapping[str, object]:
+        from myop_cdn.deploy.target import open_targets
+        from myop_cdn.page.snapshot import of_run
+
+        with ExitStack() as stack:
+            targets = {}
+            for target in open_targets(destinations, replace(options, dry_run=True)):
+                stack.callback(target.close)
+                targets[target.store.url] = target
+            commits = {one.url: one.commit for one in report.destinations if one.commit}
+            return of_run(summary, targets, commits, now)
+
+    console.report_data = data
+
+
+def write_page(path: Path, data: Mapping[str, object]) -> None:
+    """Write a page with its data. Raises MyopCdnError where that can't be done."""
+    from myop_cdn import page
+
+    try:
+        _write(path, page.as_file(data))
+    except (OSError, ValueError) as error:  # the latter for a name with a NUL
+        why = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise MyopCdnError(f"can't write the page {shown(path)}: {why}") from None
+
+
+def _write(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with files.written(path, text.encode("utf-8", "backslashreplace"), sync=False) as temporary:
+    with files.written(path, data, sync=False) as temporary:
         Path(temporary).replace(path)
 
 

@@ -299,8 +299,8 @@ def _note_report(
         from myop_cdn.summary import FORMATS
 
         for path in value:
-            if path.suffix.lower() not in FORMATS:
-                endings = ", ".join(FORMATS)
+            if path.suffix.lower() not in (*FORMATS, ".html"):
+                endings = ", ".join((*FORMATS, ".html"))
                 raise click.BadParameter(
                     f"{shown(path)!r} ends in none of {endings}: the ending names the format",
                     ctx,
@@ -323,7 +323,7 @@ class ReportSettings:
         callback=_note_report,
         metavar="FILE",
         help="Write a report of the run, a failed one too, to this file: Markdown (.md), JUnit's "
-        "XML (.xml) or JSON (.json), by the ending; repeat it for more.",
+        "XML (.xml), JSON (.json) or a page (.html), by the ending; repeat it for more.",
     )
 
 

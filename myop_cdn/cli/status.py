@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import groupby
+from pathlib import Path
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING, ClassVar
 
@@ -17,7 +19,6 @@ from myop_cdn.cli.settings import ApiSettings, JsonSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from datetime import datetime
 
     from myop_cdn.cli.console import Console
     from myop_cdn.status import LiveDocument, LiveStatus
@@ -32,6 +33,11 @@ class StatusSettings:
     against: str | None = option(
         type=click.Choice(["myop"]), help="Ask Myop for each document, and show what is behind."
     )
+    html: Path | None = option(
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        help="Write it as a page, too: one file that shows the documents, before and after.",
+    )
     which: SelectionSettings = group(SelectionSettings)
     place: PlaceSettings = group(PlaceSettings)
     api: ApiSettings = group(ApiSettings)
@@ -42,6 +48,7 @@ class StatusSettings:
     StatusSettings,
     "myop-cdn status s3://my-bucket/myop",
     "myop-cdn status s3://my-bucket/myop --against myop --environment production",
+    "myop-cdn status s3://my-bucket/myop --html live.html",
 )
 def status(console: Console, settings: StatusSettings) -> LiveStatus:
     """Show what is live at a destination: each component's variant, and since when.
@@ -65,6 +72,13 @@ def status(console: Console, settings: StatusSettings) -> LiveStatus:
         if exporter is not None:
             with console.progress() as progress:
                 report = compare(report, target, exporter, selection, jobs, progress)
+        if settings.html is not None:
+            from myop_cdn.cli.reports import write_page
+            from myop_cdn.page.snapshot import of_status
+
+            data = of_status(report, target, selection, jobs, datetime.now(UTC))
+            write_page(settings.html, data)
+            console.info(f"the page is {settings.html}")
     warn(console, report.warnings)
     if not console.wants_json:
         _say(console, report)

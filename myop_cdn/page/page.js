@@ -76,28 +76,29 @@ class InFile {
   constructor(data) { this.data = data; }
   async state() { return { tag: "file", state: this.data.state }; }
 
-  async components({ search = "", environment = "", offset = 0 }) {
+  async components({ destination, search = "", environment = "", offset = 0 }) {
+    const place = this.data.places[destination] || { items: [], environments: {} };
     const wanted = search.toLowerCase();
     const has = (text) => (text || "").toLowerCase().includes(wanted);
-    const found = this.data.items.filter((item) => {
+    const found = place.items.filter((item) => {
       const live = environment ? [item.live[environment]].filter(Boolean) : Object.values(item.live);
       return live.length && (!wanted || has(item.name) || has(item.id) ||
         live.some((one) => has(one.variantName)));
     });
     return {
-      components: this.data.items.length, matched: found.length, offset,
-      environments: this.data.environments, items: found.slice(offset, offset + PAGE),
+      components: place.items.length, matched: found.length, offset,
+      environments: place.environments, items: found.slice(offset, offset + PAGE),
     };
   }
 
-  async history(_, component) {
-    const found = this.data.history[component];
+  async history(destination, component) {
+    const found = this.data.places[destination]?.history[component];
     return found || { component, environments: {}, held: [], warnings: [] };
   }
 
   text(version) {
-    const key = version.sha256 || this.data.documents[`${version.component}/${version.environment}`];
-    return this.data.html[key];
+    const documents = this.data.places[version.destination]?.documents || {};
+    return this.data.html[version.sha256 || documents[`${version.component}/${version.environment}`]];
   }
 
   async html(version) {
@@ -327,7 +328,7 @@ function drawTop() {
     (account.signedIn ? "Signed in: actions show what they will do before they do it." : account.enabled ?
       "Read-only until you sign in." :
       "Read-only: this listener was started without --admin-token-file, so nothing can be changed here.") :
-    `Written by ${state?.writtenBy || "myop-cdn"} ${state?.at ? moments.format(Date.parse(state.at)) : ""}; it needs no server and no network.`));
+    `Written by ${state?.writtenBy || "myop-cdn"} ${state?.at ? moments.format(Date.parse(state.at)) : ""}; it needs no server and no network.${source.data.scripts ? "" : " Documents are shown without their scripts."}`));
 }
 
 function troubles() {
@@ -357,8 +358,8 @@ function summary() {
     const due = state.destinations.find((one) => one.fullSyncDue);
     add("Next full sync", due ? "Due now" : next ? when(next) : "Not planned", "", due ? due.fullSyncDue : next ? "by the schedule" : "--full-sync-every 0");
   } else {
-    add("Destination", shortened(destinations()[0] || ""), "", state.commit ? `commit ${state.commit}` : "");
-    if (state.committed) add("Last change", when(state.committed), "", "");
+    if (state.committed) add("Last change", when(state.committed), "", `commit ${state.commit}`);
+    if (!state.tiles.some((one) => one.label === "Run")) add("Destination", shortened(destinations()[0]).split("/").filter(Boolean).pop() || "", "", shortened(destinations()[0]));
     for (const one of state.tiles || []) add(one.label, one.value, one.tone, one.detail);
   }
   return make("dl", { class: "tiles" }, tiles);
@@ -580,7 +581,7 @@ function drawComponent() {
       { destination, component: at.component, environment, sha256: one.sha256, at: one.sha256 };
     const gone = one && !one.sha256;
     return make("figure", { "data-key": label }, make("figcaption", {}, chip(label, label === "Before" ? "" : "good"), " ", make("b", {}, gone ? "deleted" : labelled(one || told.live?.[environment])),
-      make("small", {}, one ? [" since ", when(one.at)] : "")),
+      make("small", {}, one?.at ? [" since ", when(one.at)] : "")),
       gone ? make("p", { class: "empty" }, "It was deleted.") : framed(version, `${name} in ${environment}, ${label.toLowerCase()}: ${labelled(one)}`, { alive: true, width: 720 }));
   };
   const nothing = make("figure", { "data-key": "Before" }, make("figcaption", {}, chip("Before")), make("p", { class: "empty" }, "Nothing: this is the first version that the log has."));
@@ -610,7 +611,7 @@ function cause(one) {
   const why = one.cause;
   const words = [why.command, why.scope].filter(Boolean).join(" ");
   return [words || "published", why.delivery ? [" · delivery ", why.delivery.split(",").map((id, n) => [n ? ", " : "", state.deliveries?.some((known) => known.id === id) ?
-    make("a", { href: address("activity", { delivery: id }) }, id) : id])] : "", why.announced ? [" · announced ", when(why.announced)] : "", ` · commit ${one.commit}`];
+    make("a", { href: address("activity", { delivery: id }) }, id) : id])] : "", why.announced ? [" · announced ", when(why.announced)] : "", /^\d+$/.test(one.commit) ? ` · commit ${one.commit}` : ""];
 }
 
 function difference(before, after, destination, component, environment) {

@@ -83,6 +83,7 @@ class Stand:
 
     def __enter__(self) -> Stand:
         sandbox = self._sandbox.__enter__()
+        self.api_url = sandbox.url
         self.receiver = Receiver(
             self.place, sandbox.url, REHEARSAL_KEY, self._secret, self.log
         ).__enter__()

@@ -16,13 +16,11 @@ from myop_cdn.page import render
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from myop_cdn.deploy.log import Entry
     from myop_cdn.deploy.options import DeployOptions
     from myop_cdn.deploy.target import Target
     from myop_cdn.model import DocumentRef
     from myop_cdn.progress import Progress
 
-_VERSIONS = 100  # of one document
 _LINES = 200  # of what a rollback does
 
 
@@ -120,8 +118,10 @@ class DestinationDesk:
             return json.dumps(taken_back(target, task, options)).encode()
         target = self._target(task.destination, self.options)
         if isinstance(task, DocumentTask):
+            from myop_cdn.page.documents import read_document
+
             return render.html_of(read_document(target, task.ref, task.sha256)).encode()
-        return json.dumps(history_json(target, task.component, self.options.jobs)).encode()
+        return json.dumps(_versions(target, task.component, self.options.jobs)).encode()
 
     def _target(self, destination: str, options: DeployOptions) -> Target:
         from myop_cdn.deploy.target import open_targets
@@ -179,66 +179,13 @@ def taken_back(
     return found
 
 
-def read_document(target: Target, ref: DocumentRef, sha256: str = "") -> bytes:
-    """A document's JSON, decoded. Raises StorageError, also where it is not there (any more)."""
-    import hashlib
-
-    from myop_cdn.deploy.source import decoded
-
-    blob = target.store.get(ref.path)
-    if blob is not None and sha256 in ("", hashlib.sha256(blob.data).hexdigest()):
-        return decoded(blob)
-    if not sha256:
-        raise StorageError("This document is not there.")
-    blob = target.log.store.get(target.log.history_key(sha256))
-    if blob is None:
-        raise StorageError("This version is not kept any more.")
-    return decoded(blob)
-
-
-def history_json(target: Target, component: str, jobs: int) -> dict[str, Any]:
-    """The versions of each of a component's documents, newest first. Raises StorageError."""
+def _versions(target: Target, component: str, jobs: int) -> dict[str, Any]:
     from myop_cdn.deploy.history import Selection, read_history
-    from myop_cdn.deploy.log import written
-    from myop_cdn.model import DocumentRef
+    from myop_cdn.page.documents import no_versions, versions
 
     try:
         found = read_history(target, Selection(frozenset({component})), jobs)
     except StorageError as error:
-        return {"component": component, "environments": {}, "held": [], "warnings": [error.message]}
-    versions: dict[str, list[dict[str, Any]]] = {}
-    name = ""
-    for commit in found.commits:
-        for key, change in commit.changes.items():
-            ref = DocumentRef.of(key)
-            if ref is None:
-                continue
-            name = name or (change.after.name if change.after else "")
-            listed = versions.setdefault(ref.environment, [])
-            if len(listed) < _VERSIONS:
-                listed.append(
-                    {
-                        "commit": str(commit.number),
-                        "at": written(commit.at),
-                        "cause": commit.cause.dump(),
-                        **_version(change.after),
-                        "before": _version(change.before)["sha256"],
-                    }
-                )
-    return {
-        "component": component,
-        "name": name,
-        "environments": versions,
-        "held": [ref.environment for key in found.held if (ref := DocumentRef.of(key))],
-        "warnings": list(found.warnings),
-    }
-
-
-def _version(entry: Entry | None) -> dict[str, str | None]:
-    if entry is None:
-        return {"sha256": None, "variantId": None, "variantName": None}
-    return {
-        "sha256": entry.sha256,
-        "variantId": entry.variant or None,
-        "variantName": entry.variant_name or None,
-    }
+        return no_versions(component, error.message)
+    mine = versions(found).get(component) or no_versions(component)
+    return {**mine, "warnings": list(found.warnings)}
