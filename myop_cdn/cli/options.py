@@ -153,7 +153,9 @@ class Command(click.Command):
             _read_config(ctx, str(file))
         value, _ = place.consume_value(ctx, opts)
         words = [value] if isinstance(value, str) else value
-        names = [str(one)[1:] for one in words or () if str(one).startswith("@")]
+        if not isinstance(words, list | tuple):
+            return ()  # it was not given: Click has a mark of its own for that
+        names = [str(one)[1:] for one in words if str(one).startswith("@")]
         if not names:
             return ()
         from myop_cdn.cli.config import options_of, targets_named
