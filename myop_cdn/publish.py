@@ -18,6 +18,7 @@ from myop_cdn.deploy import (
     noted,
     read_exported,
 )
+from myop_cdn.deploy.log import utc_now
 from myop_cdn.deploy.source import LocalObject, encoded
 from myop_cdn.errors import MyopCdnError
 from myop_cdn.model import PREVIEW, DocumentRef, Release, Scope
@@ -27,6 +28,7 @@ from myop_cdn.sync import SyncOptions, left_alone, sync
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
+    from datetime import datetime
 
     from myop_cdn.export import Exporter
     from myop_cdn.model import ExportedDocument
@@ -45,15 +47,16 @@ def publish(
     deploy_options: DeployOptions | None = None,
     progress: Progress | None = None,
     cause: Cause | None = None,
+    now: Callable[[], datetime] = utc_now,
 ) -> PublishReport:
     """Export what `scope` asks for into `tree` and bring every destination up to it.
 
     Deployed are exactly the documents that were just exported, never the rest of the folder.
     exporter: makes an exporter; called again where another run was there in between, not at all
-    where there is nothing to do. cause: what the destinations' logs say about why. Documents that
-    failed don't hold up the others, but nothing is deleted then. A scope of `none` deploys
-    nothing. Raises InputError for destinations, and what `sync` raises; what goes wrong at a
-    destination is in its report.
+    where there is nothing to do. cause: what the destinations' logs say about why. now: this
+    machine's clock. Documents that failed don't hold up the others, but nothing is deleted then. A
+    scope of `none` deploys nothing. Raises InputError for destinations, and what `sync` raises;
+    what goes wrong at a destination is in its report.
     """
     sync_options = sync_options or SyncOptions()
     deploy_options = deploy_options or DeployOptions()
@@ -71,7 +74,7 @@ def publish(
     cause = (cause or Cause("publish"))._replace(
         scope=scope.kind, announced=_announced(scope, cause)
     )
-    with Deployment(destinations, options, tree.root, cause, progress) as deployment:
+    with Deployment(destinations, options, tree.root, cause, progress, now) as deployment:
         opened = exporter()  # what is wrong with it is said before any request
         deployment.look(None if scope.kind == "full" else _documents_of(scope, sync_options))
         synced = sync(scope, opened, tree, sync_options, progress)

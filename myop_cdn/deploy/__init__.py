@@ -8,14 +8,13 @@ service it talks to.
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
 from myop_cdn import exportnote
 from myop_cdn.deploy import planfile
 from myop_cdn.deploy.approved import ApprovedRun
-from myop_cdn.deploy.log import Cause
+from myop_cdn.deploy.log import Cause, utc_now
 from myop_cdn.deploy.options import (
     DEFAULT_CACHE_CONTROL,
     DeployOptions,
@@ -33,7 +32,8 @@ from myop_cdn.report import DeployReport, DestinationReport
 from myop_cdn.workers import Beside, all_at_once
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
     from pathlib import Path
     from types import TracebackType
 
@@ -132,7 +132,7 @@ def check_destinations(
 class Deployment:
     """A deploy to several destinations at once, in two steps: look, then bring.
 
-    Opening it makes no request and raises InputError as `deploy` does.
+    Opening it makes no request and raises InputError as `deploy` does. now: this machine's clock.
     """
 
     def __init__(
@@ -142,6 +142,7 @@ class Deployment:
         source: Path | None,
         cause: Cause,
         progress: Progress | None = None,
+        now: Callable[[], datetime] = utc_now,
     ) -> None:
         if options.plan_out is not None:
             options = replace(options, dry_run=True)
@@ -150,7 +151,8 @@ class Deployment:
         self._progress = progress or Silent()
         notes = Sparing(self._progress.note)
         self._targets = open_targets(destinations, options, source, notes)
-        self._work = [Run(one, options, cause, self._progress) for one in self._targets]
+        self._now = now
+        self._work = [Run(one, options, cause, self._progress, now) for one in self._targets]
         self._looks: list[Beside[None]] = []
 
     def __enter__(self) -> Deployment:
@@ -196,7 +198,8 @@ class Deployment:
         """Do at every destination what was planned for it; nothing at any where one has moved."""
         by_url = {one.url: one for one in planned}
         runs = [
-            ApprovedRun(one, self._options, self._cause, self._progress) for one in self._targets
+            ApprovedRun(one, self._options, self._cause, self._progress, self._now)
+            for one in self._targets
         ]
         checks = [partial(run.check, by_url[run.there.url], source) for run in runs]
         refused = all_at_once(checks, "destination")
@@ -222,7 +225,7 @@ class Deployment:
         return [one.store.url for one in self._targets]
 
     def _save(self, file: Path, planned: Sequence[PlannedDestination], tree: Tree) -> None:
-        plan = SavedPlan(self._cause, self._options, tuple(planned), datetime.now(UTC))
+        plan = SavedPlan(self._cause, self._options, tuple(planned), self._now())
         wanted = {}
         for run, one in zip(self._work, planned, strict=True):
             keys = [up.key for up in one.uploads]

@@ -657,6 +657,11 @@ def name_fingerprint(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()[:16]
 
 
+def utc_now() -> datetime:
+    """This machine's clock, aware."""
+    return datetime.now(UTC)
+
+
 def written(at: datetime) -> str:
     """A moment as it is written everywhere: ISO 8601, UTC, milliseconds, Z."""
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -15,13 +15,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from myop_cdn.deploy.destination import Destination
 from myop_cdn.deploy.history import Past, held_keys
 from myop_cdn.deploy.invalidation import Invalidations
-from myop_cdn.deploy.log import RECENT, Cause, Change, Commit, Entry, Hold, new_id
+from myop_cdn.deploy.log import RECENT, Cause, Change, Commit, Entry, Hold, new_id, utc_now
 from myop_cdn.deploy.next_manifest import put_manifest, with_names, without
 from myop_cdn.deploy.outcome import Outcome
 from myop_cdn.deploy.plan import check_limit
@@ -41,6 +40,7 @@ from myop_cdn.summary import Summary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
+    from datetime import datetime
 
     from myop_cdn.deploy.history import Selection
     from myop_cdn.deploy.log import State
@@ -107,7 +107,7 @@ def roll_back(
     to: str,
     selection: Selection,
     options: DeployOptions,
-    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    now: Callable[[], datetime] = utc_now,
 ) -> RollbackReport:
     """Take the documents meant back to what they were as of `to`, a commit or a moment.
 
@@ -124,7 +124,7 @@ def resume(
     target: Target,
     selection: Selection,
     options: DeployOptions,
-    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    now: Callable[[], datetime] = utc_now,
 ) -> RollbackReport:
     """Hold the documents meant back no longer. Raises StorageError."""
     log, url = target.log, target.store.url

@@ -18,14 +18,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from myop_cdn.deploy.commit import CONDITIONS_IGNORED, CommitWriter
 from myop_cdn.deploy.deletions import Deletions
 from myop_cdn.deploy.destination import Destination
 from myop_cdn.deploy.invalidation import Invalidations
-from myop_cdn.deploy.log import Change, Entry, describe
+from myop_cdn.deploy.log import Change, Entry, describe, utc_now
 from myop_cdn.deploy.next_manifest import NextManifest
 from myop_cdn.deploy.outcome import Outcome
 from myop_cdn.deploy.plan import Rules, make_plan, may_delete, needs_facts
@@ -40,6 +39,7 @@ from myop_cdn.storage.base import AclAware, Headers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
+    from datetime import datetime
 
     from myop_cdn.deploy.log import Cause
     from myop_cdn.deploy.options import DeployOptions
@@ -66,7 +66,7 @@ class Run:
         options: DeployOptions,
         cause: Cause,
         progress: Progress,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        now: Callable[[], datetime] = utc_now,
     ) -> None:
         self.there = Destination(target, options.jobs)
         self._options = options
