@@ -60,6 +60,8 @@ FLOORS = {
     "recipes": 10,  # one of its files is a function that calls the API
     "demo": 10,
     "cli": 11,
+    "wsgi": 12,
+    "asgi": 12,
     "__main__": 12,
 }
 TERMINAL = {"click", "rich"}

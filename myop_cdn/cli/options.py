@@ -199,7 +199,7 @@ def command(
     def decorate(function: Callable[[Console, T], Report | None]) -> Command:
         def callback(**values: Any) -> ExitCode:
             console = _console(click.get_current_context())
-            report = function(console, _filled(settings, values))
+            report = function(console, filled(settings, values))
             if report is None:
                 return ExitCode.DONE
             error, value = report.error, report.to_json()
@@ -257,9 +257,10 @@ def _completed(attributes: dict[str, Any]) -> dict[str, Any]:
     return {**attributes, "shell_complete": paths}
 
 
-def _filled(settings: type[T], values: dict[str, Any]) -> T:
+def filled(settings: type[T], values: dict[str, Any]) -> T:
+    """The settings of a command whose options have these values, by their names."""
     given = {
-        one.name: _filled(one.metadata["group"], values)
+        one.name: filled(one.metadata["group"], values)
         if "group" in one.metadata
         else values[one.name]
         for one in fields(settings)  # type: ignore[arg-type]  # it is a dataclass

@@ -47,7 +47,7 @@ _NAMED = 10  # deliveries in a commit of a destination's log
 # An index that flaps must not take anything away while nobody looks on.
 _DELETE_AFTER = timedelta(hours=1)
 # What a publishing process has no use for: secrets of the listener's own, and its service's.
-_NOT_FOR_CHILDREN = (
+NOT_FOR_CHILDREN = (
     "MYOP_WEBHOOK_SECRET_FILE", "MYOP_CDN_NOTIFY", "MYOP_CDN_NOTIFY_FILE",
     "MYOP_CDN_NOTIFY_SECRET", "MYOP_CDN_NOTIFY_SECRET_FILE", "MYOP_CDN_SERVE_NOTIFY",
     "MYOP_CDN_SERVE_ON_FAILURE", "NOTIFY_SOCKET", "WATCHDOG_USEC",
@@ -304,7 +304,7 @@ def serve(console: Console, settings: ServeSettings) -> None:
         notifier = Notifier(channels(), policy, log.warning, memory)
         stack.callback(notifier.close, _LAST_WORD_SECONDS)
         lock = None if database else stack.enter_context(locked(settings.state.state_dir))
-        given = _settings(settings)
+        given = settings_of(settings)
         queue = open_queue(given, [publisher.name for publisher in publishers], log)
         children = {}
         for publisher in publishers:
@@ -312,7 +312,7 @@ def serve(console: Console, settings: ServeSettings) -> None:
             child = ChildPublisher(
                 publisher,
                 lock,
-                without=(SECRET_VARIABLE, *_NOT_FOR_CHILDREN),
+                without=(SECRET_VARIABLE, *NOT_FOR_CHILDREN),
                 modules=publisher.modules,
                 held_until=partial(queue.held_until, publisher.name),
             )
@@ -493,7 +493,7 @@ def _desk(
     output = settings.export.output.absolute().as_uri()
     urls = {one.name: one.destination or output for one in publishers}
     work = DestinationDesk(urls, deploy_options(settings.deploy, settings.limits))
-    without = (SECRET_VARIABLE, KEY_VARIABLE, *_NOT_FOR_CHILDREN)
+    without = (SECRET_VARIABLE, KEY_VARIABLE, *NOT_FOR_CHILDREN)
     child = Child(work, DeskLimits(), linger=_DESK_LINGER, without=without)
     stack.callback(child.kill)
     return child
@@ -556,7 +556,8 @@ def _remove_at_end(path: Path, found: list[socket.socket], stack: ExitStack) -> 
         stack.callback(remove_unix, path)
 
 
-def _settings(settings: ServeSettings) -> Settings:
+def settings_of(settings: ServeSettings) -> Settings:
+    """What the listener's room takes of them. Raises InputError."""
     from myop_cdn.listener.delivery import Rules
     from myop_cdn.listener.http.peers import TrustedProxies
     from myop_cdn.listener.http.protocol import ServerLimits

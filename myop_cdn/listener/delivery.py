@@ -13,7 +13,7 @@ import os
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from myop_cdn.errors import ListenerError, PayloadError
 from myop_cdn.listener.http.request import BodyReader, body_reader
@@ -27,10 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from myop_cdn.listener import Log
-    from myop_cdn.listener.http.protocol import Responder
     from myop_cdn.listener.http.request import Request
     from myop_cdn.listener.metrics import Metrics
-    from myop_cdn.listener.queue.base import Queue
 
 SIGNATURE = "x-myop-signature"
 # What helps to find out where a delivery came from. Never the signature.
@@ -145,17 +143,45 @@ class DeliveryChecks:
         )
 
 
+class DeliveryStore(Protocol):
+    """Where deliveries go: the queue, or what stands in its place."""
+
+    def store(
+        self, record: Record, done: Callable[[str | None, ListenerError | None], None]
+    ) -> None:
+        """See `Queue.store`."""
+
+    def request_full_sync(self, reason: str, throttle: float) -> None:
+        """See `Queue.request_full_sync`."""
+
+
+class Answerable(Protocol):
+    """A request that is being worked on, and the way to answer it from any thread, once."""
+
+    @property
+    def peer(self) -> str:
+        """Who sent it."""
+
+    @property
+    def answer(self) -> Callable[[Response], None]:
+        """Takes the answer."""
+
+
 class DeliveryHandler:
-    """The server's handler for deliveries. wake: called when there is work."""
+    """The server's handler for deliveries. wake: called when there is work. failure: what the
+    sender is told where a delivery can't be taken.
+    """
 
     def __init__(
         self,
         checks: DeliveryChecks,
-        queue: Queue,
+        queue: DeliveryStore,
         wake: Callable[[], None],
         log: Log,
         metrics: Metrics,
+        failure: str = "the delivery could not be stored",
     ) -> None:
+        self._failure = failure
         self._checks = checks
         self._queue = queue
         self._wake = wake
@@ -176,7 +202,7 @@ class DeliveryHandler:
                 refusal = Refusal(411, "Content-Length is missing")
         return self._refuse(peer, refusal)
 
-    def body(self, responder: Responder, request: Request, body: bytes) -> Response | None:
+    def body(self, responder: Answerable, request: Request, body: bytes) -> Response | None:
         """Check, and hand over to the journal; the answer comes after its commit."""
         signature = request.values(SIGNATURE)[0]
         found = self._checks.content(body, signature, responder.peer, request.fields)
@@ -212,12 +238,16 @@ class DeliveryHandler:
         return Response.error(refusal.status, detail, *refusal.headers)
 
     def _stored(
-        self, responder: Responder, record: Record, earlier: str | None, error: ListenerError | None
+        self,
+        responder: Answerable,
+        record: Record,
+        earlier: str | None,
+        error: ListenerError | None,
     ) -> None:
         """On the committer's thread, after the commit."""
         if error is not None:
-            self._metrics.refused(503, "the delivery could not be stored")
-            responder.answer(Response.error(503, "the delivery could not be stored"))
+            self._metrics.refused(503, self._failure)
+            responder.answer(Response.error(503, self._failure))
             return
         fate = "duplicate" if earlier else "ignored" if record.state == "ignored" else "accepted"
         self._metrics.accepted(fate, record.secret)

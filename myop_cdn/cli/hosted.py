@@ -1,0 +1,138 @@
+"""`serve` behind another HTTP server: what `myop_cdn.wsgi` and `myop_cdn.asgi` are made of.
+
+Everything is taken from the environment, and from the file that MYOP_CDN_CONFIG names, as `serve`
+takes it. What only a server of its own has use for (addresses, TLS, `--admin`) is passed over.
+With a journal in PostgreSQL each process is one more listener of those that share it; without
+one a release is published within the request.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+
+from myop_cdn.cli import cli
+from myop_cdn.cli.console import Console
+from myop_cdn.cli.inputs import SECRET_VARIABLE, webhook_secrets
+from myop_cdn.cli.options import filled
+from myop_cdn.cli.serve import (
+    NOT_FOR_CHILDREN,
+    CommandPublisher,
+    ServeSettings,
+    check,
+    settings_of,
+)
+from myop_cdn.cli.settings import NoticeSettings
+from myop_cdn.errors import InputError
+from myop_cdn.listener.child import ChildPublisher
+from myop_cdn.listener.delivery import DeliveryChecks, DeliveryHandler
+from myop_cdn.listener.hosted import PublishingStore, Receiver
+from myop_cdn.listener.metrics import Metrics
+from myop_cdn.listener.queue.base import Lane
+from myop_cdn.listener.queued_log import QueuedLog
+from myop_cdn.listener.service import open_queue
+from myop_cdn.listener.worker import Worker
+
+_GUARD = threading.Lock()
+_RUNNING: dict[int, tuple[Receiver, ExitStack]] = {}  # by process: servers fork what they loaded
+
+
+def receiver() -> Receiver:
+    """What answers this process's requests; begun when it is first asked for.
+
+    Raises MyopCdnError for settings that do not do.
+    """
+    with _GUARD:
+        if os.getpid() not in _RUNNING:
+            with ExitStack() as stack:
+                found = _begin(stack)
+                _RUNNING[os.getpid()] = found, stack.pop_all()
+            atexit.register(end)
+        return _RUNNING[os.getpid()][0]
+
+
+def end() -> None:
+    """End in order: another listener goes on at once."""
+    with _GUARD:
+        running = _RUNNING.pop(os.getpid(), None)
+    if running is not None:
+        running[1].close()
+
+
+def _begin(stack: ExitStack) -> Receiver:
+    settings, console = settings_from_environment()
+    publishing = replace(
+        settings,
+        notices=NoticeSettings(notify=(), on_failure=None),
+        state=replace(settings.state, journal=None),
+    )
+    publishers = [
+        CommandPublisher(publishing, destination)
+        for destination in settings.publishing.deploy or (None,)
+    ]
+    if not settings.publishing.deploy:
+        raise InputError("there is no destination", "set MYOP_CDN_SERVE_DEPLOY")
+    check(settings, publishers, console)
+    given = settings_of(settings)
+    checks = DeliveryChecks(given.rules, webhook_secrets(settings.secrets.secret_file, console))
+    log, metrics = QueuedLog(console), Metrics()
+    stack.callback(log.close)
+    if given.journal is None:
+        store = PublishingStore(publishers, log)
+        stack.callback(store.close)
+        store.start()
+        handler = DeliveryHandler(
+            checks, store, lambda: None, log, metrics, "the release could not be published"
+        )
+        return Receiver(handler, given.rules.max_body, lambda: None)
+    queue = open_queue(given, [publisher.name for publisher in publishers], log)
+    workers = []
+    for publisher in publishers:
+        child = ChildPublisher(
+            publisher,
+            without=(SECRET_VARIABLE, *NOT_FOR_CHILDREN),
+            modules=publisher.modules,
+            held_until=partial(queue.held_until, publisher.name),
+        )
+        lane = Lane(publisher.name, given.full_every.total_seconds())
+        workers.append((Worker(lane, queue, child, log, metrics), child))
+
+    def wake() -> None:
+        for worker, _ in workers:
+            worker.wake()
+
+    def stop() -> None:
+        for worker, _ in workers:
+            worker.stop()
+        for worker, child in workers:
+            worker.join(given.grace.total_seconds())
+            child.kill()  # before another listener may publish
+        queue.close()
+
+    queue.start(wake)
+    stack.callback(stop)
+    for worker, _ in workers:
+        worker.start()
+    handler = DeliveryHandler(checks, queue, wake, log, metrics)
+    return Receiver(handler, given.rules.max_body, lambda: queue.trouble)
+
+
+def settings_from_environment() -> tuple[ServeSettings, Console]:
+    """The settings that `serve` would have without any word on its command line.
+
+    Raises click.ClickException and MyopCdnError for what it could not begin with.
+    """
+    console = Console()
+    with cli.make_context("myop-cdn", ["serve"], obj=console) as root:
+        console.verbosity = -1 if root.params["quiet"] else root.params["verbose"]
+        console.log_format = root.params["log_format"]
+        command = cli.get_command(root, "serve")
+        assert command is not None
+        with command.make_context("serve", [], parent=root) as ctx:
+            settings = filled(ServeSettings, ctx.params)
+            settings.state.postgres()  # says what is wrong with it
+            return settings, console

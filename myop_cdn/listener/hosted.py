@@ -1,0 +1,157 @@
+"""The listener behind somebody else's HTTP server: the same checks in the same order, and then the
+same journal, or publishing within the request. Framing is left to that server.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
+
+from myop_cdn.errors import ListenerError, MyopCdnError, PayloadError
+from myop_cdn.listener.http.request import HttpError, Request
+from myop_cdn.listener.http.response import Response
+from myop_cdn.listener.queue import outcome
+from myop_cdn.payload import parse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from myop_cdn.listener import Log, Publisher
+    from myop_cdn.listener.delivery import DeliveryHandler
+    from myop_cdn.listener.queue.base import Record
+
+HEALTH = "/healthz"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A request as its server understood it. fields: names in lower case."""
+
+    method: str
+    path: str
+    fields: tuple[tuple[str, bytes], ...]
+    peer: str
+
+    @property
+    def request(self) -> Request:
+        """As this program's own server would have it."""
+        fields = self.fields
+        if not any(name in ("content-length", "transfer-encoding") for name, _ in fields):
+            fields = (*fields, ("transfer-encoding", b"chunked"))  # its server knows where it ends
+        return Request(self.method, self.path, 1, fields)
+
+
+class Receiver:
+    """Answers what a server hands on. health: why deliveries can't be taken now, or None."""
+
+    def __init__(
+        self, handler: DeliveryHandler, max_body: int, health: Callable[[], str | None]
+    ) -> None:
+        self._handler = handler
+        self._health = health
+        self.max_body = max_body  # bytes that are to be read at the most, and one more
+
+    def head(self, delivery: Delivery) -> Response | None:
+        """The answer of a request whose body need not be read, None for one that it takes."""
+        if delivery.path == HEALTH and delivery.method in ("GET", "HEAD"):
+            trouble = self._health()
+            value = {"status": "ok" if trouble is None else "failed", "journal": trouble or "ok"}
+            return Response.of(200 if trouble is None else 503, value)
+        try:
+            found = self._handler.head(delivery.request, delivery.peer)
+        except HttpError as error:
+            return self._refuse(delivery, error.status, error.reason)
+        return found if isinstance(found, Response) else None
+
+    def body(self, delivery: Delivery, body: bytes, answer: Callable[[Response], None]) -> None:
+        """Take the body, as it came. `answer` is called once, perhaps later on another thread."""
+        if len(body) > self.max_body:
+            answer(self._refuse(delivery, 413, "the body is too large"))
+            return
+        responder = _Responder(delivery.peer, answer)
+        found = self._handler.body(responder, delivery.request, body)
+        if found is not None:
+            answer(found)
+
+    def _refuse(self, delivery: Delivery, status: int, reason: str) -> Response:
+        self._handler.refused(delivery.peer, status, reason)
+        return Response.error(status, reason)
+
+
+@dataclass(frozen=True, slots=True)
+class _Responder:
+    peer: str
+    answer: Callable[[Response], None]
+
+
+@dataclass(slots=True)
+class PublishingStore:
+    """Stands where the journal would: a delivery is answered when it is published, by all of
+    `publishers`, one at a time. Nothing is kept; what fails is the sender's to see.
+    """
+
+    publishers: Sequence[Publisher]
+    log: Log
+    trouble: str | None = None
+    _jobs: SimpleQueue[tuple[Record, Callable[[str | None, ListenerError | None], None]] | None] = (
+        field(default_factory=SimpleQueue)
+    )
+    _thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Publish what was handed in, then end."""
+        self._jobs.put(None)
+        if self._thread is not None:
+            self._thread.join()
+
+    def store(
+        self, record: Record, done: Callable[[str | None, ListenerError | None], None]
+    ) -> None:
+        """Publish what a delivery announces; `done` hears how it went."""
+        self._jobs.put((record, done))
+
+    def request_full_sync(self, reason: str, throttle: float) -> None:
+        """Nobody is there to do it later."""
+        self.log.warning("a full sync is needed: run 'publish --full'", reason=reason, at=throttle)
+
+    def _run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            record, done = job
+            problem = self._publish(record)
+            self.trouble = problem
+            done(None, None if problem is None else ListenerError(problem))
+
+    def _publish(self, record: Record) -> str | None:
+        if record.state == "ignored":
+            return None
+        for publisher in self.publishers:
+            try:
+                found = outcome.of(publisher(parse(record.body).scope, None, (record.id,)))
+            except (MyopCdnError, PayloadError) as error:
+                found = outcome.of(error)
+            except Exception as error:  # a defect below must not leave the sender without answer
+                found = outcome.of(MyopCdnError(f"unexpected {type(error).__name__}"))
+            if found.error is not None:
+                self.log.warning("publishing failed", delivery=record.id, error=found.error)
+                return found.error
+            self.log.info("published", delivery=record.id, uploaded=found.uploaded)
+        return None
+
+
+def peer_of(address: object) -> str:
+    """`host:port` of what servers give as the client's address."""
+    if isinstance(address, (tuple, list)) and len(address) >= 2:
+        return f"{address[0]}:{address[1]}"
+    return str(address or "unknown")
+
+
+def fields_of(pairs: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[str, bytes], ...]:
+    """Fields as they came off the wire, with names in lower case."""
+    return tuple((name.decode("latin-1").lower(), value) for name, value in pairs)
