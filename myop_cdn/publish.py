@@ -56,7 +56,8 @@ def publish(
     where there is nothing to do. cause: what the destinations' logs say about why. now: this
     machine's clock. Documents that failed don't hold up the others, but nothing is deleted then. A
     scope of `none` deploys nothing. Raises InputError for destinations, and what `sync` raises;
-    what goes wrong at a destination is in its report.
+    what goes wrong at a destination is in its report, and where none can be looked at, Myop is
+    asked for nothing.
     """
     sync_options = sync_options or SyncOptions()
     deploy_options = deploy_options or DeployOptions()
@@ -77,6 +78,8 @@ def publish(
     with Deployment(destinations, options, tree.root, cause, progress, now) as deployment:
         opened = exporter()  # what is wrong with it is said before any request
         deployment.look(None if scope.kind == "full" else _documents_of(scope, sync_options))
+        if (lost := deployment.lost()) is not None:
+            return PublishReport(left_alone(tree), lost)
         synced = sync(scope, opened, tree, sync_options, progress)
         if not synced.documents:
             deployment.plan_nothing(tree)

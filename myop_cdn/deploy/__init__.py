@@ -177,6 +177,19 @@ class Deployment:
         """As `look`, without waiting."""
         self._looks = [Beside(partial(run.look, refs), "look") for run in self._work]
 
+    def lost(self) -> DeployReport | None:
+        """The report where no destination could be looked at, so that nothing need be exported."""
+        reports = tuple(
+            DestinationReport(run.there.store.url, error=run.error)
+            for run in self._work
+            if run.error is not None
+        )
+        return (
+            DeployReport(self._options.dry_run, reports)
+            if len(reports) == len(self._work)
+            else None
+        )
+
     @property
     def needs_md5s(self) -> bool:
         """Whether MD5s are going to be needed: services tell them, and want them; folders don't."""

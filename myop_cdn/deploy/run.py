@@ -93,6 +93,11 @@ class Run:
         except MyopCdnError as error:
             self._outcome.error = error
 
+    @property
+    def error(self) -> MyopCdnError | None:
+        """What has gone wrong with the destination as a whole so far."""
+        return self._outcome.error
+
     def bring(self, source: Source, ask_again: AskAgain | None = None) -> DestinationReport:
         """Bring the destination up to the source. Whatever goes wrong there is in the report.
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
+from myop_cdn.errors import AccessDenied
+from myop_cdn.storage.memory import MemoryBackend
 from tests.api_server import ApiServer, Reply
 from tests.samples import (
     KEY,
@@ -163,6 +165,21 @@ def test_one_destination_that_fails_does_not_stop_the_others(
     assert ended.code in (1, 4)
     assert len(json.loads(ended.out)["deploy"]["destinations"]) == 2
     assert "manifest.json" in read(cdn)
+
+
+def test_where_no_destination_can_be_looked_at_myop_is_asked_for_nothing(
+    run: Run, server: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A listener tries such a run again and again."""
+
+    def refuse(*_: object) -> NoReturn:
+        raise AccessDenied("it may not be listed")
+
+    monkeypatch.setattr(MemoryBackend, "list", refuse)
+    ended = run("publish", "memory://a", "memory://b", "--json")
+    assert ended.code == 1
+    assert [bool(one["error"]) for one in ended.json["deploy"]["destinations"]] == [True, True]
+    assert server.asked == []
 
 
 def test_a_plan_is_written_approved_and_carried_out(
