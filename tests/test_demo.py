@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
-from typing import TYPE_CHECKING
+import urllib.request
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from myop_cdn.demo import components, page
 from myop_cdn.demo.components import AURORA, COMPONENTS, ENVIRONMENTS, PRICING, Myop
+from myop_cdn.demo.live import LiveDemo
 from myop_cdn.demo.place import fresh, snapshot
 from myop_cdn.demo.run import Demo
 from myop_cdn.demo.story import Step
@@ -21,6 +22,8 @@ from myop_cdn.tree import Tree
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from myop_cdn.demo import components
 
 VARIANTS = {one for part in COMPONENTS for one in (*part.live, part.latest)}
 
@@ -178,14 +181,15 @@ def test_the_story_tells_the_answers_that_the_listener_gave(told: Demo) -> None:
 
 
 def test_the_page_lies_beside_the_published_folder_and_shows_it(told: Demo) -> None:
-    data = embedded(told.place.page.read_text("utf-8"))
-    release, files = data["release"], data["files"]
-    assert isinstance(release, dict)
-    assert isinstance(files, list)
-    names = [release[when]["item"]["consume_variant"][0]["name"] for when in ("before", "after")]
-    assert names == ["Classic", "Aurora"]
-    for file in files:
-        assert (told.place.page.parent / file["href"]).is_file()
+    data: Any = embedded(told.place.page.read_text("utf-8"))
+    (place,) = data["places"].values()
+    assert [item["name"] for item in place["items"]] == ["Banner", "Pricing Card", "Sign-in Form"]
+    versions = place["history"][PRICING.id]["environments"]["production"]
+    assert [one["variantName"] for one in versions] == ["Aurora", "Classic"]
+    for name, key in place["documents"].items():
+        document = json.loads((told.place.cdn / f"components/{name}.json").read_text("utf-8"))
+        assert data["html"][key] == document["item"]["consume_variant"][0]["loader"]["HTML"]
+    assert all(one["sha256"] in data["html"] for one in versions)
     assert not (told.place.cdn / "index.html").exists()
 
 
@@ -218,25 +222,12 @@ def embedded(html: str) -> dict[str, object]:
     return value
 
 
-def test_the_page_holds_every_published_document_as_it_is_in_the_folder(myop: Myop) -> None:
-    ref = DocumentRef(PRICING.id, "production")
-    before = (myop.folder / ref.path).read_bytes()
-    myop.release(PRICING, AURORA, ("production",))
-    after = (myop.folder / ref.path).read_bytes()
-    change = page.Change("title", "text", before, after, {ref.path})
-    html = page.render(myop.folder, "cdn", change, [Step("one", "text </script><b>")])
-    data = embedded(html)
-    files = data["files"]
-    assert isinstance(files, list)
-    assert {file["path"] for file in files} == set(snapshot(myop.folder))
-    assert [file["path"] for file in files if file["updated"]] == [ref.path]
-    for file in files[1:]:
-        assert file["document"] == json.loads((myop.folder / file["path"]).read_bytes())
-        assert file["href"] == f"cdn/{file['path']}"
-
-
-def test_the_page_asks_for_nothing_from_elsewhere(myop: Myop) -> None:
-    document = (myop.folder / DocumentRef(PRICING.id, "qa").path).read_bytes()
-    change = page.Change("title", "text", document, document, ())
-    html = page.render(myop.folder, "cdn", change, [])
-    assert not re.search(r"https?://(?!www\.w3\.org)|@import|<link|src=", html)
+def test_a_demo_that_is_served_publishes_one_release_after_another(tmp_path: Path) -> None:
+    with LiveDemo(fresh(tmp_path), Quiet()) as live:
+        for _ in range(2):
+            done = live.release()
+            for environment in done.environments:
+                path = live.place.cdn / DocumentRef(done.component.id, environment).path
+                assert done.variant.id in path.read_text("utf-8")
+        with urllib.request.urlopen(live.url) as answer:
+            assert b"<title>myop-cdn</title>" in answer.read()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,11 +17,14 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from myop_cdn.cli.options import command, option
+from myop_cdn.cli.options import Duration, command, option
+from myop_cdn.demo.live import LiveDemo
 from myop_cdn.demo.place import fresh
 from myop_cdn.demo.run import Demo
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from rich.console import RenderableType
 
     from myop_cdn.cli.console import Console as Words
@@ -45,9 +50,22 @@ class DemoSettings:
         metavar="DIR",
         help="Leave everything in this folder, new or empty; a fresh temporary one otherwise.",
     )
+    serve: bool = option(
+        is_flag=True,
+        help="Serve the listener's page while one release after another arrives, until Ctrl-C.",
+    )
+    port: int = option(
+        type=click.IntRange(0, 65535),
+        default=0,
+        show_default="a free one",
+        help="The port of the page of --serve.",
+    )
+    every: timedelta = option(
+        type=Duration(), default="6s", metavar="DURATION", help="Time between two releases."
+    )
 
 
-@command(DemoSettings, "myop-cdn demo")
+@command(DemoSettings, "myop-cdn demo", "myop-cdn demo --serve")
 def demo(words: Words, settings: DemoSettings) -> None:
     """Show the whole loop on this machine.
 
@@ -57,6 +75,9 @@ def demo(words: Words, settings: DemoSettings) -> None:
     # Everybody it talks to is on this machine, where no proxy of the environment leads.
     os.environ["no_proxy"] = os.environ["NO_PROXY"] = "*"
     console = _console()
+    if settings.serve:
+        _serve(console, settings, Details(words))
+        return
     told = Demo(fresh(settings.output), Details(words))
     _print(console, _heading())
     steps = told.tell()
@@ -74,6 +95,22 @@ def demo(words: Words, settings: DemoSettings) -> None:
         line = Text.assemble((f"  {label:<8}", "dim"), (str(path), "bold cyan"))
         console.print(line, soft_wrap=True)
     console.print()
+
+
+def _serve(console: Console, settings: DemoSettings, log: Details) -> None:
+    """Show the page while releases arrive; Ctrl-C is the end of it, in order."""
+    with LiveDemo(fresh(settings.output), log, settings.port) as live, suppress(KeyboardInterrupt):
+        console.print()
+        for label, text in (("page", live.url), ("token", live.token)):
+            console.print(f"  {label:<8}{text}", soft_wrap=True)
+        console.print("\n  Open the page: a release arrives every few seconds. The token lets you")
+        console.print("  roll one back. Ctrl-C ends it.\n")
+        while True:
+            time.sleep(settings.every.total_seconds())
+            done = live.release()
+            where = ", ".join(done.environments)
+            took = max(1, round(done.seconds * 1000))
+            console.print(f"  {done.component.name} → {done.variant.name} in {where}: {took} ms")
 
 
 class Details:

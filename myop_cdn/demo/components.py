@@ -70,24 +70,24 @@ def _position(environment: str) -> int:
     return ENVIRONMENTS.index(environment)
 
 
-_CALM = Variant("b1a6c1e0-51c3-4f0e-9a54-0c9d7a3f1a01", "Calm", "banner-calm")
-_MIDSUMMER = Variant("b1a6c1e0-51c3-4f0e-9a54-0c9d7a3f1a02", "Midsummer", "banner-midsummer")
-_CLASSIC = Variant("c27d9b44-6a0d-4d38-b9f5-63f1f0a52b01", "Classic", "pricing-classic")
+CALM = Variant("b1a6c1e0-51c3-4f0e-9a54-0c9d7a3f1a01", "Calm", "banner-calm")
+MIDSUMMER = Variant("b1a6c1e0-51c3-4f0e-9a54-0c9d7a3f1a02", "Midsummer", "banner-midsummer")
+CLASSIC = Variant("c27d9b44-6a0d-4d38-b9f5-63f1f0a52b01", "Classic", "pricing-classic")
 AURORA = Variant("c27d9b44-6a0d-4d38-b9f5-63f1f0a52b02", "Aurora", "pricing-aurora")
-_PASSWORD = Variant("d3905e7c-8b1f-47d6-8e60-1f7ba94c3c01", "Password", "sign-in-classic")
-_PASSKEY = Variant("d3905e7c-8b1f-47d6-8e60-1f7ba94c3c02", "Passkey", "sign-in-passkey")
+PASSWORD = Variant("d3905e7c-8b1f-47d6-8e60-1f7ba94c3c01", "Password", "sign-in-classic")
+PASSKEY = Variant("d3905e7c-8b1f-47d6-8e60-1f7ba94c3c02", "Passkey", "sign-in-passkey")
 
 BANNER = Component(
-    "5f0c2a9e-3d1b-4c57-9c1e-7a4be2f90b11", "Banner", (_CALM, _CALM, _MIDSUMMER), _MIDSUMMER
+    "5f0c2a9e-3d1b-4c57-9c1e-7a4be2f90b11", "Banner", (CALM, CALM, MIDSUMMER), MIDSUMMER
 )
 PRICING = Component(
-    "8a47d6b2-0e93-4f8b-b6a5-2c9f15d07e22", "Pricing Card", (_CLASSIC, _CLASSIC, AURORA), AURORA
+    "8a47d6b2-0e93-4f8b-b6a5-2c9f15d07e22", "Pricing Card", (CLASSIC, CLASSIC, AURORA), AURORA
 )
 SIGN_IN = Component(
     "e6d13f85-7c4a-4b29-8d02-94f3a8c61d33",
     "Sign-in Form",
-    (_PASSWORD, _PASSKEY, _PASSKEY),
-    _PASSKEY,
+    (PASSWORD, PASSKEY, PASSKEY),
+    PASSKEY,
 )
 COMPONENTS = (BANNER, PRICING, SIGN_IN)
 VARIANTS = {one.id: one for part in COMPONENTS for one in (*part.live, part.latest)}

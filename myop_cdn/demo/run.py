@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import secrets
 import time
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from myop_cdn import signature
-from myop_cdn.demo import page
 from myop_cdn.demo.components import (
     AURORA,
     COMPONENTS,
@@ -25,10 +25,16 @@ from myop_cdn.demo.components import (
 from myop_cdn.demo.place import snapshot
 from myop_cdn.demo.receiver import Receiver
 from myop_cdn.demo.story import Fact, Grid, Step
+from myop_cdn.deploy.history import Selection
+from myop_cdn.deploy.options import DeployOptions
+from myop_cdn.deploy.target import open_targets
 from myop_cdn.errors import MyopCdnError, TreeError
 from myop_cdn.model import MANIFEST, PREVIEW, DocumentRef
+from myop_cdn.page import as_file
+from myop_cdn.page.snapshot import of_status
 from myop_cdn.sandbox import REHEARSAL_KEY, Sandbox
 from myop_cdn.send import body_of, post
+from myop_cdn.status import read_status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -65,15 +71,13 @@ class Demo:
             with self._receiver(sandbox.url) as receiver:
                 yield self._told(_listener_step(receiver))
                 yield self._told(self._first_publish(receiver))
-                before = self._published(PRICING.id, RELEASED_TO[0])
                 releases = self._myop.release(PRICING, AURORA, RELEASED_TO)
                 yield self._told(_release_step())
                 yield self._told(self._deliver(receiver, releases))
-                report, step = self._publish(receiver, releases)
-                yield self._told(step)
+                yield self._told(self._publish(receiver, releases))
                 yield self._told(self._forge(sandbox, receiver, releases))
                 yield self._told(self._repeat(receiver, releases))
-        self._write_page(before, report)
+        self._write_page()
 
     def _receiver(self, api_url: str) -> Receiver:
         return Receiver(self.place, api_url, REHEARSAL_KEY, self._secret, self._log)
@@ -117,9 +121,7 @@ class Demo:
             ),
         )
 
-    def _publish(
-        self, receiver: Receiver, releases: tuple[Release, ...]
-    ) -> tuple[PublishReport, Step]:
+    def _publish(self, receiver: Receiver, releases: tuple[Release, ...]) -> Step:
         report = receiver.next_report()
         taken = time.monotonic() - self._sent
         uploaded = _uploaded(report)
@@ -127,7 +129,7 @@ class Demo:
             held = self._variant(release.component_id, release.environment)["id"]
             _expect(held == release.variant_id, f"{release.ref.path} holds another variant")
         _expect(set(uploaded) == {one.ref.path for one in releases}, "other objects were published")
-        step = Step(
+        return Step(
             "Published",
             "Only what was released is fetched and published, and the published documents hold "
             "the variant that was announced.",
@@ -138,7 +140,6 @@ class Demo:
             ),
             grid=self._grid({(PRICING.id, name) for name in RELEASED_TO}),
         )
-        return report, step
 
     def _forge(self, sandbox: Sandbox, receiver: Receiver, releases: tuple[Release, ...]) -> Step:
         before, asked = snapshot(self.place.cdn), len(sandbox.requests)
@@ -196,19 +197,15 @@ class Demo:
         variant: dict[str, str] = document["item"]["consume_variant"][0]
         return variant
 
-    def _write_page(self, before: bytes, report: PublishReport) -> None:
-        change = page.Change(
-            "What the webhook changed",
-            f"{PRICING.name}: the variant {AURORA.name} was released to "
-            f"{' and '.join(RELEASED_TO)}. {len(_uploaded(report))} of "
-            f"{len(snapshot(self.place.cdn))} objects were written.",
-            before,
-            self._published(PRICING.id, RELEASED_TO[0]),
-            _uploaded(report),
-        )
+    def _write_page(self) -> None:
+        options = DeployOptions()
+        with closing(open_targets([self.place.cdn.as_uri()], options)[0]) as target:
+            everything = Selection()
+            status = read_status(target, everything, options.jobs)
+            now = datetime.now(UTC)
+            data = of_status(status, target, everything, options.jobs, now, "demo")
         try:
-            html = page.render(self.place.cdn, self.place.cdn.name, change, self.steps)
-            self.place.page.write_text(html, "utf-8")
+            self.place.page.write_bytes(as_file(data, trusted=True))
         except OSError as error:
             raise TreeError(f"{error.filename}: {error.strerror}") from None
 

@@ -55,11 +55,16 @@ class Contents:
 
 
 def of_status(
-    status: LiveStatus, target: Target, selection: Selection, jobs: int, now: datetime
+    status: LiveStatus,
+    target: Target,
+    selection: Selection,
+    jobs: int,
+    now: datetime,
+    command: str = "status",
 ) -> dict[str, Any]:
     """What is live at a destination, with as much of its documents as a file may hold.
 
-    Raises StorageError.
+    command: which one writes it. Raises StorageError.
     """
     contents = Contents(jobs)
     try:
@@ -95,7 +100,7 @@ def of_status(
         "history": past,
         "documents": {f"{o.ref.component_id}/{o.ref.environment}": _key(o) for o in newest},
     }
-    return _data("status", state, {status.url: place}, contents, now)
+    return _data(command, state, {status.url: place}, contents, now)
 
 
 def of_run(
