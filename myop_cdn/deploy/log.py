@@ -21,7 +21,7 @@ import hashlib
 import json
 import os
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from myop_cdn.errors import MyopCdnError, PreconditionFailed, StorageError
 from myop_cdn.storage.base import JSON_TYPE, Body, Headers, Precondition
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from myop_cdn.deploy.options import HistoryLimit
     from myop_cdn.storage.base import ObjectInfo
     from myop_cdn.storage.store import Store
+
+T = TypeVar("T")
 
 FOLDER = ".myop-cdn/"
 OLD_LEDGER = f"{FOLDER}ledger.json"  # what version 0.1.0 kept in place of a log
@@ -151,6 +153,16 @@ class State(NamedTuple):
         since = (now - RECENT).timestamp()
         recent = (one for one in self.removed if one[0] > since)
         return (*recent, (int(now.timestamp()), count))
+
+    def joined(self, other: State, base: State) -> State:
+        """With what `other` did to `base`, beside which this was made."""
+        return State(
+            _joined(self.holds, other.holds, base.holds),
+            _joined(self.owed, other.owed, base.owed),
+            _joined(self.gone, other.gone, base.gone),
+            tuple(sorted({*self.removed, *other.removed})),
+            self.ignores_conditions or other.ignores_conditions,
+        )
 
     def dump(self) -> dict[str, Any]:
         """As JSON, without what is empty."""
@@ -334,16 +346,17 @@ class Log:
         self._read: dict[int, Commit] = {}
 
     def newest(self) -> View:
-        """What the newest commit tells: a listing of one key, and that object.
+        """What the newest commit tells: a listing of two keys, and that object.
 
         Raises StorageError.
         """
-        listed = self.store.list(f"{self.folder}log/", 1)
+        listed = self.store.list(f"{self.folder}log/", 2)
         number = self._number(listed[0]) if listed else 0
         if not listed or number == 0:
             return View()
+        is_one = len(listed) < 2 or self._number(listed[1]) != number
         try:
-            commit = self._commit(listed[0].key, whole=False)
+            commit = self._commit(listed[0].key, whole=False) if is_one else self.commit(number)
         except ValueError as error:
             problem = f"the newest commit of the log could not be read ({error})"
             return View(None, number, warnings=(problem,))
@@ -356,7 +369,8 @@ class Log:
 
         Raises StorageError.
         """
-        listed = {self._number(one): one for one in self.store.list(f"{self.folder}log/")}
+        there = self.store.list(f"{self.folder}log/")
+        listed = {self._number(one): one for one in there}
         listed.pop(0, None)
         numbers = tuple(sorted(listed, reverse=True))
         warnings: list[str] = []
@@ -367,8 +381,8 @@ class Log:
             checkpoint, modified, taken_over = found
             old = True
         base = checkpoint.number if checkpoint else 0
-        wanted = [number for number in numbers if number > base]
-        commits = self._commits([listed[number].key for number in wanted], jobs, warnings)
+        wanted = [one.key for one in there if self._number(one) > base]
+        commits = self._commits(wanted, jobs, warnings)
         newest = commits.get(numbers[0]) if numbers else None
         if numbers and newest is None and numbers[0] <= base:
             newest = self._commits([listed[numbers[0]].key], 1, warnings).get(numbers[0])
@@ -400,14 +414,9 @@ class Log:
         """The commit of this number; None where it is gone or can't be read. StorageError."""
         known = self._read.get(number)
         if known is None or (known.changes_at and not known.changes):
-            for one in self.store.list(f"{self.folder}log/{_inverted(number)}", 1):
-                try:
-                    commit = self._commit(one.key)
-                except ValueError:
-                    return None
-                if commit is not None:
-                    self._read[number] = commit
-        return self._read.get(number)
+            keys = [one.key for one in self.store.list(f"{self.folder}log/{_inverted(number)}")]
+            return self._commits(keys, 1, []).get(number)
+        return known
 
     def since(self, number: int) -> tuple[int, list[Commit]]:
         """The newest commit's number and the commits after `number`, oldest first; one that can't
@@ -420,15 +429,9 @@ class Log:
             if len(found) < size:
                 break
             size *= 10
-        newer: list[Commit] = []
-        for one in reversed(found):
-            try:
-                commit = self._commit(one.key)
-            except ValueError:
-                continue
-            if commit is not None:
-                newer.append(commit)
-        return max((self._number(one) for one in found), default=number), newer
+        newer = self._commits([one.key for one in found], 1, [])
+        last = max((self._number(one) for one in found), default=number)
+        return last, [newer[one] for one in sorted(newer)]
 
     def all(self, jobs: int) -> tuple[list[Commit], list[str]]:
         """Every commit that can be read, newest first, and warnings. Raises StorageError."""
@@ -590,7 +593,8 @@ class Log:
         return commit
 
     def _commits(self, keys: Sequence[str], jobs: int, warnings: list[str]) -> dict[int, Commit]:
-        found: dict[int, Commit] = {}
+        """The commits at these keys, by number; what can't be read is warned of."""
+        found: dict[int, list[Commit]] = {}
 
         def read(key: str) -> Commit | None:
             try:
@@ -603,8 +607,26 @@ class Log:
             if done.error is not None:
                 raise done.error
             if done.result is not None:
-                found.setdefault(done.result.number, done.result)
-        return found
+                found.setdefault(done.result.number, []).append(done.result)
+        for number in sorted(found):
+            self._read[number] = self._together(found[number])
+        return {number: self._read[number] for number in found}
+
+    def _together(self, commits: list[Commit]) -> Commit:
+        """Commits of one number as one: a service that ignores conditions keeps nobody from it."""
+        first, *others = sorted(commits, key=lambda one: (one.at, one.id))
+        if not others:
+            return first
+        before = self.commit(first.number - 1)
+        base = self.state_of(before) if before else State()
+        changes, state = dict(first.changes), self.state_of(first)
+        for other in others:
+            state = state.joined(self.state_of(other), base)
+            for key, change in other.changes.items():
+                earlier = changes.get(key)
+                changes[key] = change._replace(before=earlier.before) if earlier else change
+        last = others[-1]._replace(changes=changes, state=state, state_at=None, changes_at=None)
+        return last._replace(anew=any(one.anew for one in commits))
 
     def _checkpoint(self, warnings: list[str]) -> tuple[Checkpoint | None, datetime | None]:
         for one in self.store.list(f"{self.folder}state/", 1):
@@ -688,6 +710,19 @@ def check_number(text: str) -> int | None:
 def unreadable(log: Log) -> StorageError:
     """What is said where a command needs a log and there is none."""
     return StorageError(f"{log.store.url}: nothing was published here yet: there is no log")
+
+
+def _joined(mine: Mapping[str, T], theirs: Mapping[str, T], base: Mapping[str, T]) -> dict[str, T]:
+    """What two made of `base`, each on its own; where both changed a key, what is theirs."""
+    joined = dict(mine)
+    for key in theirs.keys() | base.keys():
+        if theirs.get(key) == base.get(key):
+            continue
+        if key in theirs:
+            joined[key] = theirs[key]
+        else:
+            joined.pop(key, None)
+    return joined
 
 
 def _inverted(number: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -290,3 +290,32 @@ def test_a_large_checkpoint_is_written_in_parts_that_fit_together() -> None:
     data = Checkpoint(3, objects).dump()
     assert Checkpoint.parse(data).objects == objects
     assert list(json.loads(data)["objects"]) == sorted(objects)
+
+
+def test_two_commits_of_one_number_are_read_as_one() -> None:
+    """Where a service ignores conditions nobody can be kept from a number: none is to be lost."""
+    store = Store(open_backend("memory://one-number/site"))
+    log = Log(store)
+    ignored = State({"k": Hold("0")}, {}, {"gone": "then"}, (), True)
+    assert log.append(Commit(1, "aa", NOW, Cause("publish"), {}, ignored))
+    entry = Entry("1", version="v")
+
+    def beside(name: str, seconds: int, key: str, state: State) -> None:
+        at = NOW + timedelta(seconds=seconds)
+        commit = Commit(2, name, at, Cause("publish"), {key: Change(None, entry)}, state)
+        assert log.append(commit)
+
+    beside("bb", 2, "one", ignored._replace(holds={"k": Hold("0"), "one": Hold("a", "1")}))
+    beside("cc", 1, "two", ignored._replace(holds={}, owed={"cdn": ("two",)}))
+    fresh = Log(store)
+    view = fresh.newest()
+    assert view.newest is not None
+    assert (view.number, set(view.newest.changes)) == (2, {"one", "two"})
+    assert view.state.holds == {"one": Hold("a", "1")}
+    assert (view.state.owed, view.state.gone) == ({"cdn": ("two",)}, {"gone": "then"})
+    number, newer = Log(store).since(1)
+    assert (number, [set(one.changes) for one in newer]) == (2, [{"one", "two"}])
+    everything = Log(store).everything(2)
+    assert set(everything.objects or {}) == {"one", "two"}
+    assert everything.state == view.state
+    assert [one.number for one in Log(store).all(2)[0]] == [2, 1]
