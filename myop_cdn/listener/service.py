@@ -111,6 +111,8 @@ class Listener:
         self._cut_off = cut_off
         self._read_secrets = read_secrets
         self._files = tuple(files)
+        # Before they are read: a change right after that is to be seen.
+        self._read_states = _states(self._files)
         self._hangups: SimpleQueue[None] = SimpleQueue()
         self._log = log
         self._wall = wall
@@ -187,7 +189,7 @@ class Listener:
 
         On a thread: a secret's file may lie on a slow disk, and the loop must not wait.
         """
-        known = seen = _states(self._files)
+        known = seen = self._read_states
         while True:
             told = True
             try:
