@@ -521,7 +521,7 @@ def _start_admin(
     log: Log,
     stack: ExitStack,
 ) -> None:
-    # Imported only when asked for: its Prometheus library costs memory.
+    # Imported only when asked for: it costs memory.
     from myop_cdn.listener.admin.handler import Admin, is_public
     from myop_cdn.listener.admin.session import Sessions
     from myop_cdn.listener.http import sockets

@@ -340,6 +340,11 @@ class Rig:
             gate.set()
             busy.join(PATIENCE)
 
+    def count(self, name: str, **labels: str) -> float | None:
+        """A counter of the listener's, None where nothing was counted."""
+        registry = self.listener.metrics.registry
+        return registry.get_sample_value(f"myop_cdn_{name}_total", labels)
+
     def states(self) -> dict[str, str]:
         """The deliveries and their states."""
         with reading(self.journal) as connection:

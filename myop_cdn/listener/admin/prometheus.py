@@ -1,22 +1,14 @@
-"""`/metrics`: the counts and the journal in Prometheus' text format.
-
-The only file that imports prometheus-client, and only a listener with `--admin` imports it.
-"""
+"""`/metrics`: the counts and the queue in Prometheus' text format."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-)
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from myop_cdn.listener import status
-from myop_cdn.listener.metrics import BUCKETS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -55,8 +47,10 @@ class _Page(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Every metric, once."""
-        yield from self._counters()
-        yield self._durations()
+        for family in self._metrics.registry.collect():
+            # When each counter began is the same for all: the start.
+            family.samples = [one for one in family.samples if not one.name.endswith("_created")]
+            yield family
         gauges = dict(self._gauges)
         if self._overview is not None:
             gauges |= _queue(self._overview, self._now)
@@ -70,52 +64,6 @@ class _Page(Collector):
             for lane in overview.lanes:
                 family.add_metric([lane.name], value(lane))
             yield family
-
-    def _counters(self) -> Iterable[Metric]:
-        metrics = self._metrics
-        received = CounterMetricFamily(
-            "myop_cdn_received",
-            "Signed deliveries answered 200, by what became of them",
-            None,
-            ["fate"],
-        )
-        for fate, count in metrics.received.copy().items():
-            received.add_metric([fate], count)
-        yield received
-        rejected = CounterMetricFamily(
-            "myop_cdn_rejected", "Requests refused (status 0: closed)", None, ["status", "reason"]
-        )
-        for (code, reason), count in metrics.rejected.copy().items():
-            rejected.add_metric([str(code), reason], count)
-        yield rejected
-        secrets = CounterMetricFamily(
-            "myop_cdn_secret_matched", "Signatures by the index of their secret", None, ["index"]
-        )
-        for index, count in metrics.secrets.copy().items():
-            secrets.add_metric([str(index)], count)
-        yield secrets
-        ended = CounterMetricFamily("myop_cdn_runs", "Runs that ended", None, ["scope", "state"])
-        for (scope, state), count in metrics.runs.copy().items():
-            ended.add_metric([scope, state], count)
-        yield ended
-        each = CounterMetricFamily(
-            "myop_cdn_destination_runs", "Runs that ended", None, ["destination", "state"]
-        )
-        for (destination, state), count in metrics.destination_runs.copy().items():
-            each.add_metric([destination, state], count)
-        yield each
-        yield CounterMetricFamily("myop_cdn_uploaded_objects", "Objects uploaded", metrics.uploaded)
-
-    def _durations(self) -> Metric:
-        buckets: list[tuple[str, float]] = []
-        total = 0
-        found = self._metrics.buckets.copy()
-        for bound in (*BUCKETS, float("inf")):
-            total += found[bound]
-            buckets.append(("+Inf" if bound == float("inf") else str(bound), total))
-        return HistogramMetricFamily(
-            "myop_cdn_run_seconds", "How long runs took", buckets, self._metrics.seconds
-        )
 
 
 _HELP = {

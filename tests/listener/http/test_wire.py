@@ -251,7 +251,7 @@ def test_several_secrets_are_taken_and_the_log_tells_which_one_matched(
     rig.secrets = lambda: (b"new", b"old")
     rig.start()
     assert rig.post(webhook("a/prod"), secret=b"old").status == 200
-    assert rig.listener.metrics.secrets[1] == 1
+    assert rig.count("secret_matched", index="1") == 1
     until(lambda: any(fields.get("signed_with") == 1 for _, _, fields in rig.log.lines))
 
 
