@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 64 * 1024  # of a secret: as much as a file of one may have
 _ATTEMPTS = 3
+_PAUSE = 0.5  # seconds before the second attempt, and as much again before the third
 _BUSY = (408, 429, 500, 502, 503, 504)
 # A secret comes with its base64, and with what the service has to say of it.
 _LIMITS = Limits(connect_seconds=5.0, silence_seconds=10.0, total_seconds=20.0, body_bytes=2**18)
@@ -218,7 +219,7 @@ def _patiently(name: str, request: Callable[[], Response]) -> Response:
         else:
             if last or response.status not in _BUSY:
                 return response
-        time.sleep(0.5 * attempt)
+        time.sleep(_PAUSE * attempt)
     raise AssertionError("the last attempt returns or raises")
 
 

@@ -128,7 +128,7 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
     made = Service()
     thread = threading.Thread(target=made.server.serve_forever, args=(0.02,))
     thread.start()
-    monkeypatch.setattr(secretstore.time, "sleep", lambda _: None)
+    monkeypatch.setattr(secretstore, "_PAUSE", 0.0)
     yield made
     made.server.shutdown()
     thread.join()

@@ -61,7 +61,7 @@ def test_no_chat_makes_a_mention_link_or_markup_of_what_others_wrote(
     card = json.loads(body("teams", notice))["attachments"][0]["content"]
     assert {one["type"] for one in card["body"]} == {"RichTextBlock"}
     for form in ("slack", "teams", "discord", "json"):
-        for text in strings(json.loads(body(form, notice))):  # type: ignore[arg-type]
+        for text in strings(json.loads(body(form, notice))):
             assert all(line.isprintable() for line in text.split("\n"))
 
 
@@ -104,7 +104,7 @@ def test_a_notice_says_what_where_since_when_and_what_was_left_out() -> None:
 def test_credentials_in_an_error_are_not_told() -> None:
     notice = Notice("failed", "s3://b", "no answer from https://me:pw@host/?sig=abc", "", AT)
     for form in ("slack", "teams", "discord", "json"):
-        assert b"pw" not in body(form, notice)  # type: ignore[arg-type]
+        assert b"pw" not in body(form, notice)
     assert "pw" not in "".join(facts(notice).values())
 
 

@@ -51,6 +51,10 @@ def events(*kinds: EventKind, every: float = 1.0) -> list[Step]:
     return [Step((kind, "s3://a"), every) for kind in kinds]
 
 
+FAILED: EventKind = "failed"
+SUCCEEDED: EventKind = "succeeded"
+
+
 def kinds(notices: Sequence[tuple[float, Notice]]) -> list[str]:
     return [notice.kind for _, notice in notices]
 
@@ -120,7 +124,7 @@ def test_a_subject_that_works_at_last_is_told_to_work(steps: list[Step], policy:
 
 
 def test_an_outage_is_told_once_and_then_its_end() -> None:
-    steps = events(*["failed"] * 20, "succeeded", "succeeded")
+    steps = events(*[FAILED] * 20, SUCCEEDED, SUCCEEDED)
     notices, _ = told(steps, Policy(2, 3600.0))
     assert kinds(notices) == ["failed", "recovered"]
     assert notices[0][1].failures == 2
@@ -133,7 +137,7 @@ def test_one_failure_that_heals_is_not_told() -> None:
 
 
 def test_a_long_outage_is_told_again_with_what_was_left_out() -> None:
-    notices, _ = told(events(*["failed"] * 25), Policy(2, 10.0))
+    notices, _ = told(events(*[FAILED] * 25), Policy(2, 10.0))
     assert kinds(notices) == ["failed"] * 3
     assert [one.failures for _, one in notices] == [2, 12, 22]
     assert [one.left_out for _, one in notices] == [0, 9, 9]
@@ -148,7 +152,7 @@ def test_a_refusal_is_told_at_once_and_waits_before_lesser_things() -> None:
 
 
 def test_flapping_is_not_told_each_time() -> None:
-    notices, _ = told(events(*["failed", "succeeded"] * 20), Policy(1, 3600.0))
+    notices, _ = told(events(*[FAILED, SUCCEEDED] * 20), Policy(1, 3600.0))
     assert kinds(notices) == ["failed", "recovered"]
 
 
