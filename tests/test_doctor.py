@@ -14,6 +14,7 @@ from myop_cdn.doctor import PROBES, Diagnosis, api, destination
 from myop_cdn.sandbox import REHEARSAL_KEY, Sandbox
 from myop_cdn.storage.base import Body, Headers
 from tests.deploy.test_look_alikes import rclone  # noqa: F401 - a fixture, like those below
+from tests.notify.receiver import NoticeReceiver
 from tests.samples import SECRET, full_tree, write
 from tests.servers.proxy import Answer
 from tests.servers.s3 import aws, bucket, moto_endpoint, proxy  # noqa: F401
@@ -223,3 +224,19 @@ def test_a_log_elsewhere_is_tried_too(url: str, run: Run, myop: Sandbox) -> None
     ended = run("doctor", url, "--ledger", "memory://doctor-log", "--json", env=env)
     assert ended.code == 0
     assert shown(ended)["log: writing"] == "ok"
+
+
+def test_a_test_notice_is_sent_where_that_is_asked_for(run: Run, myop: Sandbox) -> None:
+    with NoticeReceiver() as receiver:
+        env = {"MYOP_API_URL": myop.url, "MYOP_API_KEY": REHEARSAL_KEY}
+        env |= {"MYOP_CDN_NOTIFY": f"{receiver.url} http://127.0.0.1:9/secret-path"}
+
+        def told(*words: str) -> list[str]:
+            ended = run("doctor", "--json", *words, env=env)
+            assert "secret-path" not in ended.err + ended.out.decode()
+            return [one["state"] for one in ended.json["checks"] if one["name"] == "notices"]
+
+        assert told() == ["note"] * 3  # unsigned, and two that would be told
+        assert receiver.all() == []
+        assert told("--test-notice") == ["note", "ok", "wrong"]
+        assert [one.json["type"] for one in receiver.all()] == ["test"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -17,12 +18,22 @@ from myop_cdn.cli.inputs import (
     words_of,
 )
 from myop_cdn.cli.options import Destination, Origin, argument, command, group, option
-from myop_cdn.cli.settings import ApiSettings, JsonSettings, SecretSettings
+from myop_cdn.cli.settings import ApiSettings, JsonSettings, NoticeSettings, SecretSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from myop_cdn.doctor import Diagnosis, DoctorReport
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeTest:
+    """Whether somebody is told now."""
+
+    TITLE: ClassVar[str] = "Notices"
+    test_notice: bool = option(
+        is_flag=True, help="Send a test to all that --notify and --on-failure name."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +50,8 @@ class DoctorSettings:
     api: ApiSettings = group(ApiSettings)
     secrets: SecretSettings = group(SecretSettings)
     place: PlaceSettings = group(PlaceSettings)
+    notices: NoticeSettings = group(NoticeSettings)
+    notice_test: NoticeTest = group(NoticeTest)
     output_json: JsonSettings = group(JsonSettings)
 
 
@@ -96,6 +109,8 @@ def _checks(settings: DoctorSettings) -> Iterator[Diagnosis]:
                 yield from destination(target, settings.origin)
 
         yield from examined("destination", look)
+    if settings.notices.wanted:
+        yield from examined("notices", lambda: _notices(settings))
 
 
 def _api(settings: ApiSettings) -> Iterator[Diagnosis]:
@@ -133,6 +148,31 @@ def _secret(settings: SecretSettings) -> Iterator[Diagnosis]:
         return
     yield from signing_secrets(*there)
     yield from (_readable("secret", one) for one in collected.found)
+
+
+def _notices(settings: DoctorSettings) -> Iterator[Diagnosis]:
+    from myop_cdn.cli.notices import channels_of
+    from myop_cdn.doctor import Diagnosis
+    from myop_cdn.notify.policy import Notice
+    from myop_cdn.notify.sender import Undelivered, new_identity
+
+    collected, now = _Collected(), time.time()
+    channels = channels_of(settings.notices, collected, allow_http=settings.api.allow_http)
+    for warning in collected.found:
+        text, _, advice = warning.partition(": ")
+        yield Diagnosis("notices", "note", text, advice)
+    for channel in channels:
+        if not settings.notice_test.test_notice:
+            advice = "--test-notice sends a test"
+            yield Diagnosis("notices", "note", f"{channel.name} is told of failures", advice)
+            continue
+        try:
+            channel.send(Notice("test", "myop-cdn doctor", "", "", now), new_identity(), now)
+        except Undelivered as error:
+            advice = "check the URL, the network and the receiver's log"
+            yield Diagnosis("notices", "wrong", f"{channel.name} was not told: {error}", advice)
+        else:
+            yield Diagnosis("notices", "ok", f"{channel.name} was told of a test")
 
 
 def _readable(name: str, warning: str) -> Diagnosis:

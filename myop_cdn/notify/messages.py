@@ -38,6 +38,7 @@ _PHRASES = {
     "given_up": "a release is given up; it is tried again now and then for a day",
     "drift": "a full sync found what no delivery had announced",
     "recovered": "publishing works again",
+    "test": "this is a test, and nothing is wrong",
 }
 _TYPES = {
     "failed": "publish.failed",
@@ -45,6 +46,7 @@ _TYPES = {
     "given_up": "release.given_up",
     "drift": "sync.drift",
     "recovered": "publish.recovered",
+    "test": "test",
 }
 _DISCORD_MARKUP = re.compile(r"[\\`*_~|<>\[\]()#@:-]")
 _DISCORD_MOST = 2000  # characters

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _FAILS = ("failed", "refused", "given_up")
 EventKind = Literal["succeeded", "failed", "refused", "given_up", "drift"]
-NoticeKind = Literal["failed", "refused", "given_up", "drift", "recovered"]
+NoticeKind = Literal["failed", "refused", "given_up", "drift", "recovered", "test"]
 # Which of two that have to wait is told: the first of these.
 _WEIGHTS: dict[EventKind, int] = {"refused": 3, "given_up": 2, "failed": 1, "drift": 0}
 

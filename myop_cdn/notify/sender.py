@@ -60,6 +60,11 @@ class Undelivered(Exception):
         self.retry_after = retry_after
 
 
+def new_identity() -> str:
+    """What a notice is told from others by, however often it is sent."""
+    return f"msg_{secrets.token_hex(16)}"
+
+
 class Channel(Protocol):
     """Where a notice goes. name: for the log."""
 
@@ -331,7 +336,7 @@ class _Outbox:
                 self._warn(f"a notice did not get to {self._channel.name}: {what}")
 
     def _send(self, notice: Notice) -> None:
-        identity = f"msg_{secrets.token_hex(16)}"
+        identity = new_identity()
         for attempt in range(_ATTEMPTS):
             try:
                 self._channel.send(notice, identity, self._wall())
