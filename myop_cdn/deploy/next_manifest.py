@@ -207,11 +207,11 @@ class NextManifest:
             manifest = merged(manifest, self._there.first_manifest, there.manifest, absent)
         else:
             manifest = without(manifest, absent)
-        # What has come since the index was read, and was brought by this run.
+        # What has come since the index was read, and was exported and brought there all the same.
         put = {
             ref
             for key, one in outcome.changes.items()
-            if one.after and (ref := DocumentRef.of(key))
+            if one.after and key not in source.documents and (ref := DocumentRef.of(key))
         }
         later = sorted(put.difference(manifest.all_refs()))
         if later:

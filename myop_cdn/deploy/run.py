@@ -380,7 +380,7 @@ class Run:
     def _before(self, plan: Plan) -> None:
         """What is done once, after the plan was let through."""
         there, options, outcome = self.there, self._options, self._outcome
-        for warning in there.view.warnings:
+        for warning in (*there.view.warnings, self._repaired()):
             outcome.warn(warning)
         self._warn_of_access(plan)
         if options.cors_origins:
@@ -403,6 +403,23 @@ class Run:
             self._headers,
             keeps_history=not options.history.keeps_nothing,
             unconditional=bool(ignored),
+        )
+
+    def _repaired(self) -> str | None:
+        """What this run is going to mend of the log, in words; None where it is in order."""
+        there = self.there
+        if not there.looked_at_all:
+            return None
+        if there.view.objects is None:
+            known = len(there.remote)
+            return (
+                f"the log begins anew with the {known} documents that are there" if known else None
+            )
+        untold = len(self._outcome.adopted) + len(there.drifted(self._outcome.changes))
+        if not untold:
+            return None
+        return (
+            f"documents that were changed without the log being told, and are in it now: {untold}"
         )
 
     def _warn_of_access(self, plan: Plan) -> None:

@@ -331,3 +331,18 @@ def test_that_a_service_is_busy_is_told_while_it_is_tried_again(
     assert report.exit_code is ExitCode.DONE
     (note,) = notes.notes  # one line for what several threads meet
     assert "trying again (2 of" in note
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_reading_that_an_acl_grants_is_not_revoked_without_a_word(
+    tmp_path: Path, bucket: Bucket, dry_run: bool
+) -> None:
+    """Another tool put the objects there, readable by everybody; a dry run says so, too."""
+    tree = make_tree(tmp_path, COMPONENTS)
+    for key in KEYS:
+        bucket.put(key, tree.read(key), ACL="public-read")
+    bucket.put(KEYS[0], document("card", "old"), ACL="public-read")
+    report = run(tree, bucket, dry_run=dry_run).destinations[0]
+    assert any("--acl public-read keeps that" in warning for warning in report.warnings)
+    kept = run(tree, bucket, dry_run=dry_run, acl="public-read").destinations[0]
+    assert not any("by their ACL" in warning for warning in kept.warnings)

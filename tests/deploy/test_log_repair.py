@@ -29,7 +29,8 @@ from myop_cdn.model import DeleteLimit
 from myop_cdn.storage import open_backend
 from myop_cdn.storage.base import OpenOptions
 from myop_cdn.storage.store import Store
-from tests.deploy.trees import make_tree
+from tests.deploy.trees import document, make_tree
+from tests.servers.s3 import Bucket
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from myop_cdn.report import DestinationReport
     from myop_cdn.tree import Tree
     from tests.servers.proxy import Proxy
-    from tests.servers.s3 import Bucket
 
 COMPONENTS = {f"c{number}": ["qa", "prod"] for number in range(4)}
 ONE = "components/c2/qa.json"
@@ -119,7 +119,8 @@ def test_a_log_that_is_gone_or_damaged_begins_anew(site: Site, damage: bytes | N
     report = site.deploy()
     assert report.uploaded == ()
     assert report.exit_code is ExitCode.DONE
-    assert bool(report.warnings) == (damage is not None)
+    assert report.warnings[-1] == "the log begins anew with the 12 documents that are there"
+    assert len(report.warnings) > (damage is not None)
     after = site.log().objects
     assert before is not None
     assert after is not None
@@ -140,6 +141,51 @@ def test_a_commit_that_is_missing_is_noticed_and_made_up_for(site: Site) -> None
     assert (report.uploaded, report.exit_code) == ((), ExitCode.DONE)
     assert site.log().objects is not None
     assert site.deploy().warnings == ()
+
+
+def test_a_log_that_is_an_older_copy_is_told_of_what_came_since(site: Site) -> None:
+    old = {key: site.bucket.objects()[key] for key in site.log_keys()}
+    site.edit(ONE)
+    site.tree.write("components/new/qa.json", document("new"))
+    site.deploy()
+    for key in site.log_keys():
+        site.bucket.client.delete_object(Bucket=site.bucket.name, Key=key)
+    for key, data in old.items():
+        site.bucket.put(key, data)
+    report = site.deploy()
+    assert (report.uploaded, report.exit_code) == ((), ExitCode.DONE)
+    assert report.warnings == (
+        "documents that were changed without the log being told, and are in it now: 2",
+    )
+    objects = site.log().objects
+    assert objects is not None
+    assert {ONE, "components/new/qa.json"} <= objects.keys()
+    again = site.deploy()
+    assert (again.commit, again.warnings) == (None, ())
+
+
+@pytest.mark.parametrize("with_log", [True, False])
+def test_a_copy_of_the_bucket_by_another_tool_is_taken_over(
+    site: Site, moto_endpoint: str, with_log: bool
+) -> None:
+    """It kept bytes and headers, and none of our metadata."""
+    objects = site.bucket.objects()
+    name = f"{site.bucket.name}-copy"
+    client = site.bucket.client
+    client.create_bucket(Bucket=name)
+    for key, data in objects.items():
+        if with_log or not key.startswith(".myop-cdn/"):
+            kind = "application/json; charset=utf-8"
+            cache = "public, max-age=300"
+            client.put_object(Bucket=name, Key=key, Body=data, ContentType=kind, CacheControl=cache)
+    copy = Site(site.tree, Bucket(moto_endpoint, name, client), site.proxy)
+    copy.edit(ONE)
+    report = copy.deploy(delete=True)
+    assert [up.key for up in report.uploaded] == [ONE]
+    assert (report.deleted, report.exit_code) == ((), ExitCode.DONE)
+    assert bool(report.warnings) is not with_log
+    again = copy.deploy()
+    assert (again.uploaded, again.commit, again.warnings) == ((), None, ())
 
 
 def test_the_ledger_of_an_older_version_is_taken_over_once(site: Site) -> None:
