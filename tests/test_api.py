@@ -106,7 +106,7 @@ def test_the_asgi_application_publishes_what_is_signed(cdn: Path) -> None:
 
     def post(body: bytes, signature: str) -> int:
         half = len(body) // 2
-        messages = [
+        messages: list[dict[str, Any]] = [
             {"type": "http.request", "body": body[:half], "more_body": True},
             {"type": "http.request", "body": body[half:]},
         ]
@@ -118,7 +118,7 @@ def test_the_asgi_application_publishes_what_is_signed(cdn: Path) -> None:
         async def send(message: dict[str, Any]) -> None:
             sent.append(message)
 
-        scope = {"type": "http", "method": "POST", "path": "/webhooks/myop"}
+        scope: dict[str, Any] = {"type": "http", "method": "POST", "path": "/webhooks/myop"}
         scope |= {"headers": [(b"x-myop-signature", signature.encode())]}
         asyncio.run(app(scope, receive, send))
         status: int = sent[0]["status"]

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
@@ -76,8 +76,8 @@ def cdn(tree: Tree) -> Iterator[Cdn]:
         yield running
 
 
-def look(cdn: Cdn, expected: Expectation | None, base: str = "/cdn", **more: object) -> CheckReport:
-    return check(cdn.url + base, expected, replace(CheckOptions(jobs=4), **more))  # type: ignore[arg-type]
+def look(cdn: Cdn, expected: Expectation | None, base: str = "/cdn", **more: Any) -> CheckReport:
+    return check(cdn.url + base, expected, replace(CheckOptions(jobs=4), **more))
 
 
 def prod(component: str) -> str:
@@ -333,16 +333,16 @@ def test_vary_is_missed_only_where_the_answer_varies(cdn: Cdn, tree: Tree) -> No
     ]
 
 
-def destination(tree: Tree, encoding: str = "identity") -> str:
+def destination(tree: Tree, encoding: Literal["identity", "gzip"] = "identity") -> str:
     """What is there, published."""
     url = f"memory://check-{next(_serial)}"
-    deploy(tree, [url], DeployOptions(encoding=encoding))  # type: ignore[arg-type]
+    deploy(tree, [url], DeployOptions(encoding=encoding))
     return url
 
 
 @pytest.mark.parametrize("encoding", ["identity", "gzip"])
 def test_a_destination_tells_since_when_a_copy_is_stale(
-    cdn: Cdn, tree: Tree, encoding: str
+    cdn: Cdn, tree: Tree, encoding: Literal["identity", "gzip"]
 ) -> None:
     target = open_targets([destination(tree, encoding)], DeployOptions())[0]
     expected = LiveObjects(target, Selection(), 4)
@@ -359,7 +359,11 @@ def test_waiting_ends_as_soon_as_the_cdn_shows_the_new_ones(cdn: Cdn, tree: Tree
     old, new = document("a", "prod", "v-1"), document("a", "prod", "v-2")
     cdn.serve(prod("a"), old, old, old, old, new)
     slept: list[float] = []
-    options = {"wait": timedelta(minutes=5), "sleep": slept.append, "clock": lambda: sum(slept)}
+    options: dict[str, Any] = {
+        "wait": timedelta(minutes=5),
+        "sleep": slept.append,
+        "clock": lambda: sum(slept),
+    }
     assert look(cdn, TreeFiles(tree), **options).faults == ()
     assert slept == [1.0, 2.0]
     assert cdn.count()[f"/cdn/{prod('b')}"] == 1
@@ -368,7 +372,11 @@ def test_waiting_ends_as_soon_as_the_cdn_shows_the_new_ones(cdn: Cdn, tree: Tree
 def test_waiting_ends_at_its_end(cdn: Cdn, tree: Tree) -> None:
     cdn.drop(prod("a"))
     slept: list[float] = []
-    options = {"wait": timedelta(seconds=5), "sleep": slept.append, "clock": lambda: sum(slept)}
+    options: dict[str, Any] = {
+        "wait": timedelta(seconds=5),
+        "sleep": slept.append,
+        "clock": lambda: sum(slept),
+    }
     report = look(cdn, TreeFiles(tree), **options)
     assert (sum(slept), [one.kind for one in report.faults]) == (5, ["missing"])
 

@@ -41,7 +41,8 @@ def test_the_lock_is_on_the_folder_that_is_there(
     """Not on one that was taken away between opening and locking it."""
     import fcntl
 
-    root, flock, replaced = tmp_path / "new", fcntl.flock, []
+    root, flock = tmp_path / "new", fcntl.flock
+    replaced: list[Path] = []
 
     def replace_first(handle: int, operation: int) -> None:
         if not replaced:

@@ -209,7 +209,7 @@ class Key(str):
 def test_a_doubled_key_is_found_in_linear_time(size: int, draw: st.DataObject) -> None:
     """Nobody has vouched for these bytes yet."""
     twice = draw.draw(st.integers(0, size - 1))
-    pairs = [(Key(f"k{n}"), n) for n in range(size)]
+    pairs: list[tuple[str, Any]] = [(Key(f"k{n}"), n) for n in range(size)]
     pairs.insert(draw.draw(st.integers(twice + 1, size)), (Key(f"k{twice}"), None))
     Key.compared = 0
     with pytest.raises(PayloadError, match=rf"'k{twice}' stands twice"):

@@ -9,7 +9,7 @@ import threading
 from collections import Counter
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -180,7 +180,7 @@ def test_one_connection_serves_many_requests(tree: Path) -> None:
 
 
 def test_requests_tell_what_was_asked_and_never_the_key(tree: Path) -> None:
-    seen = []
+    seen: list[Any] = []
     with Sandbox(tree, on_request=seen.append) as sandbox:
         get(sandbox, "/export")
         get(sandbox, "/consume?id=a-1&preview=true")

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from myop_cdn.sandbox import REHEARSAL_KEY, Sandbox
 from myop_cdn.signature import sign
@@ -28,7 +28,7 @@ finally:
 """
 
 
-def loaded(*words: str, stdin: bytes = b"", **variables: str) -> set[str]:
+def loaded(*words: str, stdin: bytes = b"", **variables: Any) -> set[str]:
     """The modules that the command has loaded when it ends, successfully."""
     # COV: coverage hands itself on to child processes, with all that it loads.
     ours = ("MYOP", "COV")
@@ -120,7 +120,7 @@ def test_a_deploy_with_nothing_to_do_loads_what_it_needs(tmp_path: Path) -> None
 def test_a_deploy_to_s3_that_goes_well_loads_no_sdk(tmp_path: Path, bucket: Bucket) -> None:
     tree = str(write(tmp_path / "tree", full_tree({"card": ["qa"]})))
     words = ("deploy", bucket.url, "--source", tree)
-    variables = {
+    variables: dict[str, Any] = {
         "AWS_ACCESS_KEY_ID": "AKTEST",
         "AWS_SECRET_ACCESS_KEY": "secretkey",
         "AWS_CONFIG_FILE": os.devnull,

@@ -67,9 +67,9 @@ def _await(port: int, child: subprocess.Popen[bytes]) -> None:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
         if child.poll() is not None:
-            raise SystemExit(f"{child.args} ended with {child.returncode}")
+            raise SystemExit(f"{child.args!r} ended with {child.returncode}")
         time.sleep(0.05)
-    raise SystemExit(f"{child.args} does not listen")
+    raise SystemExit(f"{child.args!r} does not listen")
 
 
 def free_port() -> int:

@@ -17,7 +17,7 @@ import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 PAUSE = 0.4  # seconds between a document that is live and the next webhook
 PATIENCE = 20.0  # seconds
-LOGIN = {
+LOGIN: dict[str, Any] = {
     "AWS_ACCESS_KEY_ID": "a",
     "AWS_SECRET_ACCESS_KEY": "b",  # moto looks at neither
     "AWS_DEFAULT_REGION": "us-east-1",

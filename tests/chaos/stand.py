@@ -89,7 +89,7 @@ class Stand:
         return webhook(f"{name}/production={self.current[name]}")
 
     def start(
-        self, *options: str, wait: bool = True, **environment: str
+        self, *options: str, wait: bool = True, **environment: Any
     ) -> subprocess.Popen[bytes]:
         """Start `serve` with these further options."""
         words = [sys.executable, "-m", "myop_cdn", "serve", "--port", str(self.port)]

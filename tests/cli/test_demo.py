@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def run(
-    tmp_path: Path, *words: str, ends: int = 0, **environment: str
+    tmp_path: Path, *words: str, ends: int = 0, **environment: Any
 ) -> subprocess.CompletedProcess[bytes]:
     """The command in an environment with nothing but empty folders and a dead proxy."""
     for name in ("home", "temp", "work"):
@@ -76,7 +76,7 @@ def test_no_line_is_wider_than_asked_but_those_to_be_copied(tmp_path: Path) -> N
 @pytest.mark.parametrize("coloured", [True, False])
 def test_colours_are_for_terminals_unless_no_color_is_set(tmp_path: Path, coloured: bool) -> None:
     # rich takes FORCE_COLOR for a terminal.
-    more = {} if coloured else {"NO_COLOR": "1"}
+    more: dict[str, Any] = {} if coloured else {"NO_COLOR": "1"}
     text = run(tmp_path, "demo", FORCE_COLOR="1", TERM="xterm-256color", **more).stdout.decode()
     assert bool(re.search(r"\x1b\[[0-9;]*3[0-9]", text)) is coloured
 

@@ -26,9 +26,9 @@ from myop_cdn.report import (
     PublishReport,
     SyncReport,
 )
+from myop_cdn.retry import RetryPolicy
 from myop_cdn.sandbox import REHEARSAL_KEY, Sandbox
 from myop_cdn.storage.memory import MemoryBackend
-from myop_cdn.storage.store import RetryPolicy
 from tests.readme import described
 from tests.samples import full_tree, write
 

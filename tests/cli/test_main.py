@@ -335,7 +335,7 @@ def test_a_report_that_stdout_cant_spell_is_escaped(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("sys.stdout", stream)
     Console().report({"name": "日本 \udcff"})
     stream.flush()
-    assert json.loads(stream.buffer.getvalue()) == {"name": "日本 \udcff"}  # type: ignore[attr-defined]
+    assert json.loads(stream.buffer.getvalue()) == {"name": "日本 \udcff"}
 
 
 def test_only_the_first_report_is_written(capsys: pytest.CaptureFixture[str]) -> None:

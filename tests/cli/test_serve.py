@@ -206,7 +206,7 @@ def test_a_secret_is_rotated_by_its_file_alone(stand: Stand, tmp_path: Path) -> 
     """The procedure as documented: both secrets in the file, then only the new one."""
     file = tmp_path / "secret"
     file.write_bytes(stand.secret + b"\n")
-    given = {"MYOP_WEBHOOK_SECRET": "", "MYOP_WEBHOOK_SECRET_FILE": str(file)}
+    given: dict[str, Any] = {"MYOP_WEBHOOK_SECRET": "", "MYOP_WEBHOOK_SECRET_FILE": str(file)}
     stand.start("--no-sync-at-start", **given)
     file.write_bytes(stand.secret + b"\nrenewed\n")
     until(lambda: "secrets=2" in stand.log.read_text())

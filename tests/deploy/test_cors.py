@@ -10,7 +10,7 @@ import requests
 from myop_cdn.deploy import DeployOptions, deploy
 from myop_cdn.errors import ExitCode
 from myop_cdn.storage import open_backend
-from myop_cdn.storage.base import OpenOptions
+from myop_cdn.storage.base import Backend, Cors, OpenOptions
 from myop_cdn.storage.readonly import ReadOnly
 from tests.deploy.trees import make_tree
 from tests.servers.azure import connection_string
@@ -29,6 +29,12 @@ OTHERS: dict[str, Any] = {
     "AllowedOrigins": ["https://admin.example.com"],
     "MaxAgeSeconds": 5,
 }
+
+
+def ruled(backend: Backend) -> Cors:
+    """A backend whose service keeps rules."""
+    assert isinstance(backend, Cors)
+    return backend
 
 
 def lacks(backend: Any) -> bool:
@@ -71,7 +77,7 @@ def test_a_dry_run_changes_no_rules(tmp_path: Path, bucket: Bucket, proxy: Proxy
     first = deploy(tree, [bucket.url], options)
     assert proxy.counted()["PUT"] == 0
     assert first.destinations[0].warnings == (f"CORS: a rule for {APP} would be added",)
-    open_backend(bucket.url, OpenOptions(1, proxy.url)).allow_origins([APP])
+    ruled(open_backend(bucket.url, OpenOptions(1, proxy.url))).allow_origins([APP])
     assert deploy(tree, [bucket.url], options).destinations[0].warnings == ()
 
 
@@ -98,7 +104,7 @@ def test_azure_gets_one_rule_beside_those_of_others(
     with BlobServiceClient.from_connection_string(text) as service:
         service.create_container("cors")
         service.set_service_properties(cors=[CorsRule(["https://a.example.com"], ["PUT"])])
-        backend = open_backend("az://cors")
+        backend = ruled(open_backend("az://cors"))
         assert lacks(backend)
         assert backend.allow_origins([APP])
         assert not backend.allow_origins([APP])
@@ -113,11 +119,15 @@ def test_google_gets_one_rule_beside_those_of_others(
     gcs_emulator: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", gcs_emulator)
-    others = {"origin": ["https://a.example.com"], "method": ["PUT"], "maxAgeSeconds": 5}
+    others: dict[str, Any] = {
+        "origin": ["https://a.example.com"],
+        "method": ["PUT"],
+        "maxAgeSeconds": 5,
+    }
     requests.post(f"{gcs_emulator}/storage/v1/b", json={"name": "cors"}, timeout=30)
     bucket = f"{gcs_emulator}/storage/v1/b/cors"
     requests.patch(bucket, json={"cors": [others]}, timeout=30).raise_for_status()
-    backend = open_backend("gs://cors")
+    backend = ruled(open_backend("gs://cors"))
     assert lacks(backend)
     assert backend.allow_origins([APP])
     assert not backend.allow_origins([APP])
@@ -130,7 +140,7 @@ def test_google_gets_one_rule_beside_those_of_others(
 
 
 def test_memory_remembers() -> None:
-    backend = open_backend("memory://cors")
+    backend = ruled(open_backend("memory://cors"))
     assert lacks(backend)
     assert backend.allow_origins([APP])
     assert not backend.allow_origins([APP])

@@ -49,7 +49,7 @@ def test_a_folder_that_was_overtaken_undoes_nothing(tmp_path: Path) -> None:
         myop.release(name)
     site = Site(tmp_path, f"memory://overtaken-{tmp_path.name}", myop)
     folder = Tree(tmp_path / "folder")
-    sync(Scope("full"), myop, folder, SyncOptions(ask_again_seconds=0))  # type: ignore[arg-type]
+    sync(Scope("full"), myop, folder, SyncOptions(ask_again_seconds=0))
     site.publish(Scope("full"))
     myop.later += 5
     site.publish(Scope("incremental", (myop.release("a"),)))

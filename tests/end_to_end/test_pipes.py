@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -32,7 +32,7 @@ def secret(command: Command) -> None:
 def closed(command: Command, descriptor: int, *words: object) -> subprocess.CompletedProcess[bytes]:
     """The command with a standard stream closed, as `>&-` does in a shell."""
     streams = {0: "stdin", 1: "stdout", 2: "stderr"}
-    nowhere = {streams[descriptor]: subprocess.DEVNULL}
+    nowhere: dict[str, Any] = {streams[descriptor]: subprocess.DEVNULL}
     return command(*words, preexec_fn=lambda: os.close(descriptor), **nowhere)
 
 

@@ -35,7 +35,7 @@ PATH = "/webhooks/myop"
 PATIENCE = 20.0  # seconds; only a test that fails waits so long
 
 
-def until(condition: Callable[[], Any], what: str = "it") -> Any:
+def until(condition: Callable[..., Any], what: str = "it") -> Any:
     """Wait for a condition, within bounds, and return what it gave."""
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
@@ -225,7 +225,8 @@ def failing(*paths: str) -> Callable[[Scope], PublishReport]:
 
     def answer(scope: Scope) -> PublishReport:
         sync = good(scope).sync
-        failed = tuple(FailedDocument(*path.split("/"), "404") for path in paths)
+        named = [path.split("/") for path in paths]
+        failed = tuple(FailedDocument(component, where, "404") for component, where in named)
         gone = {f"components/{path}.json" for path in paths}
         documents = tuple(one for one in sync.documents if one.ref.path not in gone)
         return PublishReport(replace(sync, failed=failed, documents=documents))

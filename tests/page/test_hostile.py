@@ -87,7 +87,9 @@ def test_a_document_reaches_neither_the_network_nor_the_page(
 
     here = stand(fill)
     visitor = visit("about:blank")
-    page, ran, dialogs = visitor.page, [], []
+    page = visitor.page
+    ran: list[str] = []
+    dialogs: list[str] = []
     page.on("console", lambda said: ran.append(said.text))
     page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
     page.goto(f"{here.url}#/?environment=production")

@@ -13,6 +13,7 @@ import http.server
 import json
 import sys
 import threading
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,14 @@ _FAILED = {
 
 def asked(request: Any, name: str) -> str | None:
     """A parameter of the query."""
-    return (request.query.get(name) or [None])[0]
+    value: str | None = (request.query.get(name) or [None])[0]
+    return value
+
+
+def parameter(name: str, request: Any) -> str:
+    """A part of the request's path."""
+    value: str = request.params[name]
+    return value
 
 
 def is_blocked(request: Any, store: Any, name: str | None) -> bool:
@@ -171,16 +179,16 @@ def main(port: int) -> None:
         ("patch", "object_id"),
         ("rewrite", "dest_object_id"),
     ):
-        handler = getattr(objects, name)
-        setattr(objects, name, guarded(handler, lambda request, key=target: request.params[key]))
+        setattr(objects, name, guarded(getattr(objects, name), partial(parameter, target)))
     objects.download = with_generation(objects.download)
     objects.ls = paged(objects.ls)
     objects._make_object_resource = with_content_type(objects._make_object_resource)
-    email.message.Message.get_content_type = with_charset(email.message.Message.get_content_type)
+    message: Any = email.message.Message
+    message.get_content_type = with_charset(message.get_content_type)
     # Imported last, as it takes the handlers as it finds them.
     from gcp_storage_emulator import server
 
-    http.server.HTTPServer = Threads  # type: ignore[misc,assignment]
+    http.server.HTTPServer = Threads  # type: ignore[misc]
     server.RequestHandler.protocol_version = "HTTP/1.1"
     server.RequestHandler.disable_nagle_algorithm = True
     server.Server("127.0.0.1", port, True).run()

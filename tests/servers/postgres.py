@@ -49,7 +49,16 @@ class Postgres:
         password = folder / "password"
         password.write_text(PASSWORD)
         password.chmod(0o644)
-        words = ["-D", self._data, "-U", "postgres", "-A", "scram-sha-256", "--pwfile", password]
+        words: list[str | Path] = [
+            "-D",
+            self._data,
+            "-U",
+            "postgres",
+            "-A",
+            "scram-sha-256",
+            "--pwfile",
+            password,
+        ]
         self._run("initdb", *words, "--no-locale", "-E", "UTF8", "--no-sync")
         self.start()
 
@@ -69,7 +78,16 @@ class Postgres:
 
     def start(self) -> Postgres:
         """Start it and wait until it answers."""
-        words = ["-D", self._data, "-p", str(self.port), "-h", "127.0.0.1", "-k", ""]
+        words: list[str | Path] = [
+            "-D",
+            self._data,
+            "-p",
+            str(self.port),
+            "-h",
+            "127.0.0.1",
+            "-k",
+            "",
+        ]
         words += ["-c", "max_connections=200", "-c", "shared_buffers=32MB"]
         # A kill takes nothing from the kernel's cache; a disk that is slow says nothing of us.
         words += ["-c", f"fsync={'on' if self._durable else 'off'}"]

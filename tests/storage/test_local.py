@@ -11,7 +11,7 @@ from myop_cdn import files
 from myop_cdn.errors import InputError, StorageError
 from myop_cdn.files import TEMPORARY
 from myop_cdn.storage import open_backend
-from myop_cdn.storage.base import SHA256_METADATA, Body, Headers, OpenOptions
+from myop_cdn.storage.base import SHA256_METADATA, Body, Cors, Headers, OpenOptions
 from myop_cdn.storage.contract import listing
 
 KEY = "components/a/qa.json"
@@ -252,6 +252,8 @@ def test_a_file_where_the_folder_should_be_is_told(tmp_path: Path) -> None:
 
 
 def test_a_folder_has_no_cors_rules_and_says_so(tmp_path: Path) -> None:
+    backend = open_backend(f"file://{tmp_path}")
+    assert isinstance(backend, Cors)
     with pytest.raises(StorageError) as caught:
-        open_backend(f"file://{tmp_path}").allow_origins(["https://app.example.com"])
+        backend.allow_origins(["https://app.example.com"])
     assert "Access-Control-Allow-Origin" in caught.value.hint

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
@@ -23,8 +23,8 @@ def test_a_deploy_to_another_service_that_goes_well_loads_no_sdk(
     tree = str(write(tmp_path / "tree", full_tree({"card": ["qa"]})))
     bucket = f"startup-{tmp_path.parent.name}".lower().replace("_", "-")
     if service == "gs":
-        variables = {"STORAGE_EMULATOR_HOST": gcs_emulator}
-        bodies = {"json": {"name": bucket}, "timeout": 30}
+        variables: dict[str, Any] = {"STORAGE_EMULATOR_HOST": gcs_emulator}
+        bodies: dict[str, Any] = {"json": {"name": bucket}, "timeout": 30}
         requests.post(f"{gcs_emulator}/storage/v1/b", **bodies).raise_for_status()
     else:
         variables = {"AZURE_STORAGE_CONNECTION_STRING": connection_string(azurite)}

@@ -37,7 +37,7 @@ def test_without_a_say_the_system_s_are_trusted() -> None:
 def test_a_system_without_any_has_those_of_a_package(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    paths = ssl.DefaultVerifyPaths(None, str(tmp_path), "", "", "", "")
+    paths = ssl.DefaultVerifyPaths("", str(tmp_path), "", "", "", "")
     monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: paths)
     expected = ssl.create_default_context(cafile=certifi.where())
     assert count(trusting_context()) == count(expected) > 0

@@ -62,11 +62,21 @@ class Store:
         """Store and wait; the earlier id, or raises."""
         done = threading.Event()
         got: list[Any] = []
-        self.committer.store(one, lambda earlier, error: (got.extend((earlier, error)), done.set()))
+
+        def stored(earlier: str | None, error: Any) -> None:
+            got.extend((earlier, error))
+            done.set()
+
+        self.committer.store(one, stored)
         assert done.wait(20)
         if got[1] is not None:
             raise got[1]
-        return got[0]
+        earlier: str | None = got[0]
+        return earlier
+
+    def has_trouble(self) -> bool:
+        """Whether it says that it can't write."""
+        return self.committer.trouble is not None
 
     def rows(self) -> list[str]:
         """The ids in the journal, oldest first, read by another connection."""
@@ -183,12 +193,12 @@ def test_a_full_disk_refuses_and_a_full_sync_is_due_after_that(store: Store) -> 
     )
     with pytest.raises(ListenerError, match="full"):
         store.store(record("a", body=b"x" * 100_000))
-    assert store.committer.trouble is not None
+    assert store.has_trouble()
     store.committer.call(
         lambda connection: connection.execute("PRAGMA max_page_count=1000000").fetchone()
     )
     assert store.full_due() is not None
-    assert store.committer.trouble is None
+    assert not store.has_trouble()
     assert store.store(record("a")) is None
 
 

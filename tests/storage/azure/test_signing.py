@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from types import SimpleNamespace
+from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
 import pytest
@@ -31,13 +32,13 @@ VALUES = st.text("ab0, ,=;*", min_size=1, max_size=12).map(str.strip).filter(boo
 
 
 def by_the_sdk(method: str, target: str, headers: dict[str, str]) -> str:
-    policy = SharedKeyCredentialPolicy("account", KEY)
+    policy: Any = SharedKeyCredentialPolicy("account", KEY)  # type: ignore[no-untyped-call]
     url = f"https://account.blob.core.windows.net{target}"
     query = {name: quote(value, safe="") for name, value in parse_qsl(urlsplit(url).query)}
     sent = {name: value for name, value in headers.items() if name != "Authorization"}
     http_request = SimpleNamespace(method=method, url=url, headers=sent, query=query)
     context = SimpleNamespace(transport=None)
-    policy.on_request(SimpleNamespace(http_request=http_request, context=context))  # type: ignore[arg-type]
+    policy.on_request(SimpleNamespace(http_request=http_request, context=context))
     return sent["Authorization"]
 
 

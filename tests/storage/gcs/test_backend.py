@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
@@ -46,14 +46,15 @@ def backend(proxy: Proxy) -> GcsBackend:
     return opened()
 
 
-def opened(**options: str) -> GcsBackend:
+def opened(**options: Any) -> GcsBackend:
     found = open_backend("gs://bucket", OpenOptions(**options))
     assert isinstance(found, GcsBackend)
     return found
 
 
 def test_a_refused_authorization_is_renewed_once(proxy: Proxy, backend: GcsBackend) -> None:
-    clerk = backend._authorization = Clerk()
+    clerk: Any = Clerk()
+    backend._authorization = clerk
 
     def expired(seen: Seen) -> Answer | None:
         return REFUSED if seen.number == 1 else Answer(200, b"{}", "application/json")
@@ -64,7 +65,8 @@ def test_a_refused_authorization_is_renewed_once(proxy: Proxy, backend: GcsBacke
 
 
 def test_an_authorization_that_stays_refused_ends_it(proxy: Proxy, backend: GcsBackend) -> None:
-    clerk = backend._authorization = Clerk()
+    clerk: Any = Clerk()
+    backend._authorization = clerk
     proxy.meddle = lambda _: REFUSED
     with pytest.raises(CredentialsError):
         backend.list(None)
