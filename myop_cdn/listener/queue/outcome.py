@@ -14,7 +14,7 @@ from myop_cdn.errors import ExitCode, MyopCdnError, RefusedError
 from myop_cdn.listener.queue import agenda
 from myop_cdn.listener.queue.agenda import MERGED, FullDue, Retry
 from myop_cdn.listener.queue.base import Changes, LiveDocument, Need, RunEnd, Settlement
-from myop_cdn.model import DocumentRef, Release, Scope
+from myop_cdn.model import PREVIEW, DocumentRef, Release, Scope
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -304,6 +304,17 @@ def _after_failure(end: RunEnd, work: Work, state: LaneState, clock: Clock) -> C
     )
 
 
+def _previews(needs: Iterable[Need], failed: Iterable[DocumentRef]) -> list[Need]:
+    """The previews that failed of what a delivery announced: they are published with it."""
+    needed = {need.release.ref for need in needs}
+    missing = {ref for ref in failed if ref.environment == PREVIEW} - needed
+    return [
+        replace(need, release=Release(need.release.component_id, PREVIEW))
+        for need in {need.release.component_id: need for need in needs}.values()
+        if DocumentRef(need.release.component_id, PREVIEW) in missing
+    ]
+
+
 class _Judge:
     """Holds what was announced against what was published."""
 
@@ -329,6 +340,8 @@ class _Judge:
         earlier = [need for need in state.needs if need.seq not in taken]
         for need in [*earlier, *(need for found in work.deliveries for need in found.needs)]:
             self._needs.setdefault(need.seq, []).append(need)
+        for needs in self._needs.values():
+            needs += _previews(needs, outcome.failed)
         self._full = {seq for seq in state.full_waiting if seq not in taken}
         self._full |= {found.seq for found in work.deliveries if found.scope.kind == "full"}
         self._newest: dict[DocumentRef, Need] = {}

@@ -130,6 +130,22 @@ def test_a_document_that_failed_is_retried_and_its_delivery_says_why() -> None:
     assert [(one.ref, one.behind, one.error) for one in changes.retries] == [(A, False, "404")]
 
 
+def test_a_preview_that_failed_keeps_the_delivery_of_its_release_open() -> None:
+    preview = DocumentRef("a", "preview")
+    run = work(taken(1, release(A), release(DocumentRef("a", "qa"))), taken(2, release(B)))
+    changes = after(run, failing("a/preview")(run.scope))
+    assert states(changes) == {1: "open", 2: "done"}
+    wanted = need(1, Release("a", "preview"))
+    assert changes.settlements[0].needs == (wanted,)
+    (retry,) = changes.retries
+    assert retry.ref == preview
+    state = replace(NOTHING, needs=(wanted,), retries={preview: retry})
+    again = work(retries=(retry,))
+    assert states(after(again, failing("a/preview")(again.scope), state)) == {1: "open"}
+    healed = after(again, good(again.scope), state)
+    assert (states(healed), healed.resolved) == ({1: "done"}, (preview,))
+
+
 @pytest.mark.parametrize(
     ("attempts", "age", "behind", "given_up", "tried_on"),
     [
