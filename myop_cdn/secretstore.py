@@ -93,10 +93,9 @@ def _member(name: str, data: bytes, key: str) -> bytes:
 def _from_aws(name: str, match: re.Match[str]) -> bytes:
     from botocore.config import Config
     from botocore.exceptions import ClientError
-    from botocore.session import Session
 
+    from myop_cdn.storage.s3.access import sdk_session
     from myop_cdn.storage.s3.errors import sdk_errors
-    from myop_cdn.transport.certificates import named_file
 
     arn = _ARN.fullmatch(match[0])
     config = Config(
@@ -105,9 +104,7 @@ def _from_aws(name: str, match: re.Match[str]) -> bytes:
         retries={"total_max_attempts": _ATTEMPTS, "mode": "standard"},
     )
     with sdk_errors(name):
-        session = Session()
-        if not os.environ.get("AWS_CA_BUNDLE") and (file := named_file()):
-            session.set_config_variable("ca_bundle", file)
+        session = sdk_session()
         region = arn[1] if arn else session.get_config_variable("region")
         region = region or os.environ.get("AWS_REGION")
         if not region:

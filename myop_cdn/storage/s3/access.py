@@ -97,7 +97,7 @@ def _by_variables(url: str, bucket: str, endpoint: str | None) -> Access | None:
 
     def sdk(region: str) -> S3Client:
         with sdk_errors(url):
-            return _client(_session(), region, endpoint)
+            return _client(sdk_session(), region, endpoint)
 
     return Access(site, region, lambda: keys, sdk)
 
@@ -119,7 +119,7 @@ def _at_amazon(bucket: str) -> Callable[[str], Site]:
 
 def _by_sdk(url: str, bucket: str, endpoint: str | None) -> Access:
     with sdk_errors(url):
-        session = _session()
+        session = sdk_session()
         credentials = session.get_credentials()
         named = session.get_config_variable("region")
     if credentials is None:
@@ -188,7 +188,7 @@ def is_region(name: str) -> bool:
     return _REGION.fullmatch(name) is not None
 
 
-def _session() -> Session:
+def sdk_session() -> Session:
     """A session of the SDK that trusts the certificates that everything else does."""
     from botocore.session import Session
 

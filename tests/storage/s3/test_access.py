@@ -231,7 +231,7 @@ def test_a_file_that_the_sdk_stumbles_over_is_named(monkeypatch: pytest.MonkeyPa
         raise PermissionError(13, "Permission denied", "/home/other/.aws/config")
 
     by_sdk(monkeypatch)
-    monkeypatch.setattr(access, "_session", stumble)
+    monkeypatch.setattr(access, "sdk_session", stumble)
     with pytest.raises(CredentialsError, match=r"/home/other/.aws/config can't be read"):
         open_backend(URL).list(None)
 
