@@ -48,11 +48,13 @@ def counted(items: tuple[Item, ...], unchanged: int | None = None) -> str:
 def spoken(key: str, name: str, *variants: str) -> str:
     """What people call a change to an object: "Pricing Card · production · Classic → Aurora".
 
-    name: the component's. variants: what it held and is to hold, as far as is known; the id and
+    name: the component's. variants: what it held and is to hold, "" where not known; the id and
     the key stand in for what has no name.
     """
     ref = DocumentRef.of(key)
     labels = " → ".join(one for one in variants if one)
+    if len(variants) > 1 and variants[0] and not variants[-1]:
+        labels += " → ?"
     parts = [name or ref.component_id, ref.environment] if ref else [key]
     return " · ".join([*parts, labels] if labels else parts)
 

@@ -12,7 +12,7 @@ from myop_cdn.cli.options import Destination, MaxDelete, argument, command, grou
 from myop_cdn.cli.settings import CdnSettings, JsonSettings, RunSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from myop_cdn.cli.console import Console
     from myop_cdn.deploy.history import DiffReport, HistoryReport, Selection
@@ -143,7 +143,9 @@ def history(console: Console, settings: HistorySettings) -> HistoryReport:
     if report.forgotten is not None:
         console.info(f"{report.url}: {report.forgotten} kept contents deleted")
     if report.held:
-        console.info(f"{report.url}: held back since a rollback: {', '.join(report.held)}")
+        console.info(
+            f"{report.url}: held back since a rollback: {_listed(report.held, report.names)}"
+        )
     return report
 
 
@@ -258,22 +260,25 @@ def _change_lines(changes: Mapping[str, Change], most: int | None) -> list[str]:
 
 def _change_line(key: str, change: Change) -> str:
     from myop_cdn.model import DocumentRef
+    from myop_cdn.report import spoken
 
     before, after, ref = change.before, change.after, DocumentRef.of(key)
     known = after or before
     name = known.name if known else ""
-    what = key
-    if ref is not None:
-        called = f"{name} ({ref.component_id})" if name else ref.component_id
-        what = f"{called} · {ref.environment}"
-    labels = [one.label for one in (before, after) if one and one.label]
+    called = f"{name} ({ref.component_id})" if name and ref else name
     if after is None:
-        return " · ".join([what, *labels, "deleted"])
+        return f"{spoken(key, called, before.label if before else '')} · deleted"
     if before is None:
-        return " · ".join([what, *labels, "new"])
+        return f"{spoken(key, called, after.label)} · new"
     if before.sha256 == after.sha256:
-        return " · ".join([what, *labels[-1:], "headers"])
-    return " · ".join([what, " → ".join(labels)] if labels else [what])
+        return f"{spoken(key, called, after.label)} · headers"
+    return spoken(key, called, before.label, after.label)
+
+
+def _listed(keys: Sequence[str], names: Mapping[str, str]) -> str:
+    """Documents on one line, as people call them."""
+    more = f" and {len(keys) - _MOST_LINES} more" if len(keys) > _MOST_LINES else ""
+    return ", ".join(names.get(key) or key for key in keys[:_MOST_LINES]) + more
 
 
 def _say_rollback(console: Console, report: RollbackReport) -> None:
@@ -288,6 +293,6 @@ def _say_rollback(console: Console, report: RollbackReport) -> None:
             console.info(f"{one.url}: {verb} back to commit {report.to}")
         return
     would = "would be " if report.dry_run else ""
-    what = ", ".join(report.resumed)
+    what = _listed(report.resumed, one.names)
     said = f"{would}held back no longer: {what}" if what else "unchanged: nothing was held back"
     console.info(f"{one.url}: {said}")

@@ -10,6 +10,7 @@ from myop_cdn import names
 from myop_cdn.deploy.log import Change, Commit, check_number, moment, unreadable, written
 from myop_cdn.errors import InputError
 from myop_cdn.model import DocumentRef
+from myop_cdn.report import spoken
 from myop_cdn.text import shown
 
 if TYPE_CHECKING:
@@ -109,7 +110,8 @@ class Past:
 
 @dataclass(frozen=True, slots=True)
 class HistoryReport:
-    """The commits that touched what is meant, newest first. held: keys that are held back.
+    """The commits that touched what is meant, newest first. held: keys that are held back; names:
+    what people call what is, by key.
     forgotten: how many kept contents were deleted; None where that was not asked for.
     """
 
@@ -118,6 +120,7 @@ class HistoryReport:
     held: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     forgotten: int | None = None
+    names: Mapping[str, str] = field(default_factory=dict, compare=False)
     error: MyopCdnError | None = field(default=None, compare=False)
 
     def to_json(self) -> dict[str, Any]:
@@ -135,6 +138,7 @@ class HistoryReport:
                 for one in self.commits
             ],
             "held": list(self.held),
+            "names": dict(self.names),
             "warnings": list(self.warnings),
         }
         if self.forgotten is not None:
@@ -174,7 +178,8 @@ def read_history(target: Target, selection: Selection, jobs: int) -> HistoryRepo
         if changes or selection.is_everything:
             commits.append(_with_changes(one, changes))
     held = held_keys(past.view.state, selection)
-    return HistoryReport(target.store.url, tuple(commits), held, past.warnings)
+    names = {key: _held_name(past, key) for key in held}
+    return HistoryReport(target.store.url, tuple(commits), held, past.warnings, names=names)
 
 
 def read_diff(target: Target, start: str | None, end: str | None, jobs: int) -> DiffReport:
@@ -218,6 +223,17 @@ def forget(target: Target, selection: Selection, jobs: int) -> HistoryReport:
     return HistoryReport(
         target.store.url, (), held_keys(past.view.state, selection), past.warnings, len(gone)
     )
+
+
+def _held_name(past: Past, key: str) -> str:
+    """What people call the content that a rollback took away of this document."""
+    sha256 = past.view.state.holds[key].sha256
+    for commit in past.commits:
+        change = commit.changes.get(key)
+        for one in (change.before, change.after) if change else ():
+            if one is not None and one.sha256 == sha256:
+                return spoken(key, one.name, one.label)
+    return spoken(key, "")
 
 
 def held_keys(state: State, selection: Selection) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ A rollback that is killed before its commit is completed by the next one to the 
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,7 @@ from myop_cdn.errors import (
     StorageError,
 )
 from myop_cdn.model import COMPONENTS, MANIFEST, DocumentRef
-from myop_cdn.report import DestinationReport, Overtaken, Upload, with_error
+from myop_cdn.report import DestinationReport, Overtaken, Upload, spoken, with_error
 from myop_cdn.storage.base import Headers
 from myop_cdn.summary import Summary
 
@@ -148,7 +149,12 @@ def resume(
             break
     else:
         raise StorageError(f"{url}: others kept publishing there", "try again")
-    report = DestinationReport(url, commit=number, seconds=time.monotonic() - began)
+    there = Destination(target, options.jobs)
+    with suppress(MyopCdnError, AbortRun):  # it is done: names are for people
+        there.head(keys)
+    entries = {key: there.known(key) for key in keys}
+    names = {key: spoken(key, one.name) for key, one in entries.items() if one}
+    report = DestinationReport(url, commit=number, seconds=time.monotonic() - began, names=names)
     return RollbackReport(options.dry_run, None, report, keys)
 
 

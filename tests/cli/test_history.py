@@ -63,9 +63,10 @@ def test_rollback_needs_no_key_and_no_myop(run: Run, url: str) -> None:
     assert ended.json["to"] == "1"
     assert len(ended.json["destinations"][0]["uploaded"]) == 2
     held = run("history", url)
-    assert "held back since a rollback: components/card/preview.json" in held.err
+    assert "held back since a rollback: Card · preview · Main, Card · qa · Main" in held.err
     resumed = run("rollback", url, "--resume", "--json")
     assert (resumed.code, len(resumed.json["resumed"])) == (0, 2)
+    assert resumed.json["destinations"][0]["names"]["components/card/qa.json"] == "Card · qa"
     assert "nothing was held back" in run("rollback", url, "--resume").err
 
 

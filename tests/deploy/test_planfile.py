@@ -269,6 +269,19 @@ def test_it_counts_for_its_destinations_alone(memory: Site, tmp_path: Path) -> N
             replace(memory, url=url).apply()
 
 
+def test_where_one_destination_moved_nothing_is_changed_at_any(memory: Site) -> None:
+    other = replace(memory, url=f"memory://plan-{next(_serial)}/site")
+    both = [memory.url, other.url]
+    deploy(memory.tree("one"), both)
+    deploy(memory.tree("two"), both, DeployOptions(plan_out=memory.plan))
+    other.deploy("three")
+    before = memory.everything(), other.everything()
+    report = apply(memory.plan, both)
+    assert report.exit_code is ExitCode.REFUSED
+    assert all(one.refused for one in report.destinations)
+    assert (memory.everything(), other.everything()) == before
+
+
 def test_a_release_that_is_none_makes_a_plan_that_does_nothing(memory: Site) -> None:
     options = DeployOptions(plan_out=memory.plan)
     myop = Myop(longest=0)
