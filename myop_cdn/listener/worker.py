@@ -19,11 +19,12 @@ from myop_cdn.model import Scope
 from myop_cdn.payload import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import TypeVar
 
     from myop_cdn.listener import Log, Publisher
     from myop_cdn.listener.metrics import Metrics
+    from myop_cdn.listener.queue.agenda import Retry
     from myop_cdn.listener.queue.base import Changes, Lane, Queue
     from myop_cdn.listener.queue.outcome import Outcome
     from myop_cdn.model import DocumentRef
@@ -213,17 +214,21 @@ class Worker:
             "uploaded": ended.uploaded,
             "deliveries": _shown(work.deliveries),
         }
+        # What is tried again has been warned of, and is warned of once more when it is given up.
+        again = work.start.reason == "retry" and not ended.whole
         for warning in ended.warnings:
-            self._log.warning(warning, run=run)
+            (self._log.debug if again else self._log.warning)(warning, run=run)
         if ended.error is None:
             self._log.info("published", **fields)
         else:
             words = "published in part" if ended.state == "partly" else "publishing failed"
-            self._log.warning(words, **fields, error=ended.error, next=changes.note)
-        self._say_what_is_lost(changes)
+            say = self._log.info if again else self._log.warning
+            say(words, **fields, error=ended.error, next=changes.note)
+        lost = notices.still_lost(self._lost, changes)
+        self._say_what_is_lost(retry for retry in changes.retries if retry.ref in lost - self._lost)
         for event in notices.events(lane, work, ended, changes, self._lost, now):
             self._tell(event)
-        self._lost = notices.still_lost(self._lost, changes)
+        self._lost = lost
 
     def _finish(self, work: Work, run: int, ended: Outcome, clock: Clock) -> Changes:
         queue, lane = self._queue, self.lane.name
@@ -241,17 +246,15 @@ class Worker:
             lambda state: outcome.decide(run, ended, work, state, known, clock),
         )
 
-    def _say_what_is_lost(self, changes: Changes) -> None:
-        for retry in changes.retries:
-            # Once, not with every further attempt.
-            if retry.given_up and not retry.behind and retry.attempts == agenda.ATTEMPTS + 1:
-                self._log.warning(
-                    "a release is given up; it is tried again now and then for a day",
-                    destination=self.lane.name,
-                    document=retry.ref.path,
-                    variant=retry.release.variant_id,
-                    error=retry.error,
-                )
+    def _say_what_is_lost(self, retries: Iterable[Retry]) -> None:
+        for retry in retries:
+            self._log.warning(
+                "a release is given up; it is tried again now and then for a day",
+                destination=self.lane.name,
+                document=retry.ref.path,
+                variant=retry.release.variant_id,
+                error=retry.error,
+            )
 
     def _persist(self, work: Callable[[], T]) -> T | None:
         """Write the outcome, again and again while the journal can't be written."""
