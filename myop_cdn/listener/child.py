@@ -192,7 +192,10 @@ class Child(Generic[Task, Result]):
         with self._guard:
             if not self._killed:
                 if ended.is_spent:
-                    self._start()  # so that the next release need not wait for it
+                    # So that the next release need not wait for it. What is done is done, though
+                    # no other can be started now.
+                    with contextlib.suppress(MyopCdnError):
+                        self._start()
                 self._timer = threading.Timer(self._linger, self._expire, (self._child,))
                 self._timer.daemon = True
                 self._timer.start()
@@ -234,12 +237,13 @@ class Child(Generic[Task, Result]):
             self._timer.cancel()
             self._timer = None
 
-    def _expire(self, child: _Process) -> None:
+    def _expire(self, child: _Process | None) -> None:
         with self._guard:
             if self._timer is None:  # a run has begun while the timer went off
                 return
             self._timer = self._child = None
-        self._dismiss(child)
+        if child is not None:
+            self._dismiss(child)
 
     def _start(self) -> _Process:
         environment = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from typing import TYPE_CHECKING
 
@@ -140,3 +141,17 @@ def test_a_child_is_heard_beside_more_than_a_thousand_open_connections(tmp_path:
             os.close(descriptor)
         child.kill()
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_run_is_done_though_no_process_can_be_started_for_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child = ChildPublisher(Obliging(str(tmp_path)))
+    first = child(told("report")).sync.output
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "executable", str(tmp_path / "gone"))
+        assert child(Scope("full")).sync.output == first  # after which another one is to go on
+        with pytest.raises(MyopCdnError, match="can't start the publishing process"):
+            child(told("report"))
+    assert child(told("report")).sync.output != first
+    child.kill()
