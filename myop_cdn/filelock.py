@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-_STEP_SECONDS = 0.05
+_STEPS_SECONDS = (0.002, 0.05)  # the first pause, and the longest
 _of_this_process: dict[str, threading.RLock] = {}  # where the kernel has no locks
 
 
@@ -77,7 +77,7 @@ def _hold(
     mode: int,
     sleep: Callable[[float], None],
 ) -> int | None:
-    waited = 0.0
+    waited, step = 0.0, _STEPS_SECONDS[0]
     while True:
         if sys.platform == "win32":  # where a folder can't be opened
             folder.mkdir(parents=True, exist_ok=True, mode=mode)
@@ -103,8 +103,9 @@ def _hold(
             assert wait_seconds is not None
             if waited >= wait_seconds:
                 raise LockHeld
-            sleep(_STEP_SECONDS)
-            waited += _STEP_SECONDS
+            sleep(step)
+            waited += step
+            step = min(2 * step, _STEPS_SECONDS[1])
 
 
 def _is_still_there(folder: Path, descriptor: int) -> bool:
