@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from typing import NoReturn
@@ -11,6 +12,9 @@ def main() -> NoReturn:
     """Run the command line and end the process with its exit code."""
     from myop_cdn.cli import cli
 
+    # What is made by the ten thousand stays until the end: looking through it again and again
+    # takes a deploy of 50,000 documents a tenth of its time.
+    gc.set_threshold(200_000)
     try:
         cli(prog_name="myop-cdn")
     except SystemExit as end:

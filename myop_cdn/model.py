@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 MANIFEST = "manifest.json"
 COMPONENTS = "components"
 PREVIEW = "preview"
+# Nearly every document's path: nothing else need be looked for.
+_USUAL = re.compile(f"{COMPONENTS}/({names.PLAIN})/({names.PLAIN})[.]json")
 
 
 class DocumentRef(NamedTuple):
@@ -39,6 +42,8 @@ class DocumentRef(NamedTuple):
     @classmethod
     def of(cls, path: str) -> DocumentRef | None:
         """The document that lies at `path`, or None where the layout has no such path."""
+        if usual := _USUAL.fullmatch(path):
+            return cls(usual[1], usual[2])
         folder, _, rest = path.partition("/")
         component_id, slash, file = rest.partition("/")
         environment = file.removesuffix(".json")

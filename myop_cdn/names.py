@@ -13,9 +13,10 @@ from myop_cdn.text import shown
 
 __all__ = ["RESERVED", "problem", "segment_problem", "shown"]
 
-_PLAIN = re.compile("[A-Za-z0-9_-][A-Za-z0-9_.-]*")  # nearly every name: nothing to look for
 RESERVED = ".myop-cdn"
 MAX_NAME_BYTES = 200  # leaves room for ".json" and a temporary suffix in 255-byte file names
+PLAIN = f"[A-Za-z0-9_-][A-Za-z0-9_.-]{{0,{MAX_NAME_BYTES - 1}}}"  # a pattern of nearly all names
+_PLAIN = re.compile(PLAIN)
 
 
 def problem(name: object) -> str | None:
@@ -36,7 +37,7 @@ def segment_problem(name: object) -> str | None:
     """What is wrong with `name` as a path segment, in words, or None."""
     if not isinstance(name, str):
         return "is not a string"
-    if len(name) <= MAX_NAME_BYTES and _PLAIN.fullmatch(name):
+    if _PLAIN.fullmatch(name):
         return None
     if not name:
         return "is empty"

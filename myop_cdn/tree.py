@@ -84,7 +84,13 @@ class Tree:
             for path in paths:
                 yield path, self._read(path, MAX_FILE_BYTES, below)
 
-    def _read(self, path: str, max_bytes: int, below: files.Below) -> bytes:
+    def read_again(self, path: str) -> bytes:
+        """The bytes of the file at `path`, for who knows their hash: they can't be another file's,
+        so that the folders on the way to it need not be looked at. See `read`.
+        """
+        return self._read(path, MAX_FILE_BYTES, None)
+
+    def _read(self, path: str, max_bytes: int, below: files.Below | None) -> bytes:
         file = f"{self.root}/{path}"
         with _mapped(file):
             data = files.read(file, max_bytes, below)
@@ -249,6 +255,10 @@ class DryRunTree(Tree):
         if path in self._removed:
             raise _Missing(f"{self.root / path}: would be removed")
         return super().read(path, max_bytes)
+
+    def read_again(self, path: str) -> bytes:
+        """The bytes that would be at `path`."""
+        return self.read(path)
 
     def read_each(self, paths: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         """The path and the bytes that would be there of each of these files."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sys import intern
 from typing import TYPE_CHECKING
 
 from myop_cdn.deploy.log import View
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
     from myop_cdn.deploy.log import Commit, Entry
     from myop_cdn.deploy.target import Target
-    from myop_cdn.manifest import Manifest
     from myop_cdn.storage.base import ObjectInfo
 
 
@@ -38,7 +38,7 @@ class Destination:
         self._jobs = jobs
         self.remote: dict[str, RemoteObject] = {}
         self.view = View()
-        self.first_manifest: Manifest | None = None
+        self.first_manifest = ManifestThere()
         self.looked_at_all = False
         self.looked: set[str] = set()
         self.between: list[Commit] = []
@@ -63,29 +63,25 @@ class Destination:
         """See every document, the whole log and the manifest."""
         log = Beside(lambda: self.log.everything(self._jobs), "look")
         manifest = Beside(self.read_manifest, "look")
-        objects = self.store.list(f"{COMPONENTS}/")
-        listed = [one for one in objects if DocumentRef.of(one.key) is not None]
-        self.head([one.key for one in listed if not one.version])
+        listed = self.store.list(f"{COMPONENTS}/")
+        self.head([one.key for one in listed if not one.version and DocumentRef.of(one.key)])
         self.view = log.result()
-        self.first_manifest = manifest.result().manifest
-        entries, as_of = self.view.objects or {}, self.view.as_of
-        for one in listed:
-            if one.version:
-                seen = RemoteObject.of(one, hash_is_proof=not self._is_folder)
-                self.remote[one.key] = seen.with_entry(entries.get(one.key), as_of.get(one.key))
-        self.head([key for key in entries if self._is_outrun(key)])
+        self.first_manifest = manifest.result()
+        entries, again = self.view.objects or {}, []
+        listed.reverse()
+        while listed:  # none is kept longer than it is needed
+            one = listed.pop()
+            if not one.version or DocumentRef.of(one.key) is None:
+                continue
+            key, entry, at = intern(one.key), entries.get(one.key), self.view.moment_of(one.key)
+            seen = RemoteObject.of(one, hash_is_proof=not self._is_folder)
+            self.remote[key] = seen.with_entry(entry, at)
+            if entry is not None and entry.version != one.version and not seen.is_later(at):
+                again.append(key)
+        # The log may have been read after the listing, and tell of what was done in between.
+        again += [key for key in entries if key not in self.remote and key != MANIFEST]
+        self.head(again)
         self.looked_at_all = True
-
-    def _is_outrun(self, key: str) -> bool:
-        """Whether the log, which may have been read after the listing, may tell of something that
-        was done to a document in between.
-        """
-        entry, there = (self.view.objects or {})[key], self.remote.get(key)
-        if there is None or key == MANIFEST:
-            return key != MANIFEST
-        at = self.view.as_of.get(key)
-        is_later = there.modified is not None and at is not None and there.modified > at
-        return there.version != entry.version and not is_later
 
     def head(self, keys: Collection[str]) -> None:
         """See these documents as their metadata tell."""
@@ -125,7 +121,7 @@ class Destination:
 
     def read_manifest(self) -> ManifestThere:
         """Read the manifest that is there."""
-        self._manifest = ManifestThere.of(self.store.get(MANIFEST))
+        self._manifest = ManifestThere(self.store.get(MANIFEST))
         return self._manifest
 
     def manifest_facts(self) -> ManifestThere:
@@ -134,11 +130,11 @@ class Destination:
         if there.blob is None or there.asked is not None:
             return there
         info = self.store.head(MANIFEST)
-        self._manifest = there = there._replace(asked=0)
+        there.asked = 0
         if info is not None and info.version == there.version:
             seen = RemoteObject.of(info, hash_is_proof=not self._is_folder)
-            asked = seen.facts.asked if seen.facts else 0
-            self._manifest = there = there._replace(is_ours=seen.is_ours, asked=asked)
+            there.is_ours = seen.is_ours
+            there.asked = seen.facts.asked if seen.facts else 0
         return there
 
     def known(self, key: str) -> Entry | None:

@@ -21,14 +21,15 @@ import hashlib
 import json
 import os
 from datetime import UTC, datetime, timedelta
+from sys import intern
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from myop_cdn.errors import MyopCdnError, PreconditionFailed, StorageError
 from myop_cdn.storage.base import JSON_TYPE, Body, Headers, Precondition
-from myop_cdn.workers import each
+from myop_cdn.workers import Beside, each
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from myop_cdn.deploy.options import HistoryLimit
     from myop_cdn.storage.base import ObjectInfo
@@ -46,8 +47,10 @@ _DIGITS = 12
 _LARGEST = 999_999_999_999
 _INLINE = 8_000  # bytes of carried state that each commit may repeat
 _INLINE_CHANGES = 100  # that a commit's own object holds
+_MOST_REMEMBERED = 10_000  # changes of a commit that was read
 _FEWEST_COMMITS = 100  # before old ones are cleared
-_PART = 1000  # objects that are written at once
+_PART = 1000  # objects that are written, and read, at once
+_BETWEEN = b",\n"  # the parts, and nowhere else: within them JSON has no line break
 _COMMIT_LIMIT = 256 * 2**20
 _encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
@@ -251,7 +254,7 @@ class Commit(NamedTuple):
         """The changes alone. Part by part: as one value they would take the memory twice."""
         changes = list(self.changes.items())
         parts = (changes[start : start + _PART] for start in range(0, len(changes), _PART))
-        return b"{%b}" % b",".join(_json(dict(map(_dumped, part)))[1:-1] for part in parts)
+        return b"{%b}" % _BETWEEN.join(_json(dict(map(_dumped, part)))[1:-1] for part in parts)
 
     @classmethod
     def parse(cls, data: bytes) -> Commit:
@@ -265,7 +268,7 @@ class Commit(NamedTuple):
                 str(raw["id"]),
                 moment(raw["at"]),
                 Cause.parse(raw["cause"]),
-                {} if apart else _changes(changes),
+                {} if apart else _changes(changes.items()),
                 State() if isinstance(state, int) else State.parse(state),
                 bool(raw.get("anew")),
                 state if isinstance(state, int) else None,
@@ -281,14 +284,14 @@ class Checkpoint(NamedTuple):
     """
 
     number: int
-    objects: Mapping[str, Entry]
+    objects: dict[str, Entry]
     kept: int = 0
 
     def dump(self) -> bytes:
         """The bytes of the object. Part by part: as one value it would take the memory twice."""
         keys = sorted(self.objects)
         parts = (keys[start : start + _PART] for start in range(0, len(keys), _PART))
-        joined = b",".join(
+        joined = _BETWEEN.join(
             _json({key: self.objects[key].dump() for key in part})[1:-1] for part in parts
         )
         head = _json({"form": _FORM, "number": self.number, "kept": self.kept})
@@ -298,8 +301,9 @@ class Checkpoint(NamedTuple):
     def parse(cls, data: bytes) -> Checkpoint:
         """The checkpoint in `data`. Raises ValueError where it is none, or of a later form."""
         try:
-            raw = _parsed(data)
-            return cls(int(raw["number"]), _entries(raw["objects"]), int(raw["kept"]))
+            head, _, objects = data.partition(b',"objects":')
+            raw = _parsed(head + b"}")
+            return cls(int(raw["number"]), _entries(objects[:-1]), int(raw["kept"]))
         except (KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"not a checkpoint ({type(error).__name__})") from None
 
@@ -309,23 +313,27 @@ class View(NamedTuple):
 
     newest: the newest commit; None where there is none, or it can't be read. number: its number,
     0 where there is no commit. state: as it carries it. objects: all objects, where everything
-    was read and nothing was missing; else None. as_of: for each key the service's moment at
-    which its entry was written, at the latest. checkpoint: the number of the newest one, None
-    where there is none. old: a ledger of version 0.1.0 was read in its place. numbers: of all
-    commits that are listed, where everything was read. kept: see `Checkpoint`. warnings: what
-    could not be read.
+    was read and nothing was missing; else None. base_at, as_of: see `moment_of`. checkpoint: the
+    number of the newest one, None where there is none. old: a ledger of version 0.1.0 was read in
+    its place. kept: see `Checkpoint`. warnings: what could not be read.
     """
 
     newest: Commit | None = None
     number: int = 0
     state: State = State()
     objects: Mapping[str, Entry] | None = None
+    base_at: datetime | None = None
     as_of: Mapping[str, datetime | None] = {}
     checkpoint: int | None = None
     old: bool = False
-    numbers: tuple[int, ...] = ()
     kept: int = 0
     warnings: tuple[str, ...] = ()
+
+    def moment_of(self, key: str) -> datetime | None:
+        """The service's moment at which the entry of an object was written, at the latest; None
+        where it is not known.
+        """
+        return self.as_of.get(key, self.base_at)
 
     @property
     def is_empty(self) -> bool:
@@ -369,46 +377,82 @@ class Log:
 
         Raises StorageError.
         """
-        there = self.store.list(f"{self.folder}log/")
-        listed = {self._number(one): one for one in there}
-        listed.pop(0, None)
-        numbers = tuple(sorted(listed, reverse=True))
+        listing = Beside(lambda: self.store.list(f"{self.folder}state/", 1), "look")
+        listed, has_ledger = self._listed()
+        states = listing.result()
+        expected = max((self._number(one) for one in states), default=0)
+        if listed and expected > max(listed):
+            listed, has_ledger = self._listed()  # written in between, after its commit
+        numbers = sorted(listed, reverse=True)
         warnings: list[str] = []
-        checkpoint, modified = self._checkpoint(warnings)
+        reading = Beside(lambda: self._checkpoint(states, warnings), "look")
+        since = [one.key for number in numbers if number > expected for one in listed[number]]
+        commits = self._commits(since, jobs, warnings)
+        checkpoint, base_at = reading.result()
         taken_over = State()
         old = False
-        if checkpoint is None and (found := self._old_ledger(warnings)) is not None:
-            checkpoint, modified, taken_over = found
+        if checkpoint is None and has_ledger and (found := self._old_ledger(warnings)) is not None:
+            checkpoint, base_at, taken_over = found
             old = True
         base = checkpoint.number if checkpoint else 0
-        wanted = [one.key for one in there if self._number(one) > base]
-        commits = self._commits(wanted, jobs, warnings)
+        if base < expected:
+            missed = [number for number in numbers if base < number <= expected]
+            since = [one.key for number in missed for one in listed[number]]
+            commits |= self._commits(since, jobs, warnings)
         newest = commits.get(numbers[0]) if numbers else None
         if numbers and newest is None and numbers[0] <= base:
-            newest = self._commits([listed[numbers[0]].key], 1, warnings).get(numbers[0])
+            keys = [one.key for one in listed[numbers[0]]]
+            whole = len(keys) > 1  # the checkpoint has the changes of a commit that stands alone
+            newest = self._commits(keys, 1, warnings, whole=whole).get(numbers[0])
         number = max(numbers[0] if numbers else 0, base)
-        whole = sorted(commits) == list(range(base + 1, number + 1))
+        order = sorted(commits)
+        whole = order == list(range(base + 1, number + 1))
         if numbers and not whole:
             warnings.append("commits of the log are missing or damaged: every object is looked at")
         state = self.state_of(newest) if newest else taken_over
         if old and newest:
             state = state._replace(owed={**taken_over.owed, **state.owed})
-        kept = checkpoint.kept if checkpoint else 0
         view = View(
-            newest, number, state, None, {}, base or None, old, numbers, kept, tuple(warnings)
+            newest,
+            number,
+            state,
+            checkpoint=base or None,
+            old=old,
+            kept=checkpoint.kept if checkpoint else 0,
+            warnings=tuple(warnings),
         )
         if not whole or (view.is_empty and not commits):
             return view
-        objects = dict(checkpoint.objects) if checkpoint else {}
-        as_of: dict[str, datetime | None] = dict.fromkeys(objects, modified)
-        for one in sorted(commits):
+        if checkpoint is None:
+            base_at = listed[order[0]][-1].modified
+        objects = checkpoint.objects if checkpoint else {}
+        as_of: dict[str, datetime | None] = {}
+        for one in order:
+            at = listed[one][-1].modified
             for key, change in commits[one].changes.items():
                 if change.after is None:
                     objects.pop(key, None)
                 else:
                     objects[key] = change.after
-                    as_of[key] = listed[one].modified
-        return view._replace(objects=objects, as_of=as_of)
+                if at == base_at:
+                    as_of.pop(key, None)
+                else:
+                    as_of[key] = at
+        return view._replace(objects=objects, base_at=base_at, as_of=as_of)
+
+    def _listed(self) -> tuple[dict[int, list[ObjectInfo]], bool]:
+        """All commits by number (there may be several where a service ignores conditions), and
+        whether there may be a ledger of version 0.1.0.
+        """
+        start = f"{self.folder}log/"
+        # The ledger's name and the log's begin alike, so that one listing has both.
+        common = f"{self.folder}l" if self.old_ledger == f"{self.folder}ledger.json" else start
+        found = self.store.list(common)
+        listed: dict[int, list[ObjectInfo]] = {}
+        for one in found:
+            if one.key.startswith(start) and (number := self._number(one)):
+                listed.setdefault(number, []).append(one)
+        return listed, common == start or any(one.key == self.old_ledger for one in found)
 
     def commit(self, number: int) -> Commit | None:
         """The commit of this number; None where it is gone or can't be read. StorageError."""
@@ -589,16 +633,24 @@ class Log:
             if apart is None:
                 raise ValueError("its changes are gone")
             commit = commit._replace(changes=parse_changes(apart.data))
-        self._read[commit.number] = commit
+        self._remember(commit)
         return commit
 
-    def _commits(self, keys: Sequence[str], jobs: int, warnings: list[str]) -> dict[int, Commit]:
-        """The commits at these keys, by number; what can't be read is warned of."""
+    def _remember(self, commit: Commit) -> None:
+        is_large = commit.changes_at is not None and len(commit.changes) > _MOST_REMEMBERED
+        self._read[commit.number] = commit._replace(changes={}) if is_large else commit
+
+    def _commits(
+        self, keys: Sequence[str], jobs: int, warnings: list[str], *, whole: bool = True
+    ) -> dict[int, Commit]:
+        """The commits at these keys, by number; what can't be read is warned of. whole: see
+        `_commit`.
+        """
         found: dict[int, list[Commit]] = {}
 
         def read(key: str) -> Commit | None:
             try:
-                return self._commit(key)
+                return self._commit(key, whole=whole)
             except ValueError as error:
                 warnings.append(f"{key} could not be read ({error})")
                 return None
@@ -608,9 +660,11 @@ class Log:
                 raise done.error
             if done.result is not None:
                 found.setdefault(done.result.number, []).append(done.result)
+        together: dict[int, Commit] = {}
         for number in sorted(found):
-            self._read[number] = self._together(found[number])
-        return {number: self._read[number] for number in found}
+            together[number] = self._together(found[number])
+            self._remember(together[number])
+        return together
 
     def _together(self, commits: list[Commit]) -> Commit:
         """Commits of one number as one: a service that ignores conditions keeps nobody from it."""
@@ -628,8 +682,10 @@ class Log:
         last = others[-1]._replace(changes=changes, state=state, state_at=None, changes_at=None)
         return last._replace(anew=any(one.anew for one in commits))
 
-    def _checkpoint(self, warnings: list[str]) -> tuple[Checkpoint | None, datetime | None]:
-        for one in self.store.list(f"{self.folder}state/", 1):
+    def _checkpoint(
+        self, states: Sequence[ObjectInfo], warnings: list[str]
+    ) -> tuple[Checkpoint | None, datetime | None]:
+        for one in states:
             blob = self.store.get(one.key)
             try:
                 return (Checkpoint.parse(blob.data), one.modified) if blob else (None, None)
@@ -664,7 +720,7 @@ class Log:
 def parse_changes(data: bytes) -> dict[str, Change]:
     """The changes in `data`, by key. Raises ValueError where it is something else."""
     try:
-        return _changes(json.loads(data))
+        return _changes(_members(data))
     except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"not the changes of a commit ({type(error).__name__})") from None
 
@@ -746,31 +802,30 @@ def _dumped(item: tuple[str, Change]) -> tuple[str, list[Any]]:
     return key, [before, change.after.dump() if change.after else None]
 
 
-def _changes(objects: dict[str, Any]) -> dict[str, Change]:
-    """The changes of a commit, in the place of what they are made from: no second copy."""
-    shared: dict[str, str] = {}
-    for key, (before, after) in objects.items():
-        objects[key] = Change(
-            None if before is None else _entry(before, shared),
-            None if after is None else _entry(after, shared),
+def _members(data: bytes) -> Iterator[tuple[str, Any]]:
+    """The members of a JSON object. Part by part, as it was written. Raises ValueError."""
+    if data[:1] != b"{" or data[-1:] != b"}":
+        raise ValueError("not an object")
+    for part in data[1:-1].split(_BETWEEN):
+        members: dict[str, Any] = json.loads(b"{%b}" % part)
+        yield from members.items()
+
+
+def _changes(members: Iterable[tuple[str, Any]]) -> dict[str, Change]:
+    return {
+        intern(key): Change(
+            None if before is None else _entry(before), None if after is None else _entry(after)
         )
-    return objects
+        for key, (before, after) in members
+    }
 
 
-def _entries(objects: dict[str, Any]) -> dict[str, Entry]:
-    """The objects of a checkpoint, likewise."""
-    shared: dict[str, str] = {}
-    for key, value in objects.items():
-        objects[key] = _entry(value, shared)
-    return objects
+def _entries(data: bytes) -> dict[str, Entry]:
+    return {intern(key): _entry(value) for key, value in _members(data)}
 
 
-def _entry(value: Any, shared: dict[str, str]) -> Entry:
-    """An entry. shared: texts that stand in many of them, kept once: headers, variants, moments.
-
-    Raises ValueError, TypeError.
+def _entry(value: list[Any]) -> Entry:
+    """An entry. Raises ValueError, TypeError. Its texts stand in many entries, or in what a
+    listing and the tree tell of the same object: each is kept once.
     """
-    for at in (1, *range(5, len(value))):
-        if at < len(value) and type(value[at]) is str:
-            value[at] = shared.setdefault(value[at], value[at])
-    return Entry.parse(value)
+    return Entry.parse([intern(one) if type(one) is str else one for one in value])

@@ -8,7 +8,8 @@ tree nor at the destination: a reader that trusts it would ask in vain.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, NamedTuple
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from myop_cdn.deploy.log import Change, Entry
 from myop_cdn.deploy.plan import check_manifest
@@ -40,27 +41,38 @@ if TYPE_CHECKING:
     from myop_cdn.storage.base import Headers
 
 
-class ManifestThere(NamedTuple):
-    """The destination's manifest as it was read. manifest: None where there is none, or where
-    `problem` says why it is not Myop's. is_ours: whether this program put it there; asked: see
-    `Entry`. Both are known from `Destination.manifest_facts` on; until then `asked` is None.
+class ManifestThere:
+    """The destination's manifest as it was read; parsed where it matters what it says.
+
+    blob: None where there is none. is_ours: whether this program put it there; asked: see `Entry`.
+    Both are known from `Destination.manifest_facts` on; until then `asked` is None.
     """
 
-    blob: Blob | None = None
-    manifest: Manifest | None = None
-    problem: str = ""
-    is_ours: bool = False
-    asked: int | None = None
+    def __init__(
+        self, blob: Blob | None = None, *, is_ours: bool = False, asked: int | None = None
+    ) -> None:
+        self.blob = blob
+        self.is_ours = is_ours
+        self.asked = asked
 
-    @classmethod
-    def of(cls, blob: Blob | None) -> ManifestThere:
-        """What these bytes are."""
-        if blob is None:
-            return cls()
+    @cached_property
+    def _parsed(self) -> tuple[Manifest | None, str]:
+        if self.blob is None:
+            return None, ""
         try:
-            return cls(blob, Manifest.parse(decoded(blob)))
+            return Manifest.parse(decoded(self.blob)), ""
         except (InputError, StorageError) as error:
-            return cls(blob, None, error.message)
+            return None, error.message
+
+    @property
+    def manifest(self) -> Manifest | None:
+        """What it says; None where there is none, or where `problem` says why it is not Myop's."""
+        return self._parsed[0]
+
+    @property
+    def problem(self) -> str:
+        """Why it is not Myop's; "" where it is, or there is none."""
+        return self._parsed[1]
 
     @property
     def version(self) -> str | None:
@@ -98,6 +110,8 @@ class NextManifest:
     def check(self) -> None:
         """Raise RefusedError where the one there is not Myop's, or would lose too much."""
         there, source = self._there.manifest, self._wanted.source
+        if source.manifest is not None and there.blob and not self.differs(source.manifest_data):
+            return
         known = (self._there.view.objects or {}).get(MANIFEST)
         if there.problem and known is None and not self._there.manifest_facts().is_ours:
             raise RefusedError(
@@ -157,9 +171,9 @@ class NextManifest:
         """Whether the manifest there knows more than a folder that was exported before."""
         source, insists = self._wanted.source, self._wanted.insists
         may_be_old = insists and not self._options.force and source.asked > 0
-        if not may_be_old or self._there.manifest.manifest is None:
+        if not may_be_old or not self.differs(source.manifest_data):
             return False
-        if not self.differs(source.manifest_data):
+        if self._there.manifest.manifest is None:
             return False
         return (self._there.manifest_facts().asked or 0) > source.asked
 
@@ -196,7 +210,9 @@ class NextManifest:
                 f"not uploaded: it names {lost[0]}{more}, which is neither in the tree "
                 "nor at the destination"
             )
-        manifest = with_others(own, there.manifest, self._options) if there.manifest else own
+        manifest = own
+        if self._options.environments and there.manifest:
+            manifest = with_others(own, there.manifest, self._options)
         absent = {
             ref
             for ref in manifest.all_refs()
@@ -204,7 +220,7 @@ class NextManifest:
             or (ref.path not in present and ref.path in outcome.overtaken)
         }
         if not wanted.insists and self._is_contested:
-            manifest = merged(manifest, self._there.first_manifest, there.manifest, absent)
+            manifest = merged(manifest, self._there.first_manifest.manifest, there.manifest, absent)
         else:
             manifest = without(manifest, absent)
         # What has come since the index was read, and was exported and brought there all the same.
@@ -283,7 +299,7 @@ def put_manifest(
     outcome.uploads.setdefault(MANIFEST, Upload(MANIFEST, reason, size=len(body.data)))
     outcome.unchanged.discard(MANIFEST)
     blob = Blob(body.data, version, headers)
-    destination.manifest = ManifestThere(blob, Manifest.parse(data), "", True, asked)
+    destination.manifest = ManifestThere(blob, is_ours=True, asked=asked)
 
 
 def without(manifest: Manifest, gone: Collection[DocumentRef]) -> Manifest:

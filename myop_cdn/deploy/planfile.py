@@ -178,6 +178,10 @@ class PlannedTree(Tree):
             raise TreeError(f"{self.root} holds no {path}", "make a new plan")
         return data
 
+    def read_again(self, path: str) -> bytes:
+        """The bytes of the member at `path`. Raises TreeError."""
+        return self.read(path)
+
     def read_each(self, paths: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         """The path and the bytes of each of these members. Raises TreeError."""
         for path in paths:

@@ -8,6 +8,7 @@ only where the object can't be asked without a request of its own.
 from __future__ import annotations
 
 import hashlib
+import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, unquote
@@ -30,6 +31,7 @@ NAME = "myopname"  # the component's
 BASE = "myopbase"  # the newest commit when it was written: its own commit has a higher number
 BEFORE = "myopbefore"  # the SHA-256 of what it replaced
 _MOST = 120  # characters of a value; the services take 2 KB in all, some 1 KB
+_AS_IT_IS = re.compile(f"[A-Za-z0-9_.~ :+/,()-]{{0,{_MOST}}}")
 
 
 def fingerprint(headers: Headers) -> str:
@@ -105,6 +107,10 @@ class RemoteObject(NamedTuple):
             metadata is not None,
         )
 
+    def is_later(self, as_of: datetime | None) -> bool:
+        """Whether it is known to have been written after this moment of the service's."""
+        return self.modified is not None and as_of is not None and self.modified > as_of
+
     def with_entry(self, entry: Entry | None, as_of: datetime | None) -> RemoteObject:
         """With what the log remembers of this very version.
 
@@ -115,10 +121,10 @@ class RemoteObject(NamedTuple):
         """
         if entry is None or not entry.version or entry.version != self.version or self.was_asked:
             return self
-        is_later = None not in (self.modified, as_of) and self.modified > as_of  # type: ignore[operator]
+        unsure = self.is_later(as_of)
         return self._replace(
             sha256=entry.sha256,
-            headers=self.headers if self.headers or is_later else entry.headers,
+            headers=self.headers if self.headers or unsure else entry.headers,
             facts=entry,
             is_ours=True,
         )
@@ -193,6 +199,8 @@ def _facts(metadata: Mapping[str, str], sha256: str | None) -> Entry:
 
 def _encoded(value: str) -> str:
     """Printable ASCII, cut where it is long."""
+    if _AS_IT_IS.fullmatch(value):
+        return value.strip()
     while len(encoded := quote(value, safe=" :+/,()")) > _MOST:
         value = value[: len(value) * _MOST // len(encoded) - 1]
     return encoded.strip()

@@ -197,10 +197,10 @@ class Run:
 
     def _settle(self, source: Source) -> None:
         there, wanted = self.there, self._wanted
-        todo = wanted.some(wanted.keys())
-        unlooked = {key for key in todo if not there.looked_at_all and key not in there.looked}
+        todo = wanted.documents
+        unlooked = set() if there.looked_at_all else todo.keys() - there.looked
         if unlooked or source.changed:
-            todo |= self._look_again(unlooked.union(source.changed))
+            todo = {**todo, **self._look_again(unlooked.union(source.changed))}
         for attempt in range(ROUNDS):
             if attempt:
                 pause(attempt)
@@ -490,12 +490,12 @@ class Run:
         before = ""
         if there is not None:
             before = self._writer.keep(key, there) if upload.reason == "content" else mine.sha256
-        entry = mine.entry._replace(headers=self._fingerprint)
+        name = mine.entry.name or upload.name
+        entry = mine.entry._replace(headers=self._fingerprint, name=name)
         if there is not None and there.facts is not None:
             entry = _carried(entry, there.facts, mine.variants)
         since = there.since(entry.variant) if there is not None else 0
-        since = since or int(self._now().timestamp())
-        entry = entry._replace(name=entry.name or upload.name, since=since)
+        entry = entry._replace(since=since or int(self._now().timestamp()))
         metadata = metadata_of(entry, number, before)
         version = self._writer.put(key, body, metadata, there.version if there else None)
         after = entry._replace(version=version)

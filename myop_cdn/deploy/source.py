@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import zlib
 from dataclasses import replace
+from sys import intern
 from typing import TYPE_CHECKING, NamedTuple
 
 from myop_cdn import jsontext
@@ -120,12 +121,13 @@ class LocalObject(NamedTuple):
         known: NotedDocument | None = None,
     ) -> LocalObject:
         """What `body` is under `key`."""
+        sha256 = intern(body.sha256)  # the log, and other documents, may have the same
         return cls(
-            key,
+            intern(key),
             len(body.data),
-            body.sha256,
-            body.known_md5,
-            _entry(known, body.sha256) if known else Entry(body.sha256),
+            sha256,
+            body.known_md5 and intern(body.known_md5),
+            _entry(known, sha256) if known else Entry(sha256),
             tuple(one.id for one in known.variants) if known else (),
             known is not None and known.asked_at is not None,
         )
@@ -173,7 +175,7 @@ class Source(NamedTuple):
 
         Raises StorageError when they are not those that were planned with, TreeError.
         """
-        data = encoded(self.tree.read(wanted.key), self.encoding)
+        data = encoded(self.tree.read_again(wanted.key), self.encoding)
         if hashlib.sha256(data).hexdigest() != wanted.sha256:
             raise StorageError(f"{wanted.key}: the file was changed while it was being deployed")
         return Body(data, wanted.sha256, wanted.md5)
@@ -214,9 +216,10 @@ class Wanted:
     def __getitem__(self, key: str) -> LocalObject:
         return self._documents[key]
 
-    def keys(self) -> Collection[str]:
-        """Of all documents."""
-        return self._documents.keys()
+    @property
+    def documents(self) -> Mapping[str, LocalObject]:
+        """All of them, by key; as they come to be."""
+        return self._documents
 
     def some(self, keys: Collection[str]) -> dict[str, LocalObject]:
         """Those of these documents that are wanted."""
@@ -277,8 +280,10 @@ class Wanted:
             mine, ref = self._documents[key], DocumentRef.of(key)
             said = self.source.described(key) if len(nameless) <= _MOST_DESCRIBED else None
             name = names.get(ref.component_id, "") if ref else ""
-            entry = (said or mine.entry)._replace(sha256=mine.sha256, asked=mine.entry.asked)
-            self._documents[key] = mine._replace(entry=entry._replace(name=entry.name or name))
+            entry = (said or mine.entry)._replace(
+                sha256=mine.sha256, asked=mine.entry.asked, name=(said.name if said else "") or name
+            )
+            self._documents[key] = mine._replace(entry=entry)
         entries = {up.key: self._documents[up.key].entry for up in uploads}
         return [
             replace(up, name=entries[up.key].name or up.name, after=entries[up.key].label)

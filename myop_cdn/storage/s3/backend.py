@@ -15,6 +15,7 @@ import hashlib
 import os
 import re
 from datetime import datetime
+from sys import intern
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_plus
 
@@ -312,7 +313,7 @@ class S3Backend:
         return etag
 
     def _listed(self, item: Mapping[str, str], encoded: bool) -> ObjectInfo:
-        key, etag = item["Key"], item.get("ETag", "").strip('"')
+        key, etag = item["Key"], intern(item.get("ETag", "").strip('"'))
         modified = item.get("LastModified")
         return ObjectInfo(
             self.location.relative(unquote_plus(key) if encoded else key),
