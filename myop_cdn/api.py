@@ -7,12 +7,13 @@ Nothing here prints, reads an argument or ends the process. Every failure is an 
 from __future__ import annotations
 
 import os
+import time
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from myop_cdn import payload, signature
+from myop_cdn import inputs, payload, signature
 from myop_cdn.check import DEFAULT_ORIGIN, CheckOptions, LiveObjects, TreeFiles
 from myop_cdn.check import check as _check
 from myop_cdn.deploy import deploy as _deploy
@@ -55,6 +56,10 @@ __all__ = [
 
 EVERYTHING = Scope("full")
 DEFAULT_URL = "https://cloud.myop.dev"
+_KEPT_SECONDS = 60.0
+_kept: dict[
+    str, tuple[float, tuple[bytes, ...]]
+] = {}  # secrets of a cloud, and when they were read
 
 
 def verify(
@@ -67,13 +72,17 @@ def verify(
     """Return if `header`, the value of X-Myop-Signature, is the signature of `body`.
 
     body: the raw bytes, exactly as they came. secrets: the signing secret, or several while one
-    is being replaced; None: those of MYOP_WEBHOOK_SECRET, white space between them. max_age: how
-    far the signed timestamp may lie in the past or the future; None: any distance.
-    Raises SignatureInvalid, and InputError where there is no secret.
+    is being replaced; None: those of MYOP_WEBHOOK_SECRET, white space between them, or of the file
+    in its place (MYOP_WEBHOOK_SECRET_FILE; see `help secrets`). max_age: how far the signed
+    timestamp may lie in the past or the future; None: any distance. Raises SignatureInvalid, and
+    InputError where there is no secret; MyopCdnError where it can't be read.
     """
-    given = os.environ.get("MYOP_WEBHOOK_SECRET", "") if secrets is None else secrets
-    words = given.split() if isinstance(given, str) else given
-    verdict = signature.verify(body, header, [word.encode() for word in words])
+    if secrets is None:
+        keys = _own_secrets()
+    else:
+        words = secrets.split() if isinstance(secrets, str) else secrets
+        keys = tuple(word.encode() for word in words)
+    verdict = signature.verify(body, header, keys)
     if not verdict.valid:
         raise SignatureInvalid(f"the signature is not valid: {verdict.reason}")
     if max_age is not None:
@@ -102,8 +111,9 @@ def sync(
 ) -> SyncReport:
     """Export what `scope` asks for into the folder `output`.
 
-    environments: these alone, `preview` being one of the names. api_key, api_url: MYOP_API_KEY
-    and MYOP_API_URL where they are None. Raises what `myop_cdn.sync.sync` raises.
+    environments: these alone, `preview` being one of the names. api_key, api_url: as
+    MYOP_API_KEY (or the file in its place) and MYOP_API_URL say where they are
+    None. Raises what `myop_cdn.sync.sync` raises.
     """
     exporter = _exporter(api_key, api_url)
     return _sync(scope, exporter, Tree(Path(output)), _sync_options(environments))
@@ -204,8 +214,32 @@ def _sync_options(environments: Sequence[str]) -> SyncOptions:
 
 
 def _exporter(api_key: str | None, api_url: str | None) -> ApiExporter:
-    key = api_key if api_key is not None else os.environ.get("MYOP_API_KEY", "").strip()
+    found = inputs.api_key(None, _ignore) if api_key is None else (api_key, "api_key")
+    key, source = found or ("", "")
     if not key or not all(33 <= ord(character) <= 126 for character in key):
-        raise InputError("there is no API key, or none that could be sent", "set MYOP_API_KEY")
+        raise InputError("there is no API key, or none that could be sent", inputs.KEY_HINT)
     url = check_url(api_url or os.environ.get("MYOP_API_URL") or DEFAULT_URL)
-    return ApiExporter(url, key, "api_key" if api_key is not None else "MYOP_API_KEY")
+    return ApiExporter(url, key, source)
+
+
+def _own_secrets() -> tuple[bytes, ...]:
+    """The signing secrets that the environment tells of. One that a cloud keeps is asked for once
+    a minute, not for every request that somebody makes up; if that fails the old one is good.
+    """
+    file = inputs.secret_file(inputs.SECRET_VARIABLE, inputs.SECRET_CREDENTIAL)
+    if file is None or not inputs.is_kept(file):
+        return inputs.webhook_secrets((), _ignore)
+    now, before = time.monotonic(), _kept.get(file)
+    if before is not None and now - before[0] < _KEPT_SECONDS:
+        return before[1]
+    try:
+        _kept[file] = now, inputs.webhook_secrets((), _ignore)
+    except MyopCdnError:
+        if before is None:
+            raise
+        _kept[file] = now, before[1]
+    return _kept[file][1]
+
+
+def _ignore(warning: str) -> None:
+    """A program has no console to be warned at."""

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import myop_cdn
+from myop_cdn import api, secretstore
+from myop_cdn.errors import SecretError
 from myop_cdn.sandbox import REHEARSAL_KEY, Sandbox
 from myop_cdn.signature import sign
 from tests.samples import SECRET, full_tree, read, release, webhook, write
@@ -81,6 +83,44 @@ def test_verify_takes_the_secret_s_signature_alone() -> None:
             myop_cdn.verify(wrong, header, secret, max_age=timedelta(minutes=5))
     with pytest.raises(myop_cdn.InputError):
         myop_cdn.verify(body, sign(body, b"x"))
+
+
+def test_secrets_may_be_in_the_files_that_the_environment_names(
+    cdn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("MYOP_API_KEY", "MYOP_WEBHOOK_SECRET"):
+        monkeypatch.delenv(variable)
+        monkeypatch.setenv(f"{variable}_FILE", str(tmp_path / variable))
+    (tmp_path / "MYOP_API_KEY").write_text(REHEARSAL_KEY + "\n")
+    (tmp_path / "MYOP_WEBHOOK_SECRET").write_text(SECRET + "\n")
+    body = delivery()
+    myop_cdn.verify(body, sign(body, SECRET.encode()))
+    assert myop_cdn.publish(cdn.as_uri(), output=tmp_path / "tree").error is None
+
+
+def test_a_secret_that_a_cloud_keeps_is_asked_for_now_and_then_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers: list[bytes | SecretError] = [b"first", b"second", SecretError("no answer")]
+    asked: list[str] = []
+
+    def read(url: str) -> bytes:
+        asked.append(url)
+        answer = answers.pop(0)
+        if isinstance(answer, SecretError):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(secretstore, "read", read)
+    monkeypatch.setenv("MYOP_WEBHOOK_SECRET_FILE", "aws-sm://asked-for-now-and-then")
+    body = delivery()
+    for _ in range(5):
+        myop_cdn.verify(body, sign(body, b"first"))
+    assert len(asked) == 1
+    monkeypatch.setattr(api, "_KEPT_SECONDS", -1.0)
+    myop_cdn.verify(body, sign(body, b"second"))
+    myop_cdn.verify(body, sign(body, b"second"))  # which could not be asked for
+    assert answers == []
 
 
 def test_without_a_key_nothing_is_asked(cdn: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,6 +49,7 @@ FLOORS = {
     "notify": 5,
     "secretstore": 5,
     "sync": 6,
+    "inputs": 6,
     "deploy": 6,
     "publish": 7,
     "status": 7,

@@ -64,7 +64,7 @@ def test_verify_pays_for_nothing_that_others_need() -> None:
     assert ours == {
         "myop_cdn.cli",
         "myop_cdn.cli.console",
-        "myop_cdn.cli.inputs",
+        "myop_cdn.inputs",
         "myop_cdn.cli.options",
         "myop_cdn.cli.verify",
         "myop_cdn.errors",

@@ -41,7 +41,7 @@ def default_map(file: str) -> dict[str, Any]:
     a file of their own.
     """
     from myop_cdn.cli import COMMANDS, cli
-    from myop_cdn.cli.inputs import read_file
+    from myop_cdn.inputs import read_file
 
     try:
         tables = tomllib.loads(read_file(file, MAX_BYTES, "configuration file").decode())

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import click
 from click.core import ParameterSource
 
-from myop_cdn.cli import inputs, notices
+from myop_cdn import inputs
+from myop_cdn.cli import notices
 from myop_cdn.cli.config import TARGETS, suggestion
 from myop_cdn.cli.console import SILENT, Console
 from myop_cdn.cli.options import CONFIG_FILE, TARGET_OPTIONS, Option, argument, command, group

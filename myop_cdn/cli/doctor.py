@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from myop_cdn.cli.console import SILENT, Console
 from myop_cdn.cli.history import PlaceSettings, open_target
-from myop_cdn.cli.inputs import (
+from myop_cdn.cli.options import Destination, Origin, argument, command, group, option
+from myop_cdn.cli.settings import ApiSettings, JsonSettings, NoticeSettings, SecretSettings
+from myop_cdn.inputs import (
     KEY_HINT,
     SECRET_CREDENTIAL,
     SECRET_VARIABLE,
@@ -17,8 +19,6 @@ from myop_cdn.cli.inputs import (
     secret_words,
     words_of,
 )
-from myop_cdn.cli.options import Destination, Origin, argument, command, group, option
-from myop_cdn.cli.settings import ApiSettings, JsonSettings, NoticeSettings, SecretSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -120,7 +120,7 @@ def _api(settings: ApiSettings) -> Iterator[Diagnosis]:
     collected = _Collected()
     key, source = None, ""
     try:
-        found = api_key(settings.api_key_file, collected)
+        found = api_key(settings.api_key_file, collected.warn_once)
     except InputError as error:
         yield Diagnosis("API key", "wrong", error.message, error.hint)
     else:
@@ -138,10 +138,10 @@ def _secret(settings: SecretSettings) -> Iterator[Diagnosis]:
     collected, what = _Collected(), "signing secret"
     if settings.secret_file:
         files = settings.secret_file
-        found = [word for file in files for word in words_of(file, what, collected)]
+        found = [word for file in files for word in words_of(file, what, collected.warn_once)]
         there: tuple[list[bytes], str] | None = found, ", ".join(files)
     else:
-        there = secret_words(SECRET_VARIABLE, SECRET_CREDENTIAL, what, collected)
+        there = secret_words(SECRET_VARIABLE, SECRET_CREDENTIAL, what, collected.warn_once)
     if there is None:
         advice = f"verify and serve need one: {SECRET_VARIABLE} or --secret-file"
         yield Diagnosis("secret", "note", "there is none", advice)

@@ -17,7 +17,6 @@ from functools import partial
 
 from myop_cdn.cli import cli
 from myop_cdn.cli.console import Console
-from myop_cdn.cli.inputs import SECRET_VARIABLE, webhook_secrets
 from myop_cdn.cli.options import filled
 from myop_cdn.cli.serve import (
     NOT_FOR_CHILDREN,
@@ -28,6 +27,7 @@ from myop_cdn.cli.serve import (
 )
 from myop_cdn.cli.settings import NoticeSettings
 from myop_cdn.errors import InputError
+from myop_cdn.inputs import SECRET_VARIABLE, webhook_secrets
 from myop_cdn.listener.child import ChildPublisher
 from myop_cdn.listener.delivery import DeliveryChecks, DeliveryHandler
 from myop_cdn.listener.hosted import PublishingStore, Receiver
@@ -78,7 +78,9 @@ def _begin(stack: ExitStack) -> Receiver:
         raise InputError("there is no destination", "set MYOP_CDN_SERVE_DEPLOY")
     check(settings, publishers, console)
     given = settings_of(settings)
-    checks = DeliveryChecks(given.rules, webhook_secrets(settings.secrets.secret_file, console))
+    checks = DeliveryChecks(
+        given.rules, webhook_secrets(settings.secrets.secret_file, console.warn_once)
+    )
     log, metrics = QueuedLog(console), Metrics()
     stack.callback(log.close)
     if given.journal is None:

@@ -7,8 +7,8 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from myop_cdn.cli.inputs import SHORT_SECRET, secret_words
 from myop_cdn.errors import ExitCode, Interrupted, MyopCdnError
+from myop_cdn.inputs import SHORT_SECRET, secret_words
 from myop_cdn.notify.messages import run_link, signing_key
 from myop_cdn.notify.policy import Event, Policy
 from myop_cdn.notify.sender import Command, Notifier, Receiver
@@ -31,20 +31,23 @@ _LAST_WORD_SECONDS = 30.0  # that a command waits at its end for its notices to 
 def channels_of(settings: NoticeSettings, console: Console, *, allow_http: bool) -> list[Channel]:
     """Who is told. Raises InputError for URLs, secrets and commands that can't be."""
     urls: Sequence[str] = settings.notify
+    warn = console.warn_once
     if not urls:
-        found = secret_words(URL_VARIABLE, URL_CREDENTIAL, "notices' URL", console)
+        found = secret_words(URL_VARIABLE, URL_CREDENTIAL, "notices' URL", warn)
         urls = [os.fsdecode(one) for one in found[0]] if found else ()
     link = run_link(dict(os.environ))
     keys: list[bytes] = []
     if urls:
-        found = secret_words(SECRET_VARIABLE, SECRET_CREDENTIAL, "notices' secret", console)
+        found = secret_words(
+            SECRET_VARIABLE, SECRET_CREDENTIAL, "notices' secret", console.warn_once
+        )
         keys = [signing_key(os.fsdecode(one)) for one in found[0]] if found else []
         if any(len(key) < SHORT_SECRET for key in keys):
-            console.warn_once(f"the notices' secret is shorter than {SHORT_SECRET} bytes")
+            warn(f"the notices' secret is shorter than {SHORT_SECRET} bytes")
     receivers = [Receiver.at(url, keys, link, allow_http=allow_http) for url in urls]
     unsigned = [one.name for one in receivers if one.form == "json"] if not keys else []
     if unsigned:
-        console.warn_once(
+        warn(
             f"notices to {', '.join(unsigned)} are not signed: set {SECRET_VARIABLE}, so that "
             "whoever gets them can tell them from others"
         )

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from myop_cdn.cli.inputs import api_key
 from myop_cdn.cli.options import Duration, command, option
+from myop_cdn.inputs import api_key
 from myop_cdn.sandbox import REHEARSAL_KEY, Request, Sandbox
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def sandbox(console: Console, settings: SandboxSettings) -> None:
     request is a line on stderr.
     """
     key_file = settings.api_key_file
-    key = api_key(key_file, console) if key_file else None
+    key = api_key(key_file, console.warn_once) if key_file else None
 
     def log(request: Request) -> None:
         fault = f"  spoilt: {request.fault}" if request.fault else ""

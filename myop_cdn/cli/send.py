@@ -91,7 +91,7 @@ def send(console: Console, settings: SendSettings) -> SendReport:
     Ends with 0 if the answer is the right one: a 2xx within 10 seconds, or, for a delivery
     that is wrong on purpose, the refusal that it deserves.
     """
-    from myop_cdn.cli.inputs import read_input, webhook_secrets
+    from myop_cdn.inputs import read_input, webhook_secrets
     from myop_cdn.payload import MAX_BYTES
     from myop_cdn.send import Faults, body_of, post
 
@@ -103,7 +103,7 @@ def send(console: Console, settings: SendSettings) -> SendReport:
         chunked=wrong.chunked,
     )
     console.known["url"] = shown_url(settings.url)
-    secret = webhook_secrets(settings.secrets.secret_file, console)[0]
+    secret = webhook_secrets(settings.secrets.secret_file, console.warn_once)[0]
     if settings.payload is not None:
         if settings.release or wrong.stale or wrong.oversized:
             raise InputError("--payload is sent as it is: no --release, --stale, --oversized")

@@ -259,8 +259,8 @@ def serve(console: Console, settings: ServeSettings) -> None:
     A delivery is answered 200 once it is durably stored; what it announces is published after
     that, whatever happens in between. SIGTERM ends in order, SIGHUP reads the secrets again.
     """
-    from myop_cdn.cli.inputs import SECRET_VARIABLE, webhook_secrets
     from myop_cdn.cli.notices import channels_of
+    from myop_cdn.inputs import SECRET_VARIABLE, webhook_secrets
     from myop_cdn.listener.child import ChildPublisher
     from myop_cdn.listener.http.sockets import described
     from myop_cdn.listener.queued_log import QueuedLog
@@ -293,7 +293,7 @@ def serve(console: Console, settings: ServeSettings) -> None:
         if tls is not None:
             load_certificate(tls, listening)
         notifier.use(channels())
-        return webhook_secrets(settings.secrets.secret_file, console)
+        return webhook_secrets(settings.secrets.secret_file, console.warn_once)
 
     early = _note_signals()
     with ExitStack() as stack:
@@ -420,7 +420,7 @@ def _deploy_options(settings: ServeSettings) -> DeployOptions:
 
 def _are_in_environment(settings: ServeSettings) -> bool:
     """Whether the signing secrets are where only a restart changes them."""
-    from myop_cdn.cli.inputs import SECRET_VARIABLE
+    from myop_cdn.inputs import SECRET_VARIABLE
 
     given = settings.secrets.secret_file
     return all(one == "-" for one in given) if given else bool(os.environ.get(SECRET_VARIABLE))
@@ -428,7 +428,8 @@ def _are_in_environment(settings: ServeSettings) -> bool:
 
 def _files_of(settings: ServeSettings) -> list[Path]:
     """The files with secrets and certificates, which are read again when they change."""
-    from myop_cdn.cli import inputs, notices
+    from myop_cdn import inputs
+    from myop_cdn.cli import notices
 
     listening = settings.listening
     names: list[str | None] = [*settings.secrets.secret_file]
@@ -486,7 +487,7 @@ def _desk(
     settings: ServeSettings, publishers: Sequence[CommandPublisher], stack: ExitStack
 ) -> Desk:
     """What the page has destinations asked by: a process that is started when somebody looks."""
-    from myop_cdn.cli.inputs import KEY_VARIABLE, SECRET_VARIABLE
+    from myop_cdn.inputs import KEY_VARIABLE, SECRET_VARIABLE
     from myop_cdn.listener.admin.desk import DeskLimits, DestinationDesk
     from myop_cdn.listener.child import Child
 
@@ -501,9 +502,9 @@ def _desk(
 
 def admin_tokens(file: Path, console: Console) -> tuple[bytes, ...]:
     """The tokens in a file, separated by white space. Raises InputError, also for a short one."""
-    from myop_cdn.cli.inputs import words_of
+    from myop_cdn.inputs import words_of
 
-    tokens = tuple(words_of(str(file), "admin token", console))
+    tokens = tuple(words_of(str(file), "admin token", console.warn_once))
     if any(len(token) < _SHORTEST_TOKEN for token in tokens):
         raise InputError(
             f"a token in {file} is shorter than {_SHORTEST_TOKEN} bytes",

@@ -6,8 +6,8 @@ import shlex
 from typing import TYPE_CHECKING
 
 from myop_cdn import explain, payload, signature
-from myop_cdn.cli.inputs import KEY_HINT, api_key, read_input, webhook_secrets
 from myop_cdn.errors import InputError, SignatureInvalid, SignatureUncheckable
+from myop_cdn.inputs import KEY_HINT, api_key, read_input, webhook_secrets
 from myop_cdn.model import Scope
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def _from_payload(settings: SourceSettings, console: Console) -> Scope:
         _verify(
             body,
             settings.signed.signature,
-            webhook_secrets(settings.signed.secrets.secret_file, console),
+            webhook_secrets(settings.signed.secrets.secret_file, console.warn_once),
             console,
         )
     delivery = payload.parse(body)
@@ -101,7 +101,7 @@ def api_of(settings: ApiSettings, console: Console) -> tuple[str, str, str]:
     """
     from myop_cdn.export.client import check_url
 
-    found = api_key(settings.api_key_file, console)
+    found = api_key(settings.api_key_file, console.warn_once)
     if found is None:
         raise InputError("there is no API key", KEY_HINT)
     return check_url(settings.api_url, allow_http=settings.allow_http), *found

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from myop_cdn.cli.inputs import read_input, webhook_secrets
 from myop_cdn.cli.options import Duration, SecretFile, argument, command, option
 from myop_cdn.errors import InputError, MyopCdnError, SignatureInvalid, SignatureUncheckable
+from myop_cdn.inputs import read_input, webhook_secrets
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -62,7 +62,7 @@ def verify(console: Console, settings: VerifySettings) -> None:
 
     if settings.signature is None:
         raise InputError("no signature", "give --signature the X-Myop-Signature header's value")
-    secrets = webhook_secrets(settings.secret_file, console)
+    secrets = webhook_secrets(settings.secret_file, console.warn_once)
     body = read_input(settings.file, MAX_BODY, "body")
     verdict = room.verify(memoryview(body), settings.signature, secrets)
     if not verdict.valid:

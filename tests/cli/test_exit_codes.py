@@ -123,7 +123,7 @@ def test_every_command_ends_with_the_code_of_the_error_and_one_line(
     def fail(*_: object) -> NoReturn:
         raise error
 
-    monkeypatch.setattr(options, "_filled", fail)
+    monkeypatch.setattr(options, "filled", fail)
     for name, example in EXAMPLES.items():
         ended = run(*shlex.split(example)[1:])
         assert ended.code == documented()[kind.__name__], name
@@ -187,7 +187,7 @@ def test_whatever_fails_at_the_start_of_a_listener_ends_it_with_its_code_and_a_l
     monkeypatch.setenv("MYOP_WEBHOOK_SECRET", "0123456789abcdef")
     for module, name in (
         ("myop_cdn.deploy", "check_destinations"),
-        ("myop_cdn.cli.inputs", "webhook_secrets"),
+        ("myop_cdn.inputs", "webhook_secrets"),
         ("myop_cdn.listener.state_folder", "locked"),
         ("myop_cdn.cli.serve", "open_sockets"),
         ("myop_cdn.listener.queue.committer", "Committer.start"),

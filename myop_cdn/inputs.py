@@ -1,4 +1,7 @@
-"""What a command reads before it begins: bodies, secrets and keys, each with a limit."""
+"""What is read before anything begins: bodies, secrets and keys, each with a limit.
+
+Where a function takes `warn`, that is called with what is not as it should be, though it works.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,9 @@ from typing import TYPE_CHECKING, BinaryIO
 from myop_cdn.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from myop_cdn.cli.console import Console
+    Warn = Callable[[str], None]
 
 SECRET_VARIABLE = "MYOP_WEBHOOK_SECRET"  # noqa: S105 - the variable's name
 KEY_VARIABLE = "MYOP_API_KEY"
@@ -85,7 +88,7 @@ def secret_file(variable: str, credential: str) -> str | None:
 
 
 def secret_words(
-    variable: str, credential: str, what: str, console: Console
+    variable: str, credential: str, what: str, warn: Warn
 ) -> tuple[list[bytes], str] | None:
     """The words of a secret that no option names, and where they come from: the environment
     variable, or the file that `secret_file` finds. None where there is neither.
@@ -99,13 +102,13 @@ def secret_words(
         return os.fsencode(value).split(), variable
     file = secret_file(variable, credential)
     if file is not None:
-        return words_of(file, what, console), f"the file {file}"
+        return words_of(file, what, warn), f"the file {file}"
     if value is not None:
         raise InputError(f"{variable} is empty or blank")
     return None
 
 
-def webhook_secrets(files: Sequence[str], console: Console) -> tuple[bytes, ...]:
+def webhook_secrets(files: Sequence[str], warn: Warn) -> tuple[bytes, ...]:
     """The signing secrets: of `files` where any are given, else of MYOP_WEBHOOK_SECRET or the file
     in its place.
 
@@ -117,21 +120,21 @@ def webhook_secrets(files: Sequence[str], console: Console) -> tuple[bytes, ...]
 
     if files:
         secrets = tuple(
-            secret for name in files for secret in words_of(name, "signing secret", console)
+            secret for name in files for secret in words_of(name, "signing secret", warn)
         )
     else:
-        found = secret_words(SECRET_VARIABLE, SECRET_CREDENTIAL, "signing secret", console)
+        found = secret_words(SECRET_VARIABLE, SECRET_CREDENTIAL, "signing secret", warn)
         secrets = () if found is None else tuple(found[0])
     check_secrets(secrets)
     if any(len(secret) < SHORT_SECRET for secret in secrets):
-        console.warn_once(
+        warn(
             f"a signing secret is shorter than {SHORT_SECRET} bytes: it can be guessed, and "
             "whoever guesses it can announce releases"
         )
     return secrets
 
 
-def words_of(name: str, what: str, console: Console) -> list[bytes]:
+def words_of(name: str, what: str, warn: Warn) -> list[bytes]:
     """What the file of a secret, or the secret that a cloud's service keeps under this URL, holds:
     one or several words.
     """
@@ -146,7 +149,7 @@ def words_of(name: str, what: str, console: Console) -> list[bytes]:
     if not words:
         raise InputError(f"the {what} file {name} is empty or blank")
     if name != "-" and not kept:
-        _warn_of_readers(name, what, console)
+        _warn_of_readers(name, what, warn)
     return words
 
 
@@ -159,7 +162,7 @@ def is_kept(name: str) -> bool:
     return secretstore.is_url(name)
 
 
-def _warn_of_readers(name: str, what: str, console: Console) -> None:
+def _warn_of_readers(name: str, what: str, warn: Warn) -> None:
     if os.name != "posix":
         return
     try:
@@ -168,18 +171,18 @@ def _warn_of_readers(name: str, what: str, console: Console) -> None:
         return
     if mode & 0o077 and mode & 0o170000 == 0o100000:  # a pipe (`<(…)`) belongs to this process
         who = "everybody" if mode & 0o007 else "its group"
-        console.warn_once(f"the {what} file {name} can be read by {who}: chmod 600 {name}")
+        warn(f"the {what} file {name} can be read by {who}: chmod 600 {name}")
 
 
-def api_key(file: str | None, console: Console) -> tuple[str, str] | None:
+def api_key(file: str | None, warn: Warn) -> tuple[str, str] | None:
     """The API key and where it came from in words, or None where there is none.
 
     Raises InputError when it can't be read or could not be sent in a header.
     """
     if file is not None:
-        words, source = words_of(file, "API key", console), f"the file {file}"
+        words, source = words_of(file, "API key", warn), f"the file {file}"
     else:
-        found = secret_words(KEY_VARIABLE, KEY_CREDENTIAL, "API key", console)
+        found = secret_words(KEY_VARIABLE, KEY_CREDENTIAL, "API key", warn)
         if found is None:
             return None
         words, source = found
