@@ -25,7 +25,10 @@ URL_VARIABLE = "MYOP_CDN_NOTIFY"
 URL_CREDENTIAL = "notify-url"
 SECRET_VARIABLE = "MYOP_CDN_NOTIFY_SECRET"  # noqa: S105 - the variable's name
 SECRET_CREDENTIAL = "notify-secret"  # noqa: S105 - the file's name
-_LAST_WORD_SECONDS = 30.0  # that a command waits at its end for its notices to get through
+# How long a run that failed waits at its end: for receivers, and for a command, which has a time
+# limit of its own.
+_LAST_WORD_SECONDS = 12.0
+_COMMAND_SECONDS = 35.0
 
 
 def channels_of(settings: NoticeSettings, console: Console, *, allow_http: bool) -> list[Channel]:
@@ -79,4 +82,5 @@ def told_of(
         tell(error)
         raise
     finally:
-        notifier.close(_LAST_WORD_SECONDS)
+        has_command = any(isinstance(one, Command) for one in channels)
+        notifier.close(_COMMAND_SECONDS if has_command else _LAST_WORD_SECONDS)
