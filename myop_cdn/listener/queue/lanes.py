@@ -482,37 +482,38 @@ def search(connection: Connection, query: LiveQuery) -> LivePage:
         "SELECT environment, count(*) FROM live WHERE lane = ? GROUP BY environment"
         " ORDER BY environment",
         (query.lane,),
-    )
-    everything = "SELECT count(DISTINCT component) FROM live WHERE lane = ?"
-    components = connection.execute(everything, (query.lane,)).fetchone()[0]
+    ).fetchall()
     where, values = "lane = ?", [query.lane]
     if query.environment:
         where += " AND environment = ?"
         values.append(query.environment)
     if query.search:
         sign = "".join(f"!{one}" if one in "!%_" else one for one in query.search.lower())
-        columns = ("name", "component", "variant_name")
-        likes = " OR ".join(f"lower({one}) LIKE ? ESCAPE '!'" for one in columns)
-        where += f" AND ({likes})"
-        values += [f"%{sign}%"] * len(columns)
-    narrowed = f"SELECT count(DISTINCT component) FROM live WHERE {where}"  # noqa: S608 - no data
-    matched = components
-    if len(values) > 1:
-        matched = connection.execute(narrowed, values).fetchone()[0]
+        where += " AND lower(name || ' ' || component || ' ' || variant_name) LIKE ? ESCAPE '!'"
+        values.append(f"%{sign}%")
+    # One pass over what is live, however many pages there are.
     found = connection.execute(
-        f"SELECT component FROM live WHERE {where} GROUP BY component"  # noqa: S608 - no data
-        " ORDER BY lower(max(name)), component LIMIT ? OFFSET ?",
+        f"WITH fitting AS (SELECT component, lower(max(name)) AS title FROM live WHERE {where}"  # noqa: S608 - no data
+        " GROUP BY component) SELECT component, (SELECT count(*) FROM fitting) FROM fitting"
+        " ORDER BY title, component LIMIT ? OFFSET ?",
         (*values, query.limit, query.offset),
     ).fetchall()
+    matched = found[0][1] if found else 0
+    components = matched
+    if len(values) > 1 or not found:
+        components = connection.execute(
+            "SELECT count(DISTINCT component) FROM live WHERE lane = ?",
+            (query.lane,),
+        ).fetchone()[0]
     documents = [
         LiveDocument(DocumentRef(row[0], row[1]), *row[2:])
-        for (component,) in found
+        for component, _ in found
         for row in connection.execute(
             f"SELECT {_LIVE} FROM live WHERE component = ? AND lane = ? ORDER BY environment",  # noqa: S608
             (component, query.lane),
         )
     ]
-    return LivePage(components, matched, dict(environments.fetchall()), tuple(documents))
+    return LivePage(components, matched, dict(environments), tuple(documents))
 
 
 def overview(connection: Connection) -> Overview:
