@@ -342,6 +342,7 @@ function troubles() {
 
 function summary() {
   const tiles = [];
+  const where = route().view === "activity" ? "see below" : "see Activity";
   const add = (label, value, tone, detail) => tiles.push(make("div", { class: `tile ${tone || ""}`, "data-key": label },
     make("dt", {}, label), make("dd", {}, make("strong", {}, value), make("span", {}, detail || "\u00a0"))));
   if (state.runs) {
@@ -349,11 +350,11 @@ function summary() {
     const failing = state.destinations.filter((one) => one.state === "failing");
     const last = state.destinations.map((one) => one.lastSuccess).filter(Boolean).sort()[0];
     if (running) add("Now", "Publishing", "busy", running.scope === "full" ? "everything" : "what was released");
-    else if (failing.length) add("Now", "Failing", "bad", failing.length === 1 && state.destinations.length > 1 ? failing[0].destination : "see Activity");
+    else if (failing.length) add("Now", "Failing", "bad", failing.length === 1 && state.destinations.length > 1 ? failing[0].destination : where);
     else add("Now", state.waiting ? "Waiting" : "Up to date", state.waiting ? "busy" : "good", last ? ["last run ", when(last)] : "no run yet");
     add("Waiting", count(state.waiting, "delivery", "deliveries"), state.waiting ? "busy" : "", state.oldest ? ["oldest ", when(state.oldest)] : "nothing is waiting");
-    const lost = state.retries.filter((one) => one.givenUp).length;
-    add("Given up", count(lost, "document"), lost ? "bad" : "", lost ? "see Activity" : "nothing is lost");
+    const lost = state.destinations.reduce((sum, one) => sum + one.givenUp, 0);
+    add("Given up", count(lost, "document"), lost ? "bad" : "", lost ? where : "nothing is lost");
     const next = state.destinations.map((one) => one.nextFullSync).filter(Boolean).sort()[0];
     const due = state.destinations.find((one) => one.fullSyncDue);
     add("Next full sync", due ? "Due now" : next ? when(next) : "Not planned", "", due ? due.fullSyncDue : next ? "by the schedule" : "--full-sync-every 0");

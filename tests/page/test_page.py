@@ -6,9 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from myop_cdn.errors import ListenerError
+from myop_cdn.listener.admin.handler import Admin
+from myop_cdn.listener.http.sockets import Address, listen
 from myop_cdn.listener.queue.base import LiveDocument
+from myop_cdn.listener.queue.journal import writing
 from myop_cdn.model import DocumentRef
-from tests.listener.rig import until
+from tests.listener.conftest import make_rig
+from tests.listener.rig import FakePublisher, failing, raising, until, webhook
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,8 +21,11 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Page
 
+    from tests.listener.rig import Rig
     from tests.page.conftest import Visit
     from tests.page.stand import Stand
+
+__all__ = ["make_rig"]  # the fixture
 
 NASTY = "<img src=x onerror=\"document.title='owned'\"> & 'co' </script><script>alert(1)</script>"
 
@@ -247,4 +255,56 @@ def test_the_page_works_below_a_proxys_sub_path(
     page.goto("http://ops.localhost/ops/myop/")
     page.wait_for_selector(".cell iframe:not(.coming)")
     assert all("/ops/myop/" in url for url in asked)
+    page.unroute_all(behavior="ignoreErrors")
     context.close()
+
+
+def test_what_fails_is_shown_with_why_and_with_the_line_that_mends_it(
+    make_rig: Callable[..., Rig], visit: Callable[..., Visit], screenshots: Path
+) -> None:
+    rig = make_rig()
+    down = FakePublisher()
+    down.answers = [raising(ListenerError("connection refused"))] * 50
+    rig.publishers["gs://down"] = down
+    rig.publisher.answers = [failing("card/production")] * 50
+    rig.start()
+    delivery = rig.post(webhook("card/production", "banner/qa")).json["delivery"]
+    until(lambda: rig.listener.queue.state("s3://b", None).retries)
+    until(lambda: rig.listener.queue.overview().lanes[1].agenda.outage)
+    with writing(rig.journal) as connection:
+        connection.execute("UPDATE retry SET given_up = 1, attempts = 11, due = due + 900")
+    found = listen(Address("127.0.0.1", 0))
+    admin = Admin(rig.listener, found, rig.log)
+    admin.start()
+    url = f"http://127.0.0.1:{found[0].getsockname()[1]}/"
+    try:
+        page = visit(f"{url}#/activity").page
+        page.locator(".panel.bad").wait_for()
+        lost = page.locator(".panel.bad").inner_text()
+        assert "card in production" in lost
+        mend = """myop-cdn publish s3://b --releases '[{"componentId":"card","""
+        assert mend in lost
+        places = page.locator("article").all_inner_texts()
+        assert "failing" in places[1]
+        assert "connection refused" in places[1]
+        assert "next attempt" in places[1]
+        last = page.locator(f"#delivery-{delivery}").inner_text()
+        assert "gs://down: connection refused" in last
+        assert "components/card/production.json: 404" in last
+        assert "Given up\n1 document" in page.locator(".tiles").inner_text()
+        page.screenshot(path=screenshots / "failing.png", full_page=True)
+        page.goto(url)
+        page.get_by_text("given up").first.wait_for(state="attached")
+    finally:
+        admin.stop()
+
+
+def test_an_open_components_page_follows_its_releases(
+    stand: Callable[..., Stand], visit: Callable[..., Visit]
+) -> None:
+    here = stand(few)
+    page = visit(f"{here.url}#/component/card?environment=production").page
+    page.locator(".versions li").first.wait_for()
+    here.release(here.put("card", "production", card("Aurora card"), "Aurora"))
+    there(page, ".versions li", 2)
+    assert page.locator("figcaption b").all_inner_texts() == ["Classic", "Aurora"]

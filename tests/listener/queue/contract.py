@@ -24,6 +24,7 @@ from myop_cdn.listener.queue.base import (
     Changes,
     Lane,
     LiveDocument,
+    LiveQuery,
     Need,
     Record,
     RunEnd,
@@ -439,6 +440,60 @@ class QueueContract:
             (ref.component_id, ref.environment, lane.name) for ref in refs for lane in (CDN, OTHER)
         )
         assert queue.page(3, after) == []
+
+    def test_components_are_found_by_what_they_are_called_and_counted(self, queue: Queue) -> None:
+        names = ["Banner", "banner two", "100 %", "Éclair"]
+        documents = [
+            LiveDocument(DocumentRef(f"c{number}", env), name, "v", f"V {number}", NOW)
+            for number, name in enumerate(names)
+            for env in ("prod", "qa")
+        ]
+        queue.set_live(CDN.name, [*documents, LiveDocument(A, "Alone", "v", "", NOW)], [])
+        queue.set_live(OTHER.name, [LiveDocument(B, "Elsewhere", "v", "", NOW)], [])
+
+        def found(search: str = "", environment: str = "", **page: int) -> list[str]:
+            result = queue.search(LiveQuery(CDN.name, search, environment, **page))
+            assert result.components == 5
+            assert dict(result.environments) == {"prod": 5, "qa": 4}
+            ids = list(dict.fromkeys(one.ref.component_id for one in result.documents))
+            assert len(ids) == min(result.matched, page.get("limit", 24))
+            return ids
+
+        assert set(found()) == {"a", "c0", "c1", "c2", "c3"}
+        assert found(limit=2) + found(limit=2, offset=2) == found(limit=4)
+        assert found("BANNER") == ["c0", "c1"]
+        assert found("v 1") == ["c1"]
+        assert found("c3") == ["c3"]
+        assert found("%") == ["c2"]
+        assert found("_") == found("' OR 1 --") == []
+        assert "a" not in found(environment="qa")
+        assert found("alone", "qa") == []
+
+    def test_every_commit_changes_what_tells_of_changes(self, queue: Queue) -> None:
+        seen = {queue.version()}
+        store(queue, record("one"))
+        seen.add(queue.version())
+        queue.begin(CDN.name, "incremental", "deliveries", 1)
+        queue.probe(9)  # after it, as one thread commits
+        seen.add(queue.version())
+        assert len(seen) == 3
+        assert queue.version() in seen
+
+    def test_a_delivery_can_be_looked_at_asked_for_again_and_forgotten(self, queue: Queue) -> None:
+        one = record("one")
+        store(queue, one)
+        place = seq(queue, CDN, "one")
+        for lane in (CDN, OTHER):
+            finish(queue, lane, Settlement(place, "done"))
+        found = queue.delivery("one")
+        assert found is not None
+        assert (found.state, found.body) == ("done", one.body)
+        assert queue.retry("one")
+        assert waiting(queue, CDN) == ["one"]
+        assert queue.forget("one")
+        assert queue.delivery("one") is None
+        assert not queue.retry("one")
+        assert not queue.forget("one")
 
     # -- runs and the whole
 
