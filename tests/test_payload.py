@@ -133,10 +133,70 @@ def test_a_malformed_payload_is_refused_whole_and_the_place_named(body: bytes, p
     assert "\n" not in caught.value.message
 
 
+FORMS = (
+    "known forms: the webhook's body, GitHub's event file or dispatch body, GitLab's "
+    "$TRIGGER_PAYLOAD file, the data object, an array of releases"
+)
+
+
+@pytest.mark.parametrize(
+    ("body", "message", "hint"),
+    [
+        (b" ", "the payload is empty", "did the step before this one fail?"),
+        (b"[]", "the array of releases is empty", "for a full sync give no payload"),
+        (b"{}", "the payload is an object of no known form", FORMS),
+        (b"0.5", "the payload is a number, not an object", FORMS),
+        (b'{"event": ""}', "event is empty", ""),
+        (b"[" * 50_000, "the payload is nested too deeply", ""),
+        (b"[" + b"9" * 5000 + b"]", "the payload holds a number that is too long", ""),
+        (b'["card"]', "[0] is a string, not an object", ""),
+        (b'{"releases": 1.5}', "releases is a number, not an array", ""),
+        (b'{"workflow": "a", "ref": "b"}', "the payload is an object of no known form", FORMS),
+        (b'{"workflow": "a.yml"}', "the payload is an object of no known form", FORMS),
+    ],
+)
+def test_what_is_wrong_is_told_with_what_to_do(body: bytes, message: str, hint: str) -> None:
+    with pytest.raises(PayloadError) as caught:
+        payload.parse(body)
+    assert (caught.value.message, caught.value.hint) == (message, hint)
+
+
+@pytest.mark.parametrize(
+    ("value", "form"),
+    [
+        ({"schedule": "0 4 * * *"}, "github"),
+        ({"workflow": "sync.yaml", "inputs": None}, "github"),
+        ({"workflow": "sync.yml", "ref": "main"}, "github"),
+        (GITLAB, "gitlab"),
+        ({"event": "components.deployed"}, "webhook"),
+        ({"event": "components.deployed", "id": 1, "ref": "main"}, "gitlab"),
+        ({"event": "components.deployed", "id": 1}, "webhook"),
+    ],
+)
+def test_a_form_without_releases_is_told_too(value: Any, form: str) -> None:
+    assert parsed(value).form == form
+
+
+def test_a_body_that_gitlab_wrote_again_is_known_by_two_of_its_keys() -> None:
+    for added, known in (({"id": 1, "ref": "a"}, True), ({"id": 1}, False), (GITLAB, True)):
+        assert payload.is_reserialized(json.dumps({"event": "x", **added}).encode()) is known
+    for other in (b"", b"[]", b'["id", "ref", "variables"]', b"no json"):
+        assert not payload.is_reserialized(other)
+
+
+def test_what_is_not_named_is_left_out_and_what_comes_after_is_read() -> None:
+    one = {"componentId": "card", "environment": "qa", "environmentId": "env-qa"}
+    assert parsed([one]).scope.releases == (Release("card", "qa", None, "env-qa"),)
+
+
 def test_a_payload_beyond_the_limit_is_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(payload, "MAX_BYTES", 100)
-    with pytest.raises(PayloadError, match="is the most"):
-        payload.parse(webhook(CARD))
+    body = webhook(CARD)
+    monkeypatch.setattr(payload, "MAX_BYTES", len(body))
+    assert payload.parse(body).scope == ANNOUNCED
+    monkeypatch.setattr(payload, "MAX_BYTES", 1_500_000)
+    with pytest.raises(PayloadError) as caught:
+        payload.parse(b" " * 3_449_999)
+    assert caught.value.message == "the payload has 3.4 MB; 1.5 MB is the most"
 
 
 def test_releases_alone_are_an_array() -> None:
@@ -147,6 +207,13 @@ def test_releases_alone_are_an_array() -> None:
 def test_anything_else_is_no_array_of_releases(body: bytes) -> None:
     with pytest.raises(PayloadError):
         payload.parse_releases(body)
+
+
+def test_an_object_in_place_of_releases_is_told_where_it_belongs() -> None:
+    with pytest.raises(PayloadError) as caught:
+        payload.parse_releases(b"{}")
+    assert caught.value.message == "the releases are an object, not an array"
+    assert caught.value.hint == "give a whole payload with --payload"
 
 
 @pytest.mark.parametrize(
