@@ -141,6 +141,8 @@ class Transport:
             target = self.endpoint.url + target
             if self._proxy.authorization:
                 sent["Proxy-Authorization"] = self._proxy.authorization
+            # tinyproxy hands a second request on to a server that has gone, and says nothing.
+            sent["Connection"] = "close"
             if method in ("GET", "HEAD"):  # a proxy's copy may be older than what is there
                 sent.setdefault("Cache-Control", "no-cache")
         lines = [f"{method} {target} HTTP/1.1", f"Host: {self.endpoint.netloc}"]
@@ -180,7 +182,8 @@ class Transport:
         except BaseException:
             sock.close()
             raise
-        if response.reusable:
+        is_relayed = self._proxy is not None and self.endpoint.scheme == "http"
+        if response.reusable and not is_relayed:
             with self._lock:
                 self._idle.append(sock)
         else:

@@ -268,8 +268,10 @@ def test_nothing_is_deleted_unasked_nor_beside_broken_files() -> None:
         (source({}), "the manifest.json of this one names no component"),
         (
             source({"card": ["qa"]}),
-            "the manifest.json of this one names components/card/preview.json and 1 more, "
-            "which it does not hold",
+            (
+                "the manifest.json of this one names components/card/preview.json and 1 more, "
+                "which it does not hold"
+            ),
         ),
         (
             source({"card": ["qa", "prod"]}, documents=(KEY,)),

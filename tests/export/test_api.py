@@ -47,6 +47,18 @@ def test_the_requests_are_those_of_the_documentation(server: ApiServer, api: Api
     assert (api.name, api.asks_again) == ("api", True)
 
 
+def test_everything_is_asked_for_through_a_proxy(
+    server: ApiServer, forward_proxy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", forward_proxy)
+    exporter = ApiExporter(server.url, KEY, "MYOP_API_KEY", wait=lambda seconds: True)
+    with exporter.open(Scope("full"), Silent()) as api:
+        refs = api.index().all_refs()
+        assert len(refs) == 3
+        for ref in refs:
+            assert api.document(ref).body == FILES[ref.path]
+
+
 @pytest.mark.parametrize("constant", [b"NaN", b"-Infinity"])
 def test_what_is_no_json_is_not_taken_for_cut_short_and_not_asked_for_again(
     server: ApiServer, api: ApiExport, constant: bytes

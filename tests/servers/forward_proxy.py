@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from typing import TYPE_CHECKING
@@ -17,8 +18,13 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def forward_proxy(tmp_path: Path) -> Iterator[str]:
-    """Its URL, for HTTP_PROXY and HTTPS_PROXY. Fails a test whose requests went past it."""
+    """Its URL, for HTTP_PROXY and HTTPS_PROXY. Fails a test whose requests went past it.
+
+    With TEST_PROXY it has to be there.
+    """
     program = shutil.which("tinyproxy")
+    if program is None and os.environ.get("TEST_PROXY"):
+        pytest.fail("tinyproxy is not installed, although TEST_PROXY is set")
     if program is None:
         pytest.skip("tinyproxy is not installed")
     port, log = free_port(), tmp_path / "tinyproxy.log"

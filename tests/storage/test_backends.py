@@ -40,6 +40,13 @@ class TestS3(BackendContract):
         return s3_rig(bucket.endpoint, bucket.name)
 
 
+class TestS3ThroughAProxy(BackendContract):
+    @pytest.fixture
+    def rig(self, bucket: Bucket, forward_proxy: str, monkeypatch: pytest.MonkeyPatch) -> Rig:
+        monkeypatch.setenv("HTTP_PROXY", forward_proxy)
+        return s3_rig(bucket.endpoint, bucket.name)
+
+
 class TestRclone(BackendContract):
     """An S3 look-alike that checks signatures and Content-MD5, and ignores conditions."""
 
