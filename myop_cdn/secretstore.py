@@ -1,4 +1,4 @@
-"""Secrets that are kept by a cloud's service, by URL, as whoever the cloud's own tools would be:
+"""Secrets that are kept by a cloud's service, by URL, as whoever the cloud's own tools would be.
 
     aws-sm://NAME-OR-ARN[#KEY]             AWS Secrets Manager
     gcp-sm://PROJECT/NAME[/VERSION][#KEY]  Google Secret Manager

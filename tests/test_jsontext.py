@@ -160,7 +160,8 @@ def test_what_is_written_reads_back_as_the_same_value(value: Any) -> None:
 @example([{"10": 1, "9": [1e21, 1e-7, 0.1, 1e300]}, "\ud83c", "\udf89\ud83c", 4.35, 2**53])
 def test_node_writes_the_same_bytes(values: list[Any]) -> None:
     """Whatever JavaScript can hold without loss comes out as the official tool's own engine
-    writes it."""
+    writes it.
+    """
     texts = [json.dumps(value) for value in values]
     assert NODE is not None
     done = subprocess.run(

@@ -27,16 +27,15 @@ if TYPE_CHECKING:
 
 
 class Expectation(Protocol):
-    """What should be there. Used from several threads at once.
-
-    source: where that is known from, in words. destination: the URL of where it is published to,
-    "" where not known.
-    """
+    """What should be there. Used from several threads at once."""
 
     @property
-    def source(self) -> str: ...
+    def source(self) -> str:
+        """Where that is known from, in words."""
+
     @property
-    def destination(self) -> str: ...
+    def destination(self) -> str:
+        """The URL of where it is published to, or ""."""
 
     def refs(self) -> Sequence[DocumentRef]:
         """The documents, sorted."""

@@ -218,6 +218,7 @@ def rollback(console: Console, settings: RollbackSettings) -> RollbackReport:
 
 
 def open_target(destination: str, place: PlaceSettings) -> Target:
+    """The destination with its log, asked nothing yet. Raises InputError, StorageError."""
     from myop_cdn.deploy.options import DeployOptions
     from myop_cdn.deploy.target import open_targets
 
@@ -226,6 +227,7 @@ def open_target(destination: str, place: PlaceSettings) -> Target:
 
 
 def selection_of(which: SelectionSettings) -> Selection:
+    """The documents that were chosen. Raises InputError for what can't be a name."""
     from myop_cdn.deploy.history import Selection, check_names
 
     return Selection(
@@ -235,6 +237,7 @@ def selection_of(which: SelectionSettings) -> Selection:
 
 
 def warn(console: Console, warnings: tuple[str, ...]) -> None:
+    """Say each warning."""
     for warning in warnings:
         console.warning(warning)
 

@@ -66,10 +66,11 @@ def new_identity() -> str:
 
 
 class Channel(Protocol):
-    """Where a notice goes. name: for the log."""
+    """Where a notice goes."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """For the log."""
 
     def send(self, notice: Notice, identity: str, now: float) -> None:
         """Tell it. identity: the same for each attempt. Raises Undelivered."""

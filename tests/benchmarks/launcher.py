@@ -1,5 +1,6 @@
-"""Starts one command and tells how it went. Usage: launcher.py FD COMMAND [ARGUMENT…]
+"""Starts one command and tells how it went.
 
+Usage: launcher.py FD COMMAND [ARGUMENT…].
 The kernel's figure of a process's peak memory begins with that of the process which started it:
 so what starts a command that is measured must be small, which the benchmark is not. Imports
 nothing but what the interpreter has anyway. Writes "wall cpu maxrss exit-code" to FD.

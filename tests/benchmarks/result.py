@@ -26,7 +26,7 @@ class Ratio:
 
     @property
     def verdict(self) -> str:
-        """ "yes" or "no" where there is a target."""
+        """Whether the target, where there is one, was met: "yes" or "no"."""
         if self.target is None:
             return ""
         return "yes" if self.measured <= self.target else "no"
