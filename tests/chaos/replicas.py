@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from myop_cdn.listener.queue.deliveries import listed
+from myop_cdn.listener.queue.lanes import overview
 from myop_cdn.listener.queue.postgres.queue import reading
 from myop_cdn.sandbox import REHEARSAL_KEY
 from tests.chaos.bucket import Bucket, Write
@@ -306,6 +307,15 @@ class Replicas:
             if at <= write.started and name not in (write.writer, None):
                 found.append((write, name))
         return found
+
+    def said(self) -> str:
+        """The ends of their logs, and what is in the journal."""
+        logs = [f"-- {one.name}\n{one.log.read_text()[-1500:]}" for one in self.all]
+        with suppress(Exception):
+            with reading(self.server.url(DATABASE)) as connection:
+                logs.append(f"-- {overview(connection).lanes} at {time.time():.1f}")
+            logs.append(f"-- {self.holders()[-3:]}, {self.posts[-3:]}, {self.bucket.writes[-2:]}")
+        return "\n".join(logs)
 
     def first_write_after(self, moment: float, *, not_by: str | None = None) -> float | None:
         """How long after `moment` a document was next written, by another replica than that."""

@@ -79,7 +79,11 @@ def one_round(replicas: Replicas, kind: str, chance: Random, stopped: float) -> 
     else:
         victim.cable.unplug()
     other = victim.name if kind in ("kill", "stop", "cut", "unplug") else None
-    until(lambda: replicas.first_write_after(began, not_by=other), "a takeover")
+    try:
+        until(lambda: replicas.first_write_after(began, not_by=other), "a takeover")
+    except AssertionError:
+        was = "held the lease" if victim is holder else "did not hold the lease"
+        raise AssertionError(f"{kind} of {victim.name}, which {was}: {replicas.said()}") from None
     seconds = replicas.first_write_after(began, not_by=other)
     if kind == "stop":
         settle(max(0.0, began + (stopped or _STOPPED) - time.time()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -178,8 +179,9 @@ def test_a_lease_runs_out_when_its_holder_is_gone(rig: PostgresRig) -> None:
     store(one, record("d1"))
     one.begin(CDN.name, "incremental", "deliveries", 1)
     one._leases.close(release=False)
-    assert not holds(rig.join(), CDN)
-    two = held(rig.join([CDN]), CDN)
+    two = rig.join([CDN])
+    assert not holds(two, CDN)
+    held(two, CDN)
     assert [found.state for found in two.runs(5)] == ["interrupted"]
     assert waiting(two, CDN) == ["d1"]
 
@@ -202,6 +204,27 @@ def test_a_holder_that_was_overtaken_is_fenced_off(rig: PostgresRig) -> None:
             work()
     assert waiting(one, CDN) == ["d1"]
     until(lambda: not holds(one, CDN), "the loss")
+
+
+def test_a_listener_that_stalls_in_a_transaction_keeps_nobody_from_working(
+    rig: PostgresRig,
+) -> None:
+    """Between statements that are sent without waiting, the server's own limit does not count."""
+    import psycopg
+
+    one = held(rig.join(), CDN)
+    with suppress(psycopg.OperationalError), psycopg.connect(rig.url, autocommit=True) as other:
+        with other.pipeline():
+            other.execute("BEGIN")
+            # Sent, and carried out, but nothing that would end the pipeline.
+            lock = f"SELECT pg_advisory_xact_lock({schema.PROGRAM}, {schema.WORKING})"
+            other.execute(lock.encode())
+            other.pgconn.send_flush_request()
+            other.pgconn.flush()
+            taken = "SELECT 1 FROM pg_locks WHERE objid = 3 AND objsubid = 2 AND granted"
+            until(lambda: rig.execute(taken), "the lock")
+            assert one.begin(CDN.name, "incremental", "deliveries", 1)
+        raise AssertionError("its session was not ended")
 
 
 def test_what_a_run_under_an_earlier_lease_came_to_is_not_recorded_under_a_later_one(

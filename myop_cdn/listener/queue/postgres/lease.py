@@ -37,6 +37,7 @@ _RENEW = 0.6  # seconds between two renewals
 _TICK = 0.2  # seconds between two looks: for what others stored, and for leases that ran out
 _SEEN = 60.0  # seconds between two notes that a lane is served
 _SECONDS = 2.0  # that a statement may take
+_STALLED = 1.0  # seconds without a word after which a session that holds the lock is ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class Leases:
 
     wake: called when a lane was taken, or another listener may have stored something. taken:
     what is to be done in the transaction that takes a lane, and whether it was taken from one that
-    did not let it go. tick: called with each look.
+    did not let it go.
     """
 
     def __init__(
@@ -63,7 +64,6 @@ class Leases:
         log: Log,
         wake: Callable[[], None],
         taken: Callable[[Connection, str, bool], None],
-        tick: Callable[[], None],
     ) -> None:
         self._url = url
         self._lanes = list(lanes)
@@ -71,7 +71,6 @@ class Leases:
         self._log = log
         self._wake = wake
         self._taken = taken
-        self._tick = tick
         self._holds: dict[str, Hold] = {}
         self._given_up: set[str] = set()
         self._guard = threading.Lock()
@@ -144,12 +143,12 @@ class Leases:
         held = [lane for lane in wanted if lane in self._holds]
         if held and now - self._renewed >= _RENEW:
             self._renew(session, held)
+            end_stalled(session)
             self._renewed = now
         if free := [lane for lane in wanted if lane not in self._holds]:
             for lane in self._run_out(session, free):
                 self._take(session, lane)
         self._look_for_news(session)
-        self._tick()
 
     def _note(self, session: Session) -> None:
         with session.transaction():
@@ -184,6 +183,7 @@ class Leases:
         return [str(row[0]) for row in rows]
 
     def _take(self, session: Session, lane: str) -> None:
+        end_stalled(session)
         with session.transaction():
             # Waits for a transaction of the last holder's that is under way.
             session.execute("SELECT pg_advisory_xact_lock(?, ?)", (schema.PROGRAM, schema.WORKING))
@@ -223,6 +223,22 @@ class Leases:
         if newest != self._newest:
             self._newest = newest
             self._wake()
+
+
+def end_stalled(connection: Connection) -> None:
+    """End a session that has the lock of those that work and hears nothing of its listener, which
+    was stopped or cut off: it would keep everybody from working.
+
+    `idle_in_transaction_session_timeout` does not see one that stalled between statements which
+    are sent without waiting for each answer.
+    """
+    connection.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity JOIN pg_locks USING (pid)"
+        " WHERE locktype = 'advisory' AND classid = ? AND objid = ? AND objsubid = 2 AND granted"
+        " AND datname = current_database() AND database = datid AND wait_event = 'ClientRead'"
+        " AND query_start < clock_timestamp() - make_interval(secs => ?)",
+        (schema.PROGRAM, schema.WORKING, _STALLED),
+    )
 
 
 def fence(connection: Connection, lane: str, holder: str, token: int) -> None:

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _SECONDS = 15.0  # that a statement of a run's may take, the wait for a lock included
 _READ_SECONDS = 5.0
+_CHORES = 0.2  # seconds between two looks at what is owed
 _AT_ONCE = 200  # deliveries settled in one commit
 _LIVE_AT_ONCE = 1000  # documents noted as live in one commit
 _UNSERVED = 3600.0  # seconds after which a destination that no listener serves is forgotten
@@ -94,8 +95,9 @@ class PostgresQueue:
             log,
             lambda: self._wake(),
             self._taken,
-            self._settle_debts,
         )
+        self._ending = threading.Event()
+        self._chores = threading.Thread(target=self._do_chores, name="chores", daemon=True)
 
     @property
     def trouble(self) -> str | None:
@@ -117,10 +119,14 @@ class PostgresQueue:
             with contextlib.suppress(ListenerError):  # it has gone meanwhile
                 self._join()
         self._leases.start()
+        self._chores.start()
 
     def close(self) -> None:
         """End in order: what was handed in is stored, and another listener may work the lanes."""
         self._store.close()
+        self._ending.set()
+        if self._chores.ident is not None:
+            self._chores.join(2 * _READ_SECONDS)
         self._leases.close()
         self._working.close()
         self._reading.close()
@@ -141,7 +147,7 @@ class PostgresQueue:
 
     def request_full_sync(self, reason: str, throttle: float) -> None:
         """Make a full sync due in every lane, unless one was requested so a short while ago."""
-        self._requests[reason] = throttle  # by the thread of the leases: nobody waits for it
+        self._requests[reason] = throttle  # by another thread: nobody waits for it
 
     def agenda(self, lane: str) -> Agenda:
         """All that there is to be done in a lane."""
@@ -312,7 +318,7 @@ class PostgresQueue:
         token = self._tokens.get(lane) or self._leases.token(lane)
         fence(connection, lane, self._holder, token)
 
-    # -- by the thread of the leases
+    # -- in the transaction that takes a lane
 
     def _taken(self, connection: Connection, lane: str, is_unclean: bool) -> None:
         now = self._wall()
@@ -326,6 +332,17 @@ class PostgresQueue:
     def _owe(self) -> None:
         # Myop does not send it again, so that only a full sync can tell what was announced.
         self._owed = "a delivery could not be stored"
+
+    # -- on a thread of its own, which may wait for others
+
+    def _do_chores(self) -> None:
+        while not self._ending.wait(_CHORES):
+            try:
+                self._settle_debts()
+            except ListenerError as error:
+                self._log.debug("the journal is not to be had now", error=error.message)
+            except Exception as error:  # a defect: what is owed is tried again
+                self._log.warning("a chore failed", error=f"{type(error).__name__}: {error}")
 
     def _settle_debts(self) -> None:
         if not self._joined:

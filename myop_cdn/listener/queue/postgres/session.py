@@ -260,6 +260,11 @@ def _prepare(session: Session, seconds: float) -> None:
         "statement_timeout": f"{seconds * 1000:.0f}",
         "idle_in_transaction_session_timeout": f"{_STALLED * 1000:.0f}",
         "client_min_messages": "warning",
+        # So that the server, too, sees soon that nobody is there.
+        "tcp_keepalives_idle": "5",
+        "tcp_keepalives_interval": "2",
+        "tcp_keepalives_count": "2",
+        "tcp_user_timeout": "4000",
     }
     settings = ", ".join(
         f"set_config('{name}', '{value}', false)" for name, value in limits.items()
