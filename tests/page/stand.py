@@ -40,7 +40,7 @@ class Stand:
         self._tree = Tree(self.place.myop)
         self._names: dict[str, tuple[str, set[str]]] = {}
         self._secret = secrets.token_hex(32).encode()
-        self._sandbox = Sandbox(self.place.myop)
+        self.sandbox = Sandbox(self.place.myop)
         self._options = admin
 
     def put(
@@ -82,7 +82,7 @@ class Stand:
         )
 
     def __enter__(self) -> Stand:
-        sandbox = self._sandbox.__enter__()
+        sandbox = self.sandbox.__enter__()
         self.api_url = sandbox.url
         self.receiver = Receiver(
             self.place, sandbox.url, REHEARSAL_KEY, self._secret, self.log
@@ -109,7 +109,7 @@ class Stand:
     ) -> None:
         self.admin.stop()
         self.receiver.__exit__(kind, error, trace)
-        self._sandbox.__exit__(kind, error, trace)
+        self.sandbox.__exit__(kind, error, trace)
 
     def release(self, *releases: Release) -> str:
         """Announce them, and wait until they are published; the delivery's id."""
