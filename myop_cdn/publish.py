@@ -22,6 +22,7 @@ from myop_cdn.deploy.log import utc_now
 from myop_cdn.deploy.source import LocalObject, encoded
 from myop_cdn.errors import MyopCdnError
 from myop_cdn.model import PREVIEW, DocumentRef, Release, Scope
+from myop_cdn.progress import Silent
 from myop_cdn.report import DeployReport, PublishReport, SyncReport
 from myop_cdn.storage.base import Body
 from myop_cdn.sync import SyncOptions, left_alone, sync
@@ -84,7 +85,9 @@ def publish(
         if not synced.documents:
             deployment.plan_nothing(tree)
             return PublishReport(synced, nothing)
-        again = _AskAgain(exporter, tree, scope, sync_options, options)
+        again = _AskAgain(
+            exporter, tree, scope, sync_options, options, by_document=synced.exporter == "api"
+        )
         try:
             source = read_exported(
                 tree,
@@ -145,7 +148,11 @@ class _AskAgain:
         scope: Scope,
         sync_options: SyncOptions,
         deploy_options: DeployOptions,
+        *,
+        by_document: bool,
     ) -> None:
+        """by_document: whether asking takes no whole export."""
+        self._by_document = by_document
         self._exporter = exporter
         self._tree = tree
         self._releases = {release.ref: release for release in scope.releases}
@@ -161,6 +168,17 @@ class _AskAgain:
         with self._lock:
             synced = sync(scope, self._exporter(), self._tree, self._sync_options)
         return {one.ref.path: self._object(one) for one in synced.documents}
+
+    def named(self, keys: Collection[str]) -> set[str]:
+        """See `deploy.source.AskAgain`."""
+        if not self._by_document:
+            return set()
+        try:
+            with self._exporter().open(Scope("full"), Silent()) as export:
+                index = export.index()
+        except MyopCdnError:
+            return set()
+        return {ref.path for ref in index.all_refs()}.intersection(keys)
 
     def _object(self, document: ExportedDocument) -> LocalObject:
         key = document.ref.path

@@ -522,10 +522,7 @@ class Run:
         """
         before = set(self._outcome.deleted)
         conflicts = self._deletions.carry_out(self._writer, self._progress)
-        deleted = self._outcome.deleted - before
-        if deleted and not self._wanted.insists:
-            conflicts |= self._wanted.export_again(deleted).keys()
-        return conflicts
+        return conflicts | self._wanted.named_again(self._outcome.deleted - before)
 
     def _invalidate(self) -> None:
         outcome, there = self._outcome, self.there

@@ -7,7 +7,7 @@ import hashlib
 import zlib
 from dataclasses import replace
 from sys import intern
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from myop_cdn import jsontext
 from myop_cdn.deploy.log import Entry, written
@@ -20,7 +20,7 @@ from myop_cdn.storage.base import Body
 from myop_cdn.workers import each
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from myop_cdn.deploy.options import Encoding
     from myop_cdn.deploy.remote import RemoteObject
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from myop_cdn.storage.base import Blob
     from myop_cdn.tree import Tree
 
-    AskAgain = Callable[[Collection[str]], Mapping[str, "LocalObject"]]
 
 _PART = 32  # files that are handed to a thread at once
 _JSON_BLANKS = b" \t\r\n"
@@ -195,6 +194,18 @@ class Source(NamedTuple):
         return _entry(known, self.documents[key].sha256)
 
 
+class AskAgain(Protocol):
+    """Asks Myop for single documents once more, where somebody was there in between."""
+
+    def __call__(self, keys: Collection[str]) -> Mapping[str, LocalObject]:
+        """The documents at these keys that Myop has, by key. Raises what `sync` raises."""
+
+    def named(self, keys: Collection[str]) -> set[str]:
+        """Those of these documents that Myop's index names by now; none where it can't be asked
+        without a whole export, or does not answer.
+        """
+
+
 class Wanted:
     """What one destination is to hold: a source's documents, and what Myop answered since.
 
@@ -236,6 +247,10 @@ class Wanted:
                 self.theirs.add(key)
                 self._documents.pop(key, None)
         return answers
+
+    def named_again(self, keys: Collection[str]) -> set[str]:
+        """Those of these documents that are back at Myop."""
+        return self._ask_again.named(keys) if self._ask_again is not None and keys else set()
 
     def export_cached(self, keys: Collection[str]) -> dict[str, LocalObject]:
         """Documents whose answer looked like a cached one, once more, where Myop can be asked."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from myop_cdn.deploy import DeployOptions
+from myop_cdn.errors import Unreachable
 from myop_cdn.model import DocumentRef, Scope
 from myop_cdn.publish import publish
 from myop_cdn.sync import SyncOptions
@@ -18,6 +19,8 @@ from tests.deploy.test_newest_wins import Myop
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from myop_cdn.manifest import Manifest
 
 _serial = count()
 
@@ -105,3 +108,32 @@ def test_deletions_count_over_a_day(site: Scheduled) -> None:
         site.publish(minutes=60)
     site.at += timedelta(hours=24)
     assert len(site.publish(minutes=60)) == 4
+
+
+def test_a_document_that_the_index_no_longer_names_goes_though_myop_still_answers_for_it(
+    site: Scheduled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The index says what is gone: a preview is answered for, whatever is released."""
+    whole = site.myop.index
+    monkeypatch.setattr(
+        site.myop, "index", lambda: whole().narrowed(lambda ref: ref.component_id != "c3")
+    )
+    site.publish(minutes=10)
+    assert len(site.publish(minutes=60)) == 2
+    assert site.publish(minutes=10) == ()
+
+
+def test_an_index_that_does_not_answer_a_second_time_fails_no_deletion(
+    site: Scheduled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.hide("c3")
+    site.publish(minutes=10)
+    index, answers = site.myop.index, iter([True])
+
+    def once() -> Manifest:
+        if next(answers, None) is None:
+            raise Unreachable("no answer")
+        return index()
+
+    monkeypatch.setattr(site.myop, "index", once)
+    assert len(site.publish(minutes=60)) == 2
