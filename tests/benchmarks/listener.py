@@ -1,11 +1,11 @@
 """How fast `myop-cdn serve` takes deliveries, beside Flask under gunicorn.
 
-    python tests/benchmarks/listener.py [--state-dir DIR] [--requests 10000]
+    python -m tests.benchmarks.listener [--state-dir DIR] [--requests 10000] [--plot FILE.svg]
 
-Both are asked the same way in one run: valid, distinct deliveries over 256 connections.
-Flask does the signature check alone and stores nothing; serve stores each delivery before it
-answers and publishes meanwhile. Flask and gunicorn are found in the running Python (they
-are no dependency: `pip install flask gunicorn`).
+All are asked the same way in one run: valid, distinct deliveries over 256 connections. Flask does
+the signature check alone and stores nothing; serve stores each delivery before it answers and
+publishes meanwhile: in SQLite, and in PostgreSQL on the same machine (one that waits for the disk)
+as one listener and as two.
 """
 
 from __future__ import annotations
@@ -19,9 +19,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from tests.benchmarks.plot import Bars, bars
+from tests.servers.postgres import programs, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,9 +82,9 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def load(port: int, connections: int, count: int, seed: int) -> dict[str, object]:
+def load(ports: list[int], connections: int, count: int, seed: int) -> dict[str, object]:
     """The figures of one run of the load generator."""
-    words = [sys.executable, str(HERE / "load.py"), "--port", str(port)]
+    words = [sys.executable, str(HERE / "load.py"), "--port", *map(str, ports)]
     words += ["--connections", str(connections), "--requests", str(count), "--seed", str(seed)]
     done = subprocess.run(words, input=SECRET.encode() + b"\n", capture_output=True, check=True)
     figures: dict[str, object] = json.loads(done.stdout)
@@ -121,8 +124,8 @@ def measure_flask(scratch: Path, connections: int, count: int) -> dict[str, obje
     words = [sys.executable, "-m", "gunicorn", "-w", "2", "-b", f"127.0.0.1:{port}"]
     words += ["--backlog", "2048", "flask_app:app"]
     with process(words, port, {"MYOP_WEBHOOK_SECRET": SECRET}, scratch):
-        load(port, connections, count // 10, seed=7)
-        return load(port, connections, count, seed=8)
+        load([port], connections, count // 10, seed=7)
+        return load([port], connections, count, seed=8)
 
 
 def measure_serve(scratch: Path, state: Path, connections: int, count: int) -> dict[str, object]:
@@ -140,9 +143,34 @@ def measure_serve(scratch: Path, state: Path, connections: int, count: int) -> d
     with process(sandbox, api, {}, scratch), process(words, port, environment, scratch) as pid:
         time.sleep(2)
         before = resident(pid)
-        load(port, connections, count // 10, seed=9)
-        figures = load(port, connections, count, seed=10)
+        load([port], connections, count // 10, seed=9)
+        figures = load([port], connections, count, seed=10)
         return {**figures, "rss_before": before, "rss_after": resident(pid)}
+
+
+def measure_replicas(
+    scratch: Path, journal: str, connections: int, count: int, replicas: int
+) -> dict[str, object]:
+    """So many listeners that share a journal in PostgreSQL, storing and publishing."""
+    api, ports = free_port(), [free_port() for _ in range(replicas)]
+    command = [sys.executable, "-m", "myop_cdn"]
+    environment = {
+        "MYOP_WEBHOOK_SECRET": SECRET,
+        "MYOP_API_KEY": KEY,
+        "MYOP_API_URL": f"http://127.0.0.1:{api}",
+        "MYOP_CDN_JOURNAL": journal,
+    }
+    scratch.mkdir()
+    sandbox = [*command, "sandbox", "--tree", str(tree(scratch / "tree")), "--port", str(api)]
+    with ExitStack() as stack:
+        stack.enter_context(process(sandbox, api, {}, scratch))
+        for port in ports:
+            words = [*command, "serve", "--port", str(port), "--output", str(scratch / f"o{port}")]
+            words += ["--deploy", (scratch / "cdn").as_uri()]
+            stack.enter_context(process(words, port, environment, scratch))
+        time.sleep(2)
+        load(ports, connections, count // 10, seed=11)
+        return load(ports, connections, count, seed=12)
 
 
 def main() -> None:
@@ -151,23 +179,44 @@ def main() -> None:
     parser.add_argument("--state-dir", type=Path, help="on the disk that is to be measured")
     parser.add_argument("--connections", type=int, default=256)
     parser.add_argument("--requests", type=int, default=10_000)
-    parser.add_argument("--only", choices=["flask", "serve"])
+    parser.add_argument("--only", choices=["flask", "serve", "postgres"])
+    parser.add_argument("--plot", type=Path, metavar="FILE.svg")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         scratch = Path(folder)
         state = given.state_dir or scratch / "state"
-        results = {}
-        if given.only != "flask":
-            results["serve"] = measure_serve(scratch, state, given.connections, given.requests)
-            print("serve", json.dumps(results["serve"]), flush=True)
-        if given.only != "serve":
-            results["flask"] = measure_flask(scratch, given.connections, given.requests)
-            print("flask", json.dumps(results["flask"]), flush=True)
-    if len(results) == 2:
-        ratio = float(str(results["serve"]["per_second"])) / float(
-            str(results["flask"]["per_second"])
+        results: dict[str, dict[str, object]] = {}
+        measured = (given.connections, given.requests)
+
+        def note(name: str, figures: dict[str, object]) -> None:
+            results[name] = figures
+            print(name, json.dumps(figures), flush=True)
+
+        if given.only in (None, "serve"):
+            note("serve, SQLite", measure_serve(scratch, state, *measured))
+        if given.only in (None, "postgres") and programs() is not None:
+            with running(durable=True) as server:
+                for replicas in (1, 2):
+                    folder = scratch / f"replicas-{replicas}"
+                    journal = server.empty("benchmark")
+                    found = measure_replicas(folder, journal, *measured, replicas)
+                    note(
+                        f"serve, PostgreSQL, {replicas} replica{'s' if replicas > 1 else ''}", found
+                    )
+        if given.only in (None, "flask"):
+            note("Flask, stores nothing", measure_flask(scratch, *measured))
+    if given.plot is not None:
+        given.plot.write_text(
+            bars(
+                [
+                    Bars(title, unit, {name: float(str(one[key])) for name, one in results.items()})
+                    for title, unit, key in (
+                        ("Deliveries answered in a second", "", "per_second"),
+                        ("99 of 100 answered within", "ms", "p99_ms"),
+                    )
+                ]
+            )
         )
-        print(f"serve takes {ratio:.2f} times as many as flask")
 
 
 if __name__ == "__main__":

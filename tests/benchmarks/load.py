@@ -131,12 +131,22 @@ def _length(head: bytes) -> int:
 
 
 def run(
-    host: str, port: int, path: str, secret: bytes, connections: int, count: int, seed: int
+    host: str,
+    ports: list[int],
+    path: str,
+    secret: bytes,
+    connections: int,
+    count: int,
+    seed: int,
 ) -> dict[str, object]:
-    """Send `count` deliveries over `connections` connections; the figures, times in seconds."""
-    queue = requests(f"{host}:{port}", path, secret, count, seed)
+    """Send `count` deliveries over `connections` connections, to each of the ports in turn; the
+    figures, times in seconds.
+    """
+    queue = requests(f"{host}:{ports[0]}", path, secret, count, seed)
     results: list[float] = []
-    clients = [Client((host, port), queue, results) for _ in range(connections)]
+    clients = [
+        Client((host, ports[number % len(ports)]), queue, results) for number in range(connections)
+    ]
     with selectors.DefaultSelector() as selector:
         started = time.perf_counter()
         busy = sum(client.next(selector) for client in clients)
@@ -165,7 +175,7 @@ def main() -> None:
     """Print the figures of one run as JSON."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--port", type=int, nargs="+", required=True)
     parser.add_argument("--path", default="/webhooks/myop")
     parser.add_argument("--connections", type=int, default=256)
     parser.add_argument("--requests", type=int, default=10_000)

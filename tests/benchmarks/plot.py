@@ -1,4 +1,6 @@
-"""A plot as SVG, by hand: time and memory against the number of objects, on logarithmic axes."""
+"""Plots as SVG, by hand: time and memory against the number of objects, on logarithmic axes; and
+bars beside each other.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 _WIDTH, _HEIGHT = 380, 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 24, 36, 46
@@ -102,3 +104,40 @@ def _line(line: Line, colour: str, across: _Scale, up: _Scale, below: int) -> li
         parts.append(f'<circle cx="{x}" cy="{y}" r="3" fill="{colour}"/>')
         parts.append(f'<text x="{x}" y="{y + below}" text-anchor="middle">{value:.3g}</text>')
     return parts
+
+
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """Values by what was measured. unit: of the values."""
+
+    title: str
+    unit: str
+    values: Mapping[str, float]
+
+
+def bars(groups: Sequence[Bars]) -> str:
+    """Groups of bars below each other, each to a scale of its own that begins at zero."""
+    height = sum(40 + 26 * len(group.values) for group in groups)
+    width, left = 760, 220
+    parts = [
+        (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"'
+            f' width="{width}" height="{height}" role="img">'
+        ),
+        f"<title>{' · '.join(group.title for group in groups)}</title><style>{_STYLE}</style>",
+    ]
+    top = 0
+    for group in groups:
+        parts.append(f'<text class="title" x="12" y="{top + 22}">{group.title}</text>')
+        most = max(group.values.values())
+        for number, (name, value) in enumerate(group.values.items()):
+            y = top + 34 + 26 * number
+            length = round(value / most * (width - left - 110), 1)
+            parts.append(f'<text x="{left - 8}" y="{y + 13}" text-anchor="end">{name}</text>')
+            parts.append(
+                f'<rect x="{left}" y="{y}" width="{length}" height="18" fill="{_COLOURS[0]}"/>'
+            )
+            words = f"{value:,.0f} {group.unit}".strip()
+            parts.append(f'<text x="{left + length + 6}" y="{y + 13}">{words}</text>')
+        top += 40 + 26 * len(group.values)
+    return "\n".join([*parts, "</svg>", ""])
