@@ -1,4 +1,4 @@
-"""gcp-storage-emulator with preconditions, pages, charsets, ACLs and threads, on the port that is named.
+"""gcp-storage-emulator with preconditions, pages, charsets, ACLs and threads.
 
 As shipped it ignores preconditions (a copy's too) and predefined ACLs, lists everything in one
 page, cuts "; charset=…" off, tells no generation with the content, serves one request at a time
