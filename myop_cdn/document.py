@@ -42,14 +42,14 @@ class Document(NamedTuple):
         value = _object(ref, data)
         item = value.get("item")
         if not isinstance(item, dict):
-            raise _unusable(ref, 'holds no "item": it is no component document')
+            raise _unusable(ref, 'holds no "item": it is not a component document')
         if item.get("id") != ref.component_id:
             other = item.get("id")
             whose = f"of {names.shown(other)}" if isinstance(other, str) else "without an id"
             raise _unusable(ref, f"is a document {whose}")
         variants = item.get("consume_variant")
         if not isinstance(variants, list) or not all(isinstance(one, dict) for one in variants):
-            raise _unusable(ref, 'holds no list "consume_variant": it is no component document')
+            raise _unusable(ref, 'holds no list "consume_variant": it is not a component document')
         if not variants:
             # Myop answers 404 where there is no variant: this would take a good one away.
             raise _unusable(ref, 'holds no variant: its "consume_variant" is empty')
@@ -81,7 +81,7 @@ def _object(ref: DocumentRef, data: bytes) -> dict[str, Any]:
             raise CutShort(f"{describe(ref)}: the answer is cut short ({reason})") from None
         raise _unusable(ref, f"is not JSON ({reason})") from None
     if not isinstance(value, dict):
-        raise _unusable(ref, "is JSON, but no component document")
+        raise _unusable(ref, "is JSON, but not a component document")
     return value
 
 

@@ -2,7 +2,7 @@
 
     MyopCdnError                     1   anything below that says nothing else
     ├── InputError                   2   bad usage or malformed input
-    │   └── PayloadError             2   bytes that are no payload of a known form
+    │   └── PayloadError             2   bytes that are not a payload of a known form
     ├── SignatureInvalid             1   a signature that does not match, or is too old
     ├── SignatureUncheckable         5   a CI system re-serialized the signed body
     ├── RefusedError                 3   refused for safety; nothing was changed
@@ -94,7 +94,7 @@ class InputError(MyopCdnError):
 
 
 class PayloadError(InputError):
-    """Bytes that are no payload of a known form. The message names the place."""
+    """Bytes that are not a payload of a known form. The message names the place."""
 
 
 class SignatureInvalid(MyopCdnError):

@@ -154,7 +154,7 @@ def written(target: Path | str, data: bytes, *, sync: bool = True) -> Iterator[s
     to outlast a power cut. Until then it is locked, so that `clear` knows that it is in use.
     Raises OSError.
     """
-    # Processes of several machines or containers may share the folder: a process id is no name.
+    # Processes of several machines or containers may share the folder: a process id is not a name.
     temporary = os.path.join(os.path.dirname(target), f".{os.urandom(12).hex()}{TEMPORARY}")
     file = open(temporary, "xb", buffering=0)  # noqa: SIM115 - closed below, before it is removed
     try:

@@ -158,14 +158,14 @@ class Manifest(NamedTuple):
 
 def _entry(item: Any, place: str) -> Entry:
     if not isinstance(item, dict):
-        raise InputError(f"{place} is no object")
+        raise InputError(f"{place} is not an object")
     component_id = item.get("id")
     if trouble := names.problem(component_id):
         raise InputError(f"{place}.id {trouble}")
     environments = item.get("environments")
     if environments is not None:
         if not isinstance(environments, list):
-            raise InputError(f"{place}.environments is no list")
+            raise InputError(f"{place}.environments is not a list")
         for position, environment in enumerate(environments):
             if trouble := names.problem(environment):
                 raise InputError(f"{place}.environments[{position}] {trouble}")

@@ -44,7 +44,7 @@ def segment_problem(name: object) -> str | None:
     if not name.strip():
         return "is blank"
     if name in (".", ".."):
-        return f"is {name!r}, which is no name"
+        return f"is {name!r}, which is not a name"
     for sign, words in (("/", "a slash"), ("\\", "a backslash"), ("\0", "a NUL")):
         if sign in name:
             return f"holds {words}"
@@ -53,7 +53,7 @@ def segment_problem(name: object) -> str | None:
     try:
         size = len(name.encode())
     except UnicodeEncodeError:
-        return "holds half a surrogate pair, which is no text"
+        return "holds half a surrogate pair, which is not text"
     if size > MAX_NAME_BYTES:
         return f"is {size} bytes long; {MAX_NAME_BYTES} is the most"
     return None

@@ -311,7 +311,7 @@ def _known(info: ObjectInfo, entries: Mapping[str, Entry]) -> Entry | None:
 
 
 def _read(target: Target, info: ObjectInfo) -> Entry:
-    """What an object's own bytes say; nothing where they are no document."""
+    """What an object's own bytes say; nothing where they are not a document."""
     blob = target.store.get(info.key, _MOST_BYTES)
     if blob is None:
         return Entry(info.sha256 or "")

@@ -281,5 +281,5 @@ def test_a_taken_port_is_named(tree: Path) -> None:
 
 
 def test_a_tree_that_is_no_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no folder"):
+    with pytest.raises(InputError, match="not a folder"):
         Sandbox(tmp_path / "missing")

@@ -50,6 +50,8 @@ def test_rotation_tells_which_secret_matched() -> None:
         ("sha1=" + DIGITS[:40], MISSING),
         ("sha512=" + DIGITS * 2, MISSING),
         (GOOD + GOOD, "there is more than one signature"),
+        (GOOD + ",", "there is more than one signature"),
+        (GOOD[:-1] + "X", "the signature holds characters other than hex digits"),
         (GOOD + ", " + GOOD, "there is more than one signature"),
         ("sha256=" + GOOD, "there is more than one signature"),
         (GOOD + " ", "there are blanks in the signature"),

@@ -24,7 +24,7 @@ def open_cdn(name: str) -> Cdn:
     kind, _, which = name.partition(":")
     if kind not in KINDS or not which:
         known = ", ".join(f"{one}:…" for one in KINDS)
-        raise InputError(f"{names.shown(name)!r} is no CDN", f"known: {known}")
+        raise InputError(f"{names.shown(name)!r} is not a CDN", f"known: {known}")
     module, _, opener = KINDS[kind].partition(":")
     cdn: Cdn = getattr(import_module(module), opener)(which)
     return cdn

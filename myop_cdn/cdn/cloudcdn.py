@@ -86,7 +86,7 @@ def open_cloudcdn(which: str) -> CloudCdn:
     """The URL map called `which`. Raises InputError."""
     project, _, url_map = which.partition("/")
     if not all(re.fullmatch(r"[a-z0-9][a-z0-9.:-]{0,99}", part) for part in (project, url_map)):
-        raise InputError(f"cloudcdn:{which!r} is no URL map", "write cloudcdn:PROJECT/URLMAP")
+        raise InputError(f"cloudcdn:{which!r} is not a URL map", "write cloudcdn:PROJECT/URLMAP")
     base = os.environ.get("CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE") or BASE
     name = f"cloudcdn:{which}"
     api = Api(name, base, _token(name), "allow compute.urlMaps.invalidateCache")

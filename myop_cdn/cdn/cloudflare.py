@@ -54,7 +54,7 @@ class Cloudflare:
         result = self._api.call("GET", f"zones/{self._zone}").value.get("result")
         name = result.get("name") if isinstance(result, dict) else None
         if not isinstance(name, str):
-            raise InvalidationError(f"{self.name}: the zone's name is not told")
+            raise InvalidationError(f"{self.name}: Cloudflare does not give the zone's name")
         return name
 
 
@@ -64,7 +64,8 @@ def open_cloudflare(which: str) -> Cloudflare:
     bad_host = host and re.fullmatch(r"[A-Za-z0-9.-]+(:[0-9]+)?", host) is None
     if re.fullmatch(r"[0-9A-Za-z]{8,64}", zone) is None or bad_host:
         raise InputError(
-            f"cloudflare:{which!r} is no zone", "write cloudflare:ZONEID or cloudflare:ZONEID/HOST"
+            f"cloudflare:{which!r} is not a zone",
+            "write cloudflare:ZONEID or cloudflare:ZONEID/HOST",
         )
     token = os.environ.get(_TOKEN, "").strip()
     if not token:

@@ -112,5 +112,7 @@ def open_cloudfront(target: str) -> CloudFront:
     The endpoint may be set by AWS_ENDPOINT_URL_CLOUDFRONT, as in every AWS tool.
     """
     if re.fullmatch(_ID, target) is None:
-        raise InputError(f"{target!r} is no CloudFront distribution", "write cloudfront:E2EXAMPLE")
+        raise InputError(
+            f"{target!r} is not a CloudFront distribution", "write cloudfront:E2EXAMPLE"
+        )
     return CloudFront(target)

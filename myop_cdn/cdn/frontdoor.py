@@ -88,7 +88,7 @@ def open_frontdoor(which: str) -> FrontDoor:
     parts = which.split("/")
     if len(parts) != 4 or not all(re.fullmatch(r"[A-Za-z0-9._()-]{1,90}", one) for one in parts):
         raise InputError(
-            f"frontdoor:{which!r} is no endpoint",
+            f"frontdoor:{which!r} is not an endpoint",
             "write frontdoor:SUBSCRIPTION/GROUP/PROFILE/ENDPOINT",
         )
     subscription, group, profile, endpoint = parts

@@ -164,15 +164,17 @@ def _notices(settings: DoctorSettings) -> Iterator[Diagnosis]:
     for channel in channels:
         if not settings.notice_test.test_notice:
             advice = "--test-notice sends a test"
-            yield Diagnosis("notices", "note", f"{channel.name} is told of failures", advice)
+            yield Diagnosis("notices", "note", f"{channel.name} receives failures", advice)
             continue
         try:
             channel.send(Notice("test", "myop-cdn doctor", "", "", now), new_identity(), now)
         except Undelivered as error:
             advice = "check the URL, the network and the receiver's log"
-            yield Diagnosis("notices", "wrong", f"{channel.name} was not told: {error}", advice)
+            yield Diagnosis(
+                "notices", "wrong", f"{channel.name} did not receive a test: {error}", advice
+            )
         else:
-            yield Diagnosis("notices", "ok", f"{channel.name} was told of a test")
+            yield Diagnosis("notices", "ok", f"{channel.name} received a test")
 
 
 def _readable(name: str, warning: str) -> Diagnosis:

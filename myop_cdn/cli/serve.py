@@ -223,13 +223,13 @@ class NoticeTimes:
         type=click.IntRange(1, 1000),
         default=2,
         metavar="N",
-        help="How many failures in a row are told.",
+        help="How many failures in a row make a notice.",
     )
     notify_every: timedelta = option(
         type=Duration(),
         default="1h",
         metavar="DURATION",
-        help="Time between two notices of one destination, but for a recovery, which is told at "
+        help="Time between two notices of one destination, but for a recovery, which is sent at "
         "once.",
     )
 
@@ -381,7 +381,7 @@ class CommandPublisher:
             Tree(export.output),
             () if self.destination is None else (self.destination,),
             # What is behind is retried beside the others, and a name that no component has yet
-            # is no reason to publish nothing.
+            # is not a reason to publish nothing.
             replace(sync_options(export, limits), ask_again_seconds=0.0, unknown_is_error=False),
             _deploy_options(self.settings),
             progress,

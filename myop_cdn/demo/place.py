@@ -66,7 +66,7 @@ def snapshot(folder: Path) -> dict[str, tuple[str, int]]:
     """Every file of the layout with its hash and its modification time in nanoseconds.
 
     Two equal snapshots: nothing was written in between, not even the same bytes again. The
-    ledger of a deploy is no part of what is published.
+    ledger of a deploy is not a part of what is published.
     """
     files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*.json"))}
     return {

@@ -419,7 +419,7 @@ class Run:
         if not untold:
             return None
         return (
-            f"documents that were changed without the log being told, and are in it now: {untold}"
+            f"documents that were changed without an entry in the log, and are in it now: {untold}"
         )
 
     def _warn_of_access(self, plan: Plan) -> None:

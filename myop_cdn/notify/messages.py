@@ -71,7 +71,7 @@ def lines(notice: Notice) -> Iterator[str]:
         yield f"{notice.failures} failures in a row since {_moment(notice.since)}"
     if notice.left_out:
         events = "event was" if notice.left_out == 1 else "events were"
-        yield f"{notice.left_out} other {events} not told since the last notice"
+        yield f"{notice.left_out} other {events} not reported since the last notice"
 
 
 def body(form: Form, notice: Notice, link: str = "") -> bytes:

@@ -81,7 +81,7 @@ class Receiver:
     """A chat's webhook, or any receiver of Standard Webhooks.
 
     name: its scheme and host alone: a chat's URL is a secret. keys: to sign with, for receivers
-    that are no chat.
+    that are not a chat.
     """
 
     endpoint: Endpoint

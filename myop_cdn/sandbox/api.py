@@ -45,12 +45,12 @@ class Api:
     """The API of one folder. Has no state, so every thread may ask it.
 
     tree: the export folder; read only. api_key: the only key accepted; without it every key of
-    the documented look is. Raises InputError where `tree` is no folder.
+    the documented look is. Raises InputError where `tree` is not a folder.
     """
 
     def __init__(self, tree: Path, api_key: str | None = None) -> None:
         if not tree.is_dir():
-            raise InputError(f"{tree} is no folder", "give the folder of an export")
+            raise InputError(f"{tree} is not a folder", "give the folder of an export")
         self.tree = tree
         self._api_key = api_key
 

@@ -46,7 +46,7 @@ class Sandbox:
     it every key of the documented look is. latency: waited before each answer. fail_rate and
     seed: see `Faults`. on_request: called for each request, from the thread that answers it.
 
-    Raises InputError where `tree` is no folder, ListenerError where it can't listen there.
+    Raises InputError where `tree` is not a folder, ListenerError where it can't listen there.
     """
 
     def __init__(

@@ -222,7 +222,7 @@ class ConditionalDelete(Protocol):
     """A backend whose service deletes on a condition."""
 
     def delete_version(self, key: str, version: str) -> None:
-        """Delete the object if it is still of this version. One that is gone is no error.
+        """Delete the object if it is still of this version. One that is gone is not an error.
 
         Raises PreconditionFailed when another version is there.
         """

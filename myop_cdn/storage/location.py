@@ -59,7 +59,7 @@ class Location(NamedTuple):
 
 
 def check_prefix(prefix: str, url: str) -> str:
-    """`prefix` without slashes at its ends. Raises InputError where a segment is no name."""
+    """`prefix` without slashes at its ends. Raises InputError where a segment is not a name."""
     prefix = prefix.strip("/")
     for segment in prefix.split("/") if prefix else ():
         if trouble := names.segment_problem(segment):

@@ -155,7 +155,7 @@ def test_a_log_that_is_an_older_copy_is_told_of_what_came_since(site: Site) -> N
     report = site.deploy()
     assert (report.uploaded, report.exit_code) == ((), ExitCode.DONE)
     assert report.warnings == (
-        "documents that were changed without the log being told, and are in it now: 2",
+        "documents that were changed without an entry in the log, and are in it now: 2",
     )
     objects = site.log().objects
     assert objects is not None

@@ -12,7 +12,7 @@ from tests.end_to_end.conftest import COMMAND
 from tests.samples import SECRET
 
 MEGABYTE = 1_000_000
-# A process of its own: the most that any child of this one ever took is no measure.
+# A process of its own: the most that any child of this one ever took is not a measure.
 MEASURE = """
 import resource, subprocess, sys
 done = subprocess.run(sys.argv[1:], stdin=sys.stdin, stdout=subprocess.DEVNULL)

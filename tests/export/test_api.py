@@ -126,7 +126,7 @@ def test_an_index_that_is_cut_short_is_asked_again(
         (Reply(b"", 204), "answered 204"),
         (Reply(b"gone " + KEY.encode(), 410), "answered 410 (gone ***)"),
         (Reply(b"<html>maintenance</html>"), "is HTML"),
-        (Reply(b"[]"), "no component document"),
+        (Reply(b"[]"), "not a component document"),
         (Reply(b'{"item": {"id": "card"}}'), "consume_variant"),
         (Reply(document("banner", "qa")), "of banner"),
         (Reply(b"", 301, {"Location": "http://evil.example/"}), "another host"),

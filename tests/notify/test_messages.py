@@ -81,7 +81,7 @@ def test_a_notice_says_what_where_since_when_and_what_was_left_out() -> None:
         "no such bucket",
         "make it",
         "3 failures in a row since 2026-03-24T10:00:00Z",
-        "2 other events were not told since the last notice",
+        "2 other events were not reported since the last notice",
         LINK,
     ]
     assert json.loads(body("json", NOTICE, LINK)) == {

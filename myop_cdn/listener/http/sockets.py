@@ -135,7 +135,7 @@ def inherited(environ: MutableMapping[str, str], pid: int) -> list[socket.socket
             sockets.append(socket.socket(fileno=descriptor))
         except OSError as error:
             reason = error.strerror or error
-            raise ListenerError(f"descriptor {descriptor} is no socket: {reason}") from None
+            raise ListenerError(f"descriptor {descriptor} is not a socket: {reason}") from None
     return sockets
 
 

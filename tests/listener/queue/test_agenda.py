@@ -146,7 +146,7 @@ def test_after_some_attempts_an_outage_is_ended_by_a_full_sync() -> None:
 
 @pytest.mark.parametrize("jump", [-(10**7), 10**7])
 def test_a_clock_that_jumps_holds_nothing_up(jump: float) -> None:
-    """Times that were noted before the jump are no reason to wait after it."""
+    """Times that were noted before the jump are not a reason to wait after it."""
     moment = NOW + agenda.LONGEST / 2
     works = [
         Agenda(waiting=SETTLED),

@@ -1,4 +1,4 @@
-"""What only S3 has: deletions by the thousand, and ETags that are no hash of the content."""
+"""What only S3 has: deletions by the thousand, and ETags that are not a hash of the content."""
 
 from __future__ import annotations
 
