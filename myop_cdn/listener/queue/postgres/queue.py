@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _SECONDS = 15.0  # that a statement of a run's may take, the wait for a lock included
 _READ_SECONDS = 5.0
+_LOOK_EVERY = 30.0  # seconds between two looks whether the lanes are known
 _CHORES = 0.2  # seconds between two looks at what is owed
 _AT_ONCE = 200  # deliveries settled in one commit
 _LIVE_AT_ONCE = 1000  # documents noted as live in one commit
@@ -86,6 +87,7 @@ class PostgresQueue:
         self._owed: str | None = None
         self._requests: dict[str, float] = {}
         self._joined = False
+        self._looked = float("-inf")
         self._tokens: dict[str, int] = {}
         self._wake: Callable[[], None] = lambda: None
         self._leases = Leases(
@@ -345,6 +347,9 @@ class PostgresQueue:
                 self._log.warning("a chore failed", error=f"{type(error).__name__}: {error}")
 
     def _settle_debts(self) -> None:
+        if self._joined and time.monotonic() - self._looked > _LOOK_EVERY:
+            self._joined = self._is_known()
+            self._looked = time.monotonic()
         if not self._joined:
             self._join()
         if (owed := self._owed) is not None:
@@ -362,6 +367,15 @@ class PostgresQueue:
             ):
                 self._log.info("a full sync was requested", reason=reason)
             self._requests.pop(reason, None)
+
+    def _is_known(self) -> bool:
+        """Whether no lane was forgotten by a listener that does not serve it, as it may be after
+        an hour without a word of this one.
+        """
+        names = [lane.name for lane in self._lanes]
+        count = "SELECT count(*) FROM lane WHERE name = ANY (?)"
+        found = self._look(self._reading, lambda c: c.execute(count, (names,)).fetchone()[0])
+        return bool(found == len(names))
 
     def _make_full_due(self, connection: Connection, reason: str) -> None:
         for lane in self._lanes:
