@@ -170,6 +170,7 @@ function morph(old, made) {
     if (old.getAttribute(name) !== value) old.setAttribute(name, value);
   }
   if (old.classList.contains("frame")) { reframe(old); return; }
+  if (old.nodeName === "INPUT" && old !== document.activeElement) old.value = made.value;
   if (old.nodeName === "SELECT" && old === document.activeElement) return;
   const keyed = new Map([...old.children].filter((one) => one.dataset.key).map((one) => [one.dataset.key, one]));
   let at = old.firstChild;
@@ -287,9 +288,13 @@ let found = null;
 let told = { history: null, key: "", sides: null };
 let error = "";
 
+function plain(text) {
+  try { return decodeURIComponent(text); } catch { return text; }
+}
+
 function route() {
   const [path, query = ""] = location.hash.replace(/^#/, "").split("?");
-  const parts = path.split("/").filter(Boolean).map(decodeURIComponent);
+  const parts = path.split("/").filter(Boolean).map(plain);
   const given = Object.fromEntries(new URLSearchParams(query));
   if (parts[0] === "activity") return { view: "activity", ...given };
   if (parts[0] === "component" && parts[1]) return { view: "component", component: parts[1], ...given };

@@ -83,7 +83,12 @@ def test_the_page_of_serve_shows_and_rolls_back_by_processes_of_their_own(tmp_pa
             body = body_of([release], now=datetime.now(UTC), organization=ORGANIZATION)
             assert post(listening, body, secret.read_bytes()).status == 200
             until(lambda: b"Aurora card" in get("document", **where))
-            versions = json.loads(get("history", **where))["environments"]["production"]
+
+            def past() -> list[dict[str, str]]:
+                found = json.loads(get("history", **where))["environments"]["production"]
+                return list(found) if len(found) == 2 else []
+
+            versions = until(past, "the commit, which comes after the document")
             assert [one["variantName"] for one in versions] == ["Aurora", "Classic"]
             goal = {**where, "to": versions[1]["commit"], "preview": False}
             job = act("action", action="rollback", **goal)["job"]
