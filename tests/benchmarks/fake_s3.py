@@ -216,7 +216,7 @@ class _Connection(asyncio.Protocol):
         start = bisect_left(keys, prefix.encode(), key=str.encode)
         if after:
             start = bisect_right(keys, after.encode(), key=str.encode)
-        found = []
+        found: list[str] = []
         while start < len(keys) and len(found) < count and keys[start].startswith(prefix):
             found.append(keys[start])
             start += 1

@@ -299,7 +299,8 @@ class Replicas:
 
     def out_of_turn(self) -> list[tuple[Write, str | None]]:
         """The writes of replicas that did not hold the lease then, each with who did."""
-        holders, found, place = self.holders(), [], 0
+        holders, place = self.holders(), 0
+        found: list[tuple[Write, str | None]] = []
         for write in sorted(self.bucket.writes, key=lambda one: one.started):
             while place + 1 < len(holders) and holders[place + 1][0] <= write.started:
                 place += 1
@@ -347,7 +348,7 @@ class Replicas:
         from random import Random
 
         for number in range(self.stand.components):
-            until(lambda number=number: self.announce(number, Random(0)), "a 200")  # type: ignore[misc]
+            until(lambda number=number: self.announce(number, Random(0)), "a 200")
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             with contextlib.suppress(Exception):
