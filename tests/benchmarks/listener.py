@@ -197,9 +197,9 @@ def main() -> None:
         if given.only in (None, "postgres") and programs() is not None:
             with running(durable=True) as server:
                 for replicas in (1, 2):
-                    lies = scratch / f"replicas-{replicas}"
+                    kept = scratch / f"replicas-{replicas}"
                     journal = server.empty("benchmark")
-                    found = measure_replicas(lies, journal, *measured, replicas)
+                    found = measure_replicas(kept, journal, *measured, replicas)
                     note(
                         f"serve, PostgreSQL, {replicas} replica{'s' if replicas > 1 else ''}", found
                     )

@@ -47,8 +47,8 @@ def test_no_fault_loses_a_delivery_or_lets_two_publish_at_once(
         assert not replicas.broken
         assert not replicas.out_of_turn()
         assert len(replicas.accepted) > 5 * len(kinds)
-        for kind, seconds in took.items():
-            times = ", ".join(f"{one:.2f}" for one in sorted(seconds))
+        for kind, times_taken in took.items():
+            times = ", ".join(f"{one:.2f}" for one in sorted(times_taken))
             print(f"{kind}: the next write after {times} s")
         found = len(replicas.accepted), len(replicas.posts), len(replicas.bucket.writes)
         print("accepted, released, writes, leases:", *found, len(replicas.holders()))
