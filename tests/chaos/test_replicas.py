@@ -43,15 +43,15 @@ def test_no_fault_loses_a_delivery_or_lets_two_publish_at_once(
             if seconds is not None:
                 took[kind].append(seconds)
         replicas.quiet()
+        for kind, times_taken in took.items():
+            times = ", ".join(f"{one:.2f}" for one in sorted(times_taken))
+            print(f"{kind}: the next write after {times} s")
+        counts = len(replicas.accepted), len(replicas.posts), len(replicas.bucket.writes)
+        print("accepted, released, writes, leases:", *counts, len(replicas.holders()))
         replicas.settle()
         assert not replicas.broken
         assert not replicas.out_of_turn()
         assert len(replicas.accepted) > 5 * len(kinds)
-        for kind, times_taken in took.items():
-            times = ", ".join(f"{one:.2f}" for one in sorted(times_taken))
-            print(f"{kind}: the next write after {times} s")
-        found = len(replicas.accepted), len(replicas.posts), len(replicas.bucket.writes)
-        print("accepted, released, writes, leases:", *found, len(replicas.holders()))
 
 
 def one_round(replicas: Replicas, kind: str, chance: Random, stopped: float) -> float | None:
