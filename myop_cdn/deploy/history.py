@@ -101,6 +101,15 @@ class Past:
                     total[key] = Change(first.before, change.after)
         return {key: one for key, one in sorted(total.items()) if _differs(one)}
 
+    def contents(self) -> dict[str, set[str]]:
+        """The SHA-256 of all that each object has held, by the commits."""
+        found: dict[str, set[str]] = {}
+        for commit in self.commits:
+            for key, change in commit.changes.items():
+                held = (end.sha256 for end in (change.before, change.after) if end)
+                found.setdefault(key, set()).update(held)
+        return found
+
     def _nearest(self, number: int) -> str:
         if not self.commits:
             return "no commit of the log can be read"

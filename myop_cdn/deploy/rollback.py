@@ -255,16 +255,19 @@ class _Rollback:
         """Which documents differ from what they were, and what is kept of what they were, and
         are.
         """
+        known = self.past.contents()
         for key, step in sorted(todo.items()):
             there = self._sha256(key)
             logged = step.logged.sha256 if step.logged else ""
             if there == step.wanted and logged == step.wanted:
                 self.outcome.unchanged.add(key)
                 continue
-            # What a run would bring again: what is there; a rollback that was killed has put
-            # that back already, so what the log has; after one that was not, what that held.
+            # What a run would bring again: what is there where the log does not know it yet; older
+            # content was put back by a rollback that has not committed, so then it is what the log
+            # has, and after one that has, what that held.
             is_ours = key not in self.there.remote or self.there.remote[key].is_ours
-            taken = there if there != step.wanted and there is not None and is_ours else logged
+            is_older = there in known.get(key, ())
+            taken = there if there is not None and is_ours and not is_older else logged
             hold = self.state.holds.get(key)
             if hold is not None and hold.instead == taken:
                 taken = hold.sha256
@@ -516,10 +519,13 @@ class _Rollback:
         for key, step in self.steps.items():
             if key not in self.outcome.changes:
                 continue
-            if step.taken == step.wanted:
+            taken, hold = step.taken, holds.get(key)
+            if hold is not None and hold.instead == taken:
+                taken = hold.sha256  # another rollback had put there what this one took away
+            if taken == step.wanted:
                 holds.pop(key, None)  # it is back to what had been held back
             else:
-                holds[key] = Hold(step.taken, step.wanted)
+                holds[key] = Hold(taken, step.wanted)
         ignores = self.state.ignores_conditions
         return self.state._replace(
             holds=holds,

@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -303,7 +304,38 @@ def test_a_release_beside_a_plan_that_is_carried_out(make: Callable[..., World])
     world.explore(lambda: {"apply": applies, "release": world.releases("card")})
 
 
+def test_two_full_syncs_that_delete(make: Callable[..., World], races_long: bool) -> None:
+    if not races_long:
+        pytest.skip("--races-long")
+    world = make("card", "old")
+    del world.myop.variants[DocumentRef("old", QA)]
+    world.keep()
+    world.explore(lambda: {name: world.syncs(delete=True) for name in ("one", "two")})
+
+
+def test_two_rollbacks(make: Callable[..., World]) -> None:
+    """To two commits: one of them is what is there, and the newest content is held back."""
+    world = make("card")
+    world.releases("card")()
+    world.releases("card")()
+    world.keep()
+
+    def goes_back(to: str) -> None:
+        (opened,) = open_targets([world.url], world.options())
+        assert roll_back(opened, to, Selection(), world.options()).error is None
+
+    def end() -> None:
+        world.check_end(newest=False)
+        assert world.live()[DocumentRef("card", QA)] in (1, 2)
+        before = world.live()
+        world.publish(Scope("full"))
+        assert world.live() == before
+
+    world.explore(lambda: {"one": partial(goes_back, "1"), "two": partial(goes_back, "2")}, end)
+
+
 def test_three_releases_of_one_document(make: Callable[..., World], races_long: bool) -> None:
+    """The first orders: there are tens of thousands."""
     if not races_long:
         pytest.skip("--races-long")
     world = make("card")
