@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from myop_cdn.deploy import DeployOptions, deploy
-from myop_cdn.deploy.log import Cause, Change, Commit, Entry, Hold, Log, State
+from myop_cdn.deploy.log import Log
 from myop_cdn.errors import ExitCode
 from myop_cdn.model import DeleteLimit
 from myop_cdn.storage import open_backend
@@ -153,37 +149,6 @@ def test_an_object_whose_version_is_not_told_holds_nothing_up(site: Site) -> Non
     assert site.bucket.get(ONE)["Body"].read() == site.tree.read(ONE)
 
 
-@pytest.mark.parametrize("damage", [None, b"", b"\0", b"[]", b'{"form":99}'])
-def test_a_log_that_is_gone_or_damaged_is_begun_anew(site: Site, damage: bytes | None) -> None:
-    for key in [*site.keys("log"), *site.keys("changes")]:
-        if damage is None:
-            site.bucket.client.delete_object(Bucket=site.bucket.name, Key=key)
-        else:
-            site.bucket.put(key, damage)
-    site.edit(ONE)
-    report = site.deploy()
-    assert report.exit_code is ExitCode.DONE
-    assert [up.key for up in report.uploaded] == [ONE]
-    again = site.deploy()
-    assert (again.exit_code, again.uploaded) == (ExitCode.DONE, ())
-
-
-def test_a_ledger_of_the_first_version_is_taken_over(site: Site) -> None:
-    entries = {}
-    for one in site.bucket.client.list_objects_v2(Bucket=site.bucket.name)["Contents"]:
-        if one["Key"].startswith(".myop-cdn/"):
-            site.bucket.client.delete_object(Bucket=site.bucket.name, Key=one["Key"])
-        else:
-            entries[one["Key"]] = ["0" * 64, None, one["ETag"].strip('"')]
-    ledger = {"form": 1, "commit": "c", "objects": entries, "pending": {"cdn": [ONE]}}
-    site.bucket.put(".myop-cdn/ledger.json", json.dumps(ledger).encode())
-    site.edit(ONE)
-    report = site.deploy()
-    assert report.exit_code is ExitCode.DONE
-    assert ".myop-cdn/ledger.json" not in site.bucket.objects()
-    assert site.log().newest().state.owed == {"cdn": (ONE,)}
-
-
 def test_what_was_deleted_is_kept_and_counted(site: Site, tmp_path: Path) -> None:
     gone = site.tree.read("components/c3/qa.json")
     fewer = {name: COMPONENTS[name] for name in ("c0", "c1", "c2")}
@@ -194,21 +159,3 @@ def test_what_was_deleted_is_kept_and_counted(site: Site, tmp_path: Path) -> Non
     assert "components/c3/qa.json" not in stored
     assert gone in [stored[key] for key in site.keys("history")]
     assert sum(count for _, count in site.log().newest().state.removed) == 3
-
-
-ENTRIES = st.builds(
-    Entry,
-    st.text("0123456789abcdef", min_size=64, max_size=64),
-    st.none() | st.text(max_size=16),
-    st.text(max_size=8),
-    name=st.text(max_size=8),
-    variant=st.text(max_size=8),
-)
-
-
-@given(st.dictionaries(st.text(), st.builds(Change, st.none() | ENTRIES, ENTRIES), max_size=5))
-def test_every_commit_reads_as_it_was_written(changes: dict[str, Change]) -> None:
-    at = datetime(2026, 3, 24, 10, 0, 0, tzinfo=UTC)
-    state = State({"k": Hold("a" * 64)}, {"cdn": ("k",)}, {}, ((1, 2),), False)
-    commit = Commit(7, "id", at, Cause("publish", scope="full"), changes, state)
-    assert Commit.parse(commit.dump()) == commit

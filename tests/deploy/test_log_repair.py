@@ -129,6 +129,8 @@ def test_a_log_that_is_gone_or_damaged_begins_anew(site: Site, damage: bytes | N
     }
     again = site.deploy()
     assert (again.commit, again.warnings) == (None, ())
+    site.edit(ONE)
+    assert [up.key for up in site.deploy().uploaded] == [ONE]
 
 
 def test_a_commit_that_is_missing_is_noticed_and_made_up_for(site: Site) -> None:
