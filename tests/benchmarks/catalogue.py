@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tests.benchmarks import clouds, deploy_s3, local_runs
 from tests.benchmarks.growth import growth
+from tests.benchmarks.release import release
 from tests.benchmarks.s3_tools import RCLONE_TUNED
 from tests.benchmarks.synthetic import MANY, REAL
 
@@ -49,4 +50,6 @@ CATALOGUE: dict[str, Benchmark] = {
     "sync": local_runs.full_sync,
     "sync-50ms": local_runs.slow_sync,
     "growth": growth,
+    "release": partial(release, milliseconds=0),
+    "release-30ms": partial(release, milliseconds=30),
 }

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tests.benchmarks.bench import Bench
 
-_KEY = "myop_sk_" + "0123456789abcdef" * 4
+KEY = "myop_sk_" + "0123456789abcdef" * 4
 _SECRET = "benchmark-secret"
 
 
@@ -56,7 +56,7 @@ def full_sync(bench: Bench, name: str) -> Result:
     Start-up is what a sync of one component takes.
     """
     tree, small = bench.tree(synthetic.REAL), _one_component(bench)
-    with _api(bench, tree, 0) as url, _api(bench, small, 0) as near:
+    with api(bench, tree, 0) as url, api(bench, small, 0) as near:
         contestants = [
             _sync_of(bench, "sync", tree, url),
             _sync_of(bench, "start-up", small, near),
@@ -77,7 +77,7 @@ def slow_sync(bench: Bench, name: str, milliseconds: int = 50) -> Result:
     The ideal is the waiting alone, and the start-up: a sync of one component without delay.
     """
     tree, small = bench.tree(synthetic.REAL), _one_component(bench)
-    with _api(bench, tree, milliseconds) as url, _api(bench, small, 0) as near:
+    with api(bench, tree, milliseconds) as url, api(bench, small, 0) as near:
         contestants = [
             _sync_of(bench, "sync", tree, url),
             _sync_of(bench, "start-up", small, near),
@@ -112,13 +112,14 @@ def _sync_of(bench: Bench, name: str, tree: Path, url: str) -> Contestant:
             *bench.finder.ours(), "-q", "sync", "--exporter", "api", "--api-url", url,
             "--output", str(output), "--jobs", str(JOBS),
         ]  # fmt: skip
-        return Attempt(command, environment(MYOP_API_KEY=_KEY), check)
+        return Attempt(command, environment(MYOP_API_KEY=KEY), check)
 
     return Contestant(name, begin)
 
 
 @contextmanager
-def _api(bench: Bench, tree: Path, milliseconds: int) -> Iterator[str]:
+def api(bench: Bench, tree: Path, milliseconds: int) -> Iterator[str]:
+    """The URL of a sandbox that hands this tree out, each answer held back."""
     command = [
         *bench.finder.ours(), "-q", "sandbox", "--tree", str(tree),
         "--latency", f"{milliseconds / 1000:g}s",
