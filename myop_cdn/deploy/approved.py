@@ -41,6 +41,7 @@ class ApprovedRun(Run):
         self._wanted = Wanted(source._replace(documents=documents), None, self._options.jobs)
         try:
             self.there.look_at([key for key in planned.seen if key != MANIFEST])
+            self.there.finish_look()
             if MANIFEST in planned.seen:
                 self.there.read_manifest()
             self._begin(self._options.delete)

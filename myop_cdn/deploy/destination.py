@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from sys import intern
 from typing import TYPE_CHECKING
 
@@ -43,21 +44,34 @@ class Destination:
         self.looked: set[str] = set()
         self.between: list[Commit] = []
         self._manifest: ManifestThere | None = None
+        self._reading: Beside[View | None] | None = None
 
     def look_at(self, keys: Sequence[str]) -> None:
-        """See these documents, and the newest commit."""
+        """See these documents, and which commit is the newest; `finish_look` has read it."""
 
-        def look(key: str | None) -> ObjectInfo | View | None:
-            return self.log.newest() if key is None else self.store.head(key)
+        def look(key: str | None) -> ObjectInfo | None:
+            if key is not None:
+                return self.store.head(key)
+            self._reading = Beside(partial(self.log.view_of, self.log.newest_listed()), "look")
+            return None
 
         for done in run_all(look, [None, *keys], self._jobs + 1, "look"):
             if done.error is not None:
                 raise done.error
-            if isinstance(done.result, View):
-                self.view = done.result
-            elif done.item is not None:
+            if done.item is not None:
                 self.looked.add(done.item)
                 self._saw(done.item, done.result)
+
+    def finish_look(self) -> None:
+        """Wait for the newest commit. As a commit never changes, it may be read while Myop is
+        asked: which one it is was seen before.
+        """
+        reading, self._reading = self._reading, None
+        view = reading.result() if reading else self.view
+        if view is None:  # cleared since, by a run that may have touched these documents
+            view = self.log.newest()
+            self.looked.clear()
+        self.view = view
 
     def look_at_all(self) -> None:
         """See every document, the whole log and the manifest."""

@@ -358,7 +358,17 @@ class Log:
 
         Raises StorageError.
         """
-        listed = self.store.list(f"{self.folder}log/", 2)
+        view = None
+        while view is None:
+            view = self.view_of(self.newest_listed())
+        return view
+
+    def newest_listed(self) -> Sequence[ObjectInfo]:
+        """Where the newest commit is, to be read by `view_of`. Raises StorageError."""
+        return self.store.list(f"{self.folder}log/", 2)
+
+    def view_of(self, listed: Sequence[ObjectInfo]) -> View | None:
+        """What that commit tells; None where it was cleared since it was listed. StorageError."""
         number = self._number(listed[0]) if listed else 0
         if not listed or number == 0:
             return View()
@@ -368,9 +378,7 @@ class Log:
         except ValueError as error:
             problem = f"the newest commit of the log could not be read ({error})"
             return View(None, number, warnings=(problem,))
-        if commit is None:
-            return self.newest()  # cleared between the two requests
-        return View(commit, number, self.state_of(commit))
+        return None if commit is None else View(commit, number, self.state_of(commit))
 
     def everything(self, jobs: int) -> View:
         """All objects as the log has them: the newest checkpoint and the commits since.

@@ -108,6 +108,7 @@ class Run:
         self._outcome.lasting.update(source.broken)
 
         def settle() -> None:
+            self.there.finish_look()
             enabled, note = may_delete(source, self._options)
             self._outcome.warn(note)
             self._begin(enabled)
