@@ -104,12 +104,13 @@ class Entry(NamedTuple):
     def parse(cls, value: Any) -> Entry:
         """The opposite. Raises ValueError, TypeError."""
         one = cls(*value)
-        texts = (one.sha256, one.version, one.name, one.variant, one.variant_name, one.announced)
-        if {type(one.asked), type(one.since)} != {int} or {*map(type, texts)} != {str}:
-            raise TypeError("not an entry")
-        if one.headers is not None and type(one.headers) is not str:
+        if tuple(map(type, one)) not in _ENTRY_TYPES:
             raise TypeError("not an entry")
         return one
+
+
+# What the fields are, with the headers' fingerprint and without one.
+_ENTRY_TYPES = [(str, headers, str, int, str, str, str, str, int) for headers in (str, type(None))]
 
 
 class Change(NamedTuple):
@@ -836,4 +837,7 @@ def _entry(value: list[Any]) -> Entry:
     """An entry. Raises ValueError, TypeError. Its texts stand in many entries, or in what a
     listing and the tree tell of the same object: each is kept once.
     """
-    return Entry.parse([intern(one) if type(one) is str else one for one in value])
+    for at, one in enumerate(value):
+        if type(one) is str:
+            value[at] = intern(one)
+    return Entry.parse(value)

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 _OWN = names.RESERVED
 _METADATA = f"{_OWN}/metadata/"
 _OLD_TEMPORARIES = f"{_OWN}/tmp/"  # noqa: S108 - where version 0.1.0 had them
+_READ_AT_ONCE = 2**20  # bytes: for less, a buffer to read into takes longer than the hash
 _MAX_METADATA_BYTES = 64 * 1024
 _TRIES = 5  # a folder can be taken away by a concurrent deletion between two steps
 
@@ -83,7 +84,10 @@ class LocalBackend:
             try:
                 with files.opened(path) as file:
                     facts = os.fstat(file.fileno())
-                    sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+                    if facts.st_size < _READ_AT_ONCE:
+                        sha256 = hashlib.sha256(file.read()).hexdigest()
+                    else:
+                        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             except (FileNotFoundError, NotADirectoryError):
                 return None
             except files.NotAFile:
@@ -211,15 +215,15 @@ class LocalBackend:
         parts = key.split("/")
         if not key or any(part in ("", ".", "..") for part in parts):
             raise StorageError(f"{names.shown(key)} is not a key")
-        folder = self.root
+        folder = str(self.root)
         for part in parts[:-1]:
-            folder = folder / part
-            if folder.is_symlink():
+            folder = f"{folder}{os.sep}{part}"
+            if os.path.islink(folder):
                 raise StorageError(
                     f"{folder} is a symbolic link; links are not followed",
                     "replace it by a plain folder",
                 )
-        return folder / parts[-1]
+        return Path(folder, parts[-1])
 
     def _target(self, key: str) -> Path:
         """The path to write at or to delete, what killed runs left there removed."""
