@@ -3,7 +3,7 @@
 Parsing documents and hashing them keeps Python's interpreter lock, and the clouds' SDKs keep
 tens of megabytes for good. In a child both are out of the listener's way: it stays small and
 answers at once, and a publish that hangs can be cut off. The child stays for the next release,
-with all that it has loaded; one that has looked at everything, or grown large, is replaced.
+with all that it has loaded; one that has had much to do, or grown large, is replaced.
 
 The child holds the state folder's lock too and ends as soon as its parent is gone, however
 that ended: two runs never overlap, not even around a `kill -9`. Where several listeners share a
@@ -48,7 +48,8 @@ _BOOT = (
     "import sys, json; sys.path[:] = json.loads(sys.argv[1]); "
     "from myop_cdn.listener.child import main; main()"
 )
-_NICER = 5  # the child gives way to the listener where both want the processor
+_NICER = 5  # a child with much to do gives way to the listener where both want the processor
+_MUCH = 100  # documents
 _LINGER = 10 * 3600.0  # seconds that a child waits for the next run: over a working day
 _LARGE = 256 * 1024 * 1024  # bytes of memory at its height after which a child is replaced
 _BEAT = 1.0  # seconds between two signs of life at least
@@ -463,8 +464,6 @@ def main() -> None:
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         if hasattr(signal, name):  # the listener says when it is over
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-    with contextlib.suppress(OSError, AttributeError):
-        os.nice(_NICER)
     source = os.fdopen(os.dup(0), "rb")
     sink = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever prints must not end up among the reports
@@ -477,12 +476,28 @@ def main() -> None:
         with contextlib.suppress(ImportError):  # the run will say what is missing
             importlib.import_module(module)
     work, alive = given.get(), _Alive(sink)
+    if not isinstance(work, _Publishing):
+        _give_way()
     while True:
         task = given.get()
+        # A release is not to wait for whatever else runs on this machine.
+        if much := _is_much(task):
+            _give_way()
         result = _done(work, task, alive)
         lease.end()
-        is_full = isinstance(task, _Job) and task.scope.kind == "full"
-        alive.end(_Ended(result, is_full or _memory() > _LARGE))
+        alive.end(_Ended(result, much or _memory() > _LARGE))
+
+
+def _give_way() -> None:
+    """To the listener, for good."""
+    with contextlib.suppress(OSError, AttributeError):
+        os.nice(_NICER)
+
+
+def _is_much(task: object) -> bool:
+    if not isinstance(task, _Job):
+        return False
+    return task.scope.kind == "full" or len(task.scope.releases) > _MUCH
 
 
 def _memory() -> int:

@@ -47,7 +47,6 @@ class Obliging:
         print("this must not end up among the reports")
         destination = DestinationReport("s3://b", error=MyopCdnError("no such bucket", "make it"))
         environment = os.environ.get("MYOP_WEBHOOK_SECRET", "none")
-        report = SyncReport(
-            scope.kind, "api", str(os.getpid()), warnings=(environment, *deliveries)
-        )
+        said = str(os.nice(0)) if word == "nice" else environment
+        report = SyncReport(scope.kind, "api", str(os.getpid()), warnings=(said, *deliveries))
         return PublishReport(report, DeployReport(False, (destination,)))

@@ -155,3 +155,18 @@ def test_a_run_is_done_though_no_process_can_be_started_for_the_next(
             child(told("report"))
     assert child(told("report")).sync.output != first
     child.kill()
+
+
+def test_a_release_waits_for_no_other_process_and_only_a_large_run_gives_way(
+    tmp_path: Path,
+) -> None:
+    child = ChildPublisher(Obliging(str(tmp_path)))
+    few = child(told("nice")).sync.warnings[0]
+    releases = tuple(Release(f"c{number}", "prod") for number in range(101))
+    many = child(Scope("incremental", (Release("nice", "prod"), *releases))).sync
+    again = child(told("nice")).sync
+    child.kill()
+    assert int(few) == os.nice(0)
+    assert int(many.warnings[0]) > int(few)
+    assert again.warnings[0] == few
+    assert again.output != many.output
