@@ -143,9 +143,22 @@ def test_what_was_swapped_for_a_link_after_the_scan_is_not_read(
     place, outside = tree.root / link, tmp_path / "outside"
     place.rename(outside)
     place.symlink_to(outside)
-    for read_it in (tree.read, tree.read_if_there):
+    for read_it in (tree.read, tree.read_if_there, lambda path: list(tree.read_each([path]))):
         with pytest.raises(RefusedError, match=f"{link} is a symbolic link"):
             read_it("components/card/qa.json")
+
+
+def test_files_of_several_folders_are_read_one_after_the_other(tree: Tree) -> None:
+    paths = [
+        "components/a/qa.json",
+        "components/a/prod.json",
+        "manifest.json",
+        "components/b/qa.json",
+        "components/a/qa.json",
+    ]
+    for path in paths:
+        tree.write(path, path.encode())
+    assert list(tree.read_each(paths)) == [(path, path.encode()) for path in paths]
 
 
 @posix

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
 
-from myop_cdn.deploy import DeployOptions, deploy
-from myop_cdn.deploy.log import Log
+from myop_cdn.deploy import Cause, DeployOptions, deploy
+from myop_cdn.deploy.log import Change, Checkpoint, Commit, Entry, Log, parse_changes
 from myop_cdn.errors import ExitCode
 from myop_cdn.model import DeleteLimit
 from myop_cdn.storage import open_backend
@@ -74,6 +76,44 @@ def test_a_run_with_nothing_to_do_writes_nothing(site: Site) -> None:
     assert (report.uploaded, report.unchanged, report.commit) == ((), 13, None)
     assert site.writes() == []
     assert site.bucket.objects() == before
+
+
+def test_a_run_with_nothing_to_do_asks_for_the_listings_the_log_and_the_manifest(
+    site: Site,
+) -> None:
+    site.deploy()
+    assert [one.method for one in site.proxy.arrived] == ["GET"] * 5
+    bare = [one for one in site.proxy.arrived if "/" not in one.path.strip("/")]
+    assert len(bare) == 3  # listings: of the documents, the log, the checkpoints
+
+
+def test_what_is_read_part_by_part_is_whole() -> None:
+    odd = ['"},', ",\n", "\n", "\\", '{"a":[', "ü", "\u2028"]
+    entries = {
+        f"components/{number}{odd[number % len(odd)]}/qa.json": Entry(
+            f"{number}", None if number % 3 else "f", asked=number, name=odd[number % len(odd)]
+        )
+        for number in range(2500)
+    }
+    checkpoint = Checkpoint(7, entries, 3)
+    assert Checkpoint.parse(checkpoint.dump()) == checkpoint
+    assert json.loads(checkpoint.dump())["number"] == 7
+    changes = {key: Change(None, one) for key, one in entries.items()}
+    data = Commit(1, "a", datetime.now(UTC), Cause("deploy"), changes).dump_changes()
+    assert parse_changes(data) == changes
+    for damaged in (data[:-1], data[1:], data.replace(b'":[', b"[", 1), b"[]", b"", b'{"a":[1,2]}'):
+        with pytest.raises(ValueError, match=r"."):
+            parse_changes(damaged)
+    with pytest.raises(ValueError, match=r"."):
+        Checkpoint.parse(checkpoint.dump()[:-200])
+
+
+def test_a_commit_that_was_cleared_since_it_was_listed_is_told(site: Site) -> None:
+    log = site.log()
+    listed = log.newest_listed()
+    log.delete([one.key for one in listed])
+    assert log.view_of(listed) is None
+    assert log.newest().is_empty
 
 
 def test_one_changed_document_is_a_copy_a_write_and_a_commit(site: Site) -> None:
