@@ -901,7 +901,7 @@ async function follow() {
       const asked = Date.now();
       const answer = await source.state(tag, 8);
       // While much happens, less often: who takes deliveries has better things to do.
-      pause = Date.now() - asked > 1000 ? 250 : Math.min(1500, pause * 1.6);
+      pause = Date.now() - asked > 1000 ? 250 : Math.min(2500, pause * 1.6);
       if (source.live) linked("live", "good");
       if (answer) {
         const first = !state;

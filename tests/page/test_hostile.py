@@ -109,6 +109,18 @@ def test_a_document_reaches_neither_the_network_nor_the_page(
     assert own == []
 
 
+def test_a_frame_within_a_documents_frame_reaches_nobody_either(
+    stand: Callable[..., Stand], visit: Callable[..., Visit], sink: Sink
+) -> None:
+    """A frame of its own would have WebRTC anew. (Chromium ends the tab for it.)"""
+    nested = attacks(sink)["webrtc"].replace('"', "&quot;")
+    script = f"document.body.insertAdjacentHTML('beforeend', `<iframe srcdoc=\"<script>{nested}"
+    here = stand(lambda made: made.put("card", "production", document(script + '</"+"script>">`)')))
+    page = visit(here.url).page
+    page.wait_for_timeout(2500)
+    assert sink.hits == []
+
+
 def test_a_document_is_no_page_of_its_own(
     stand: Callable[..., Stand], visit: Callable[..., Visit], sink: Sink
 ) -> None:
