@@ -39,32 +39,40 @@ class Document(NamedTuple):
         Raises DocumentError, naming component and environment, for anything else; it is a
         CutShort where the bytes are empty or look like the beginning of a document.
         """
-        value = _object(ref, data)
-        item = value.get("item")
-        if not isinstance(item, dict):
-            raise _unusable(ref, 'holds no "item": it is not a component document')
-        if item.get("id") != ref.component_id:
-            other = item.get("id")
-            whose = f"of {names.shown(other)}" if isinstance(other, str) else "without an id"
-            raise _unusable(ref, f"is a document {whose}")
-        variants = item.get("consume_variant")
-        if not isinstance(variants, list) or not all(isinstance(one, dict) for one in variants):
-            raise _unusable(ref, 'holds no list "consume_variant": it is not a component document')
-        if not variants:
-            # Myop answers 404 where there is no variant: this would take a good one away.
-            raise _unusable(ref, 'holds no variant: its "consume_variant" is empty')
-        name = item.get("name")
+        value, name, variants = _checked(ref, data)
         try:
             body = jsontext.dumps(value)
         except ValueError as error:
             raise _unusable(ref, f"can't be written: {error}") from None
-        return cls(
-            ref,
-            name if isinstance(name, str) else ref.component_id,
-            tuple(_variant(one) for one in variants if isinstance(one.get("id"), str)),
-            body,
-            asked_at,
-        )
+        return cls(ref, name, variants, body, asked_at)
+
+
+def named(ref: DocumentRef, data: bytes) -> tuple[str, tuple[Variant, ...]]:
+    """The component's name and the variants of the document in `data`: `Document.parse` for those
+    who have its file already, at less than half the time. Raises DocumentError, as that does.
+    """
+    _, name, variants = _checked(ref, data)
+    return name, variants
+
+
+def _checked(ref: DocumentRef, data: bytes) -> tuple[dict[str, Any], str, tuple[Variant, ...]]:
+    value = _object(ref, data)
+    item = value.get("item")
+    if not isinstance(item, dict):
+        raise _unusable(ref, 'holds no "item": it is not a component document')
+    if item.get("id") != ref.component_id:
+        other = item.get("id")
+        whose = f"of {names.shown(other)}" if isinstance(other, str) else "without an id"
+        raise _unusable(ref, f"is a document {whose}")
+    variants = item.get("consume_variant")
+    if not isinstance(variants, list) or not all(isinstance(one, dict) for one in variants):
+        raise _unusable(ref, 'holds no list "consume_variant": it is not a component document')
+    if not variants:
+        # Myop answers 404 where there is no variant: this would take a good one away.
+        raise _unusable(ref, 'holds no variant: its "consume_variant" is empty')
+    name = item.get("name")
+    held = tuple(_variant(one) for one in variants if isinstance(one.get("id"), str))
+    return value, name if isinstance(name, str) else ref.component_id, held
 
 
 def _object(ref: DocumentRef, data: bytes) -> dict[str, Any]:

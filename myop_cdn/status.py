@@ -20,7 +20,7 @@ from myop_cdn.deploy.log import Entry, written
 from myop_cdn.deploy.remote import RemoteObject
 from myop_cdn.deploy.source import decoded, encoded
 from myop_cdn.deploy.writes import AbortRun, run_all
-from myop_cdn.document import Document
+from myop_cdn.document import named
 from myop_cdn.errors import DocumentError, PartlyDone, StorageError, Unreachable
 from myop_cdn.model import COMPONENTS, DocumentRef, Scope, Variant
 from myop_cdn.progress import Silent
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from myop_cdn.deploy.history import Selection
     from myop_cdn.deploy.target import Target
+    from myop_cdn.document import Document
     from myop_cdn.errors import MyopCdnError
     from myop_cdn.export import Exporter
     from myop_cdn.progress import Progress
@@ -317,11 +318,11 @@ def _read(target: Target, info: ObjectInfo) -> Entry:
         return Entry(info.sha256 or "")
     sha256 = _hash(blob.data)
     try:
-        document = Document.parse(_ref(info.key), decoded(blob))
+        name, variants = named(_ref(info.key), decoded(blob))
     except (DocumentError, StorageError):
         return Entry(sha256)
-    variant = next(iter(document.variants), Variant(""))
-    return Entry(sha256, name=document.name, variant=variant.id, variant_name=variant.name)
+    variant = next(iter(variants), Variant(""))
+    return Entry(sha256, name=name, variant=variant.id, variant_name=variant.name)
 
 
 def _ref(key: str) -> DocumentRef:

@@ -166,7 +166,9 @@ class CommitWriter:
             is_wanted = key in self._outcome.unchanged and key in self._wanted
             sha256 = seen.sha256 or (self._wanted[key].sha256 if is_wanted else "")
             if sha256 and (known is None or known.version != seen.version):
-                objects[key] = seen.entry(sha256)
+                known = objects[key] = seen.entry(sha256)
+            if is_wanted and known is not None:
+                objects[key] = self._wanted.told(key, known)
         for one in (*there.between, commit):
             for key, change in one.changes.items():
                 if change.after is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from myop_cdn.model import DocumentRef
@@ -58,6 +58,9 @@ class Outcome:
 
     def uploaded(self, upload: Upload, change: Change) -> None:
         """Remember that an object was put there."""
+        if (after := change.after) is not None:
+            name, label = after.name or upload.name, after.label or upload.after
+            upload = replace(upload, name=name, after=label)
         self.uploads.setdefault(upload.key, upload)
         self.overtaken.pop(upload.key, None)
         self.failed.pop(upload.key, None)

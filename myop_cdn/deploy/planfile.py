@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 from myop_cdn import exportnote
 from myop_cdn.deploy.log import Cause, Entry, written
 from myop_cdn.deploy.options import DeployOptions, Encoding, HistoryLimit
-from myop_cdn.document import Document
+from myop_cdn.document import named
 from myop_cdn.errors import DocumentError, InputError, RefusedError, TreeError
 from myop_cdn.exportnote import ExportNote, NotedDocument
 from myop_cdn.files import TEMPORARY
@@ -268,10 +268,9 @@ def _noted(key: str, data: bytes, note: ExportNote) -> NotedDocument:
     ref = DocumentRef.of(key)
     assert ref is not None  # only documents are uploaded
     try:
-        document = Document.parse(ref, data)
+        return NotedDocument(sha256, None, *named(ref, data))
     except DocumentError:
         return NotedDocument(sha256, None, "")
-    return NotedDocument(sha256, None, document.name, document.variants)
 
 
 @contextmanager

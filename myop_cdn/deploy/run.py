@@ -356,7 +356,7 @@ class Run:
         if before is None:
             # Nothing is known of what was there before, unless the object tells it.
             before = Entry(there.before) if there.before else (None if there.base else entry)
-        self._outcome.adopted[key] = Change(before, entry)
+        self._outcome.adopted[key] = Change(before, self._wanted.told(key, entry))
 
     def _is_uncommitted(self, there: RemoteObject) -> bool:
         base, newest = there.base or 0, self.there.view.number
@@ -468,10 +468,9 @@ class Run:
         conflicts: set[str] = set()
         if not plan.uploads:
             return conflicts
-        uploads = self._wanted.named(plan.uploads)
-        self._progress.start(f"uploading to {self.there.url}", len(uploads))
+        self._progress.start(f"uploading to {self.there.url}", len(plan.uploads))
         try:
-            for done in run_all(self._put, uploads, self._options.jobs, "put"):
+            for done in run_all(self._put, plan.uploads, self._options.jobs, "put"):
                 self._progress.step()
                 if done.result is not None:
                     self._outcome.uploaded(done.item, done.result)
@@ -486,8 +485,8 @@ class Run:
 
     def _put(self, upload: Upload) -> Change:
         key, number = upload.key, self.there.view.number
-        mine, there = self._wanted[key], self.there.remote.get(key)
         body = self._wanted.body(key)
+        mine, there = self._wanted[key], self.there.remote.get(key)
         before = ""
         if there is not None:
             before = self._writer.keep(key, there) if upload.reason == "content" else mine.sha256

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import zlib
+from contextlib import suppress
 from dataclasses import replace
 from sys import intern
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -12,10 +13,10 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from myop_cdn import jsontext
 from myop_cdn.deploy.log import Entry, written
 from myop_cdn.deploy.writes import run_all
-from myop_cdn.document import Document
+from myop_cdn.document import named
 from myop_cdn.errors import DocumentError, InputError, RefusedError, StorageError, TreeError
 from myop_cdn.exportnote import NotedDocument
-from myop_cdn.model import MANIFEST, DocumentRef
+from myop_cdn.model import MANIFEST, DocumentRef, Variant
 from myop_cdn.storage.base import Body
 from myop_cdn.workers import each
 
@@ -35,7 +36,6 @@ _PART = 32  # files that are handed to a thread at once
 _JSON_BLANKS = b" \t\r\n"
 _GZIP_LEVEL = 6
 _MOST_DECODED = 256 * 2**20
-_MOST_DESCRIBED = 100  # documents that are parsed to say which component they are of
 
 
 def encoded(data: bytes, encoding: Encoding) -> bytes:
@@ -169,29 +169,16 @@ class Source(NamedTuple):
         """
         return min((one.entry.asked for one in self.documents.values()), default=0)
 
-    def body(self, wanted: LocalObject) -> Body:
-        """The bytes of a document, read now.
+    def read(self, wanted: LocalObject) -> tuple[Body, bytes]:
+        """A document as it is to be stored and as its file holds it, read now.
 
-        Raises StorageError when they are not those that were planned with, TreeError.
+        Raises StorageError when the bytes are not those that were planned with, TreeError.
         """
-        data = encoded(self.tree.read_again(wanted.key), self.encoding)
+        content = self.tree.read_again(wanted.key)
+        data = encoded(content, self.encoding)
         if hashlib.sha256(data).hexdigest() != wanted.sha256:
             raise StorageError(f"{wanted.key}: the file was changed while it was being deployed")
-        return Body(data, wanted.sha256, wanted.md5)
-
-    def described(self, key: str) -> Entry | None:
-        """A document's component and variants, read from the file itself; None where it is not
-        a document.
-        """
-        ref = DocumentRef.of(key)
-        if ref is None:
-            return None
-        try:
-            document = Document.parse(ref, self.tree.read(key))
-        except (DocumentError, TreeError):
-            return None
-        known = NotedDocument("", None, document.name, document.variants)
-        return _entry(known, self.documents[key].sha256)
+        return Body(data, wanted.sha256, wanted.md5), content
 
 
 class AskAgain(Protocol):
@@ -219,6 +206,8 @@ class Wanted:
         self.insists = ask_again is None
         self._ask_again = ask_again
         self._documents = dict(source.documents)
+        entries = source.manifest.entries if source.manifest else ()
+        self._component_names = {one.id: one.name for one in entries}
         self._jobs = jobs
 
     def __contains__(self, key: str) -> bool:
@@ -261,8 +250,13 @@ class Wanted:
         return answers
 
     def body(self, key: str) -> Body:
-        """The bytes of a document, read now. Raises StorageError, TreeError: see `Source.body`."""
-        return self.source.body(self._documents[key])
+        """The bytes of a document, read now; from then on it is known what the document holds.
+
+        Raises StorageError, TreeError: see `Source.read`.
+        """
+        body, content = self.source.read(self._documents[key])
+        self._describe(key, content)
+        return body
 
     def with_md5s(
         self, some: Mapping[str, LocalObject], remote: Mapping[str, RemoteObject]
@@ -279,31 +273,46 @@ class Wanted:
         for done in run_all(lambda key: self.body(key).md5, keys, self._jobs, "hash"):
             # A file that can't be read any more stays undecided: its upload will say why.
             if done.error is None:
-                hashed[done.item] = some[done.item]._replace(md5=done.result)
-                if done.item in self._documents:
-                    self._documents[done.item] = hashed[done.item]
+                hashed[done.item] = self._documents[done.item]._replace(md5=done.result)
+                self._documents[done.item] = hashed[done.item]
         return hashed
 
-    def named(self, uploads: Sequence[Upload]) -> Sequence[Upload]:
-        """With the components' names where the folder's note does not have them."""
-        nameless = [up.key for up in uploads if not self._documents[up.key].entry.name]
-        if not nameless:
-            return uploads
-        manifest = self.source.manifest
-        names = {one.id: one.name for one in manifest.entries} if manifest else {}
-        for key in nameless:
-            mine, ref = self._documents[key], DocumentRef.of(key)
-            said = self.source.described(key) if len(nameless) <= _MOST_DESCRIBED else None
-            name = names.get(ref.component_id, "") if ref else ""
-            entry = (said or mine.entry)._replace(
-                sha256=mine.sha256, asked=mine.entry.asked, name=(said.name if said else "") or name
-            )
-            self._documents[key] = mine._replace(entry=entry)
-        entries = {up.key: self._documents[up.key].entry for up in uploads}
+    def named(self, uploads: Sequence[Upload]) -> list[Upload]:
+        """With the components' names and variants, read from the files where no note has them."""
+        entries = {up.key: self.told(up.key, Entry("")) for up in uploads}
         return [
             replace(up, name=entries[up.key].name or up.name, after=entries[up.key].label)
             for up in uploads
         ]
+
+    def told(self, key: str, entry: Entry) -> Entry:
+        """`entry`, of an object that holds this document, with the names that it lacks."""
+        if entry.variant:
+            return entry
+        if not self._documents[key].entry.variant:
+            with suppress(StorageError, TreeError):  # an upload will say why
+                self.body(key)
+        mine = self._documents[key].entry
+        return entry._replace(
+            name=entry.name or mine.name, variant=mine.variant, variant_name=mine.variant_name
+        )
+
+    def _describe(self, key: str, content: bytes) -> None:
+        """Note what a document holds that the folder's note does not know, from its own bytes."""
+        mine, ref = self._documents[key], DocumentRef.of(key)
+        if mine.entry.variant or ref is None:
+            return
+        try:
+            name, variants = named(ref, content)
+        except DocumentError:
+            name, variants = self._component_names.get(ref.component_id, ""), ()
+        held = next(iter(variants), Variant(""))
+        entry = mine.entry._replace(
+            name=mine.entry.name or name, variant=held.id, variant_name=held.name
+        )
+        self._documents[key] = mine._replace(
+            entry=entry, variants=tuple(one.id for one in variants)
+        )
 
 
 def read_source(
