@@ -174,6 +174,10 @@ def test_an_upload_says_why_and_from_which_variant_to_which(
     remote: RemoteObject | None, upload: Upload
 ) -> None:
     assert planned(mine(), remote) == Plan((upload,))
+    (made,) = planned(mine(), remote).uploads
+    # Two uploads are equal by key and reason alone.
+    assert (made.name, made.before, made.after) == (upload.name, upload.before, upload.after)
+    assert made.size == upload.size
 
 
 def test_a_component_without_a_name_keeps_the_one_that_is_there() -> None:
@@ -218,6 +222,8 @@ def test_another_variant_within_ten_minutes_of_an_announcement_looks_cached() ->
     assert planned(mine(), at(1), replace(RULES, force=True)).cached == ()
     assert looks_cached(mine(), at(9.99), RULES)
     assert not looks_cached(mine(), at(10), RULES)
+    assert looks_cached(mine(), at(1), replace(RULES, now=NOW + CACHED_FOR))
+    assert planned(mine(asked=0), at(1)).cached == (KEY,)
     assert looks_cached(mine(asked=0), at(1), RULES)  # then by the clock here
     assert not looks_cached(mine(asked=0), at(1), replace(RULES, now=NOW + CACHED_FOR))
     assert not looks_cached(mine(), at(1, variant="v2"), RULES)
@@ -226,6 +232,8 @@ def test_another_variant_within_ten_minutes_of_an_announcement_looks_cached() ->
     assert not looks_cached(mine(), there(announced="yesterday"), RULES)
     assert not looks_cached(mine(), at(1)._replace(facts=None), RULES)
     assert not looks_cached(mine(announced=NOW.isoformat()), at(1), RULES)
+    same_moment = (NOW - timedelta(minutes=1)).isoformat()
+    assert looks_cached(mine(announced=same_moment), at(1), RULES)
     assert looks_cached(mine(announced=(NOW - timedelta(minutes=2)).isoformat()), at(1), RULES)
 
 
