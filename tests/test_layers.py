@@ -28,6 +28,7 @@ FLOORS = {
     "filelock": 1,
     "files": 2,
     "names": 1,
+    "programs": 1,
     "jsontext": 1,
     "progress": 1,
     "workers": 1,

@@ -10,15 +10,13 @@ import json
 import os
 import re
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from myop_cdn import names
+from myop_cdn import names, programs
 from myop_cdn.document import Document, describe
 from myop_cdn.errors import DocumentError, ExportError, IndexFormError, InputError
 from myop_cdn.manifest import Manifest
@@ -101,17 +99,10 @@ class NpxExporter:
         }
         with log.open("wb") as output_file:
             try:
-                process = subprocess.Popen(  # noqa: S603 - an argument list, no shell
-                    words,
-                    env=environment,
-                    stdin=subprocess.DEVNULL,
-                    stdout=output_file,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                )
-            except OSError as error:
-                raise ExportError(f"can't run {words[0]}: {error.strerror}") from None
-            code = _wait(process)
+                code = programs.run(words, environment, TIMEOUT_SECONDS, output_file)
+            except (OSError, ValueError) as error:
+                why = error.strerror if isinstance(error, OSError) else "a NUL"
+                raise ExportError(f"can't run {words[0]}: {why}") from None
         if code is None:
             raise ExportError(f"{_shown(self._command)} took longer than {TIMEOUT_SECONDS:.0f} s")
         if code != 0:
@@ -212,22 +203,6 @@ def _argument(releases: Sequence[Release]) -> str:
             row["variantId"] = one.variant_id
         rows.append(row)
     return json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
-
-
-def _wait(process: subprocess.Popen[bytes]) -> int | None:
-    """The exit code, or None past the time limit. The tool's children end with it."""
-    try:
-        return process.wait(TIMEOUT_SECONDS)
-    except subprocess.TimeoutExpired:
-        return None
-    finally:
-        if process.poll() is None:
-            with suppress(OSError):
-                if sys.platform == "win32":
-                    process.kill()
-                else:
-                    os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
 
 
 def _shown(command: Sequence[str]) -> str:

@@ -10,16 +10,13 @@ import queue
 import secrets
 import shlex
 import shutil
-import signal
-import subprocess
-import sys
 import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from myop_cdn import files
+from myop_cdn import files, programs
 from myop_cdn.errors import InputError
 from myop_cdn.notify import messages
 from myop_cdn.notify.policy import Policy, Standings, decide
@@ -166,39 +163,18 @@ class Command:
         environment = {
             name: value for name, value in os.environ.items() if name.upper() in _HANDED_ON
         }
+        facts = messages.facts(notice, self.link)
         try:
-            process = subprocess.Popen(  # noqa: S603 - an argument list, no shell
-                self.words,
-                env=environment | messages.facts(notice, self.link),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,  # stdout is for this program's data
-                stderr=subprocess.DEVNULL,  # and what is not this program's text stays out of logs
-                start_new_session=sys.platform != "win32",
-            )
+            # What it prints goes nowhere: stdout is for this program's data, and what is not this
+            # program's text stays out of logs.
+            code = programs.run(self.words, environment | facts, _COMMAND_SECONDS)
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else "a NUL"
             raise Undelivered(f"it can't be started: {why}") from None
-        code = _wait(process)
         if code is None:
             raise Undelivered(f"it took longer than {_COMMAND_SECONDS:.0f} s and was ended")
         if code:
             raise Undelivered(f"it ended with {code}")
-
-
-def _wait(process: subprocess.Popen[bytes]) -> int | None:
-    """The exit code, or None past the time limit. The command's children end with it then."""
-    try:
-        return process.wait(_COMMAND_SECONDS)
-    except subprocess.TimeoutExpired:
-        return None
-    finally:
-        if process.poll() is None:
-            with suppress(OSError):
-                if sys.platform == "win32":
-                    process.kill()
-                else:
-                    os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
 
 
 class Notifier:
