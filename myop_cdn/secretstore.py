@@ -15,10 +15,10 @@ import binascii
 import json
 import os
 import re
-import time
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from myop_cdn.errors import CredentialsError, InputError, SecretError
+from myop_cdn.errors import CredentialsError, InputError, SecretError, StorageUnavailable
+from myop_cdn.retry import Retries, RetryPolicy
 from myop_cdn.text import shown, shown_url
 from myop_cdn.transport import Limits, Transport, TransportError, parse_base_url
 
@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from myop_cdn.transport import Response
 
 MAX_BYTES = 64 * 1024  # of a secret: as much as a file of one may have
-_ATTEMPTS = 3
-_PAUSE = 0.5  # seconds before the second attempt, and as much again before the third
+_POLICY = RetryPolicy(attempts=3, first_pause=0.25, request_seconds=40.0)
 _BUSY = (408, 429, 500, 502, 503, 504)
 # A secret comes with its base64, and with what the service has to say of it.
 _LIMITS = Limits(connect_seconds=5.0, silence_seconds=10.0, total_seconds=20.0, body_bytes=2**18)
@@ -101,7 +100,7 @@ def _from_aws(name: str, match: re.Match[str]) -> bytes:
     config = Config(
         connect_timeout=5,
         read_timeout=10,
-        retries={"total_max_attempts": _ATTEMPTS, "mode": "standard"},
+        retries={"total_max_attempts": _POLICY.attempts, "mode": "standard"},
     )
     with sdk_errors(name):
         session = sdk_session()
@@ -205,19 +204,25 @@ def _ask(
 
 
 def _patiently(name: str, request: Callable[[], Response]) -> Response:
-    for attempt in range(1, _ATTEMPTS + 1):
-        last = attempt == _ATTEMPTS
+    """The response, asked for again while the service is busy or away. Raises SecretError."""
+
+    def attempt() -> Response:
         try:
             response = request()
         except TransportError as error:
-            if last or not error.temporary:
-                what = f"{name}: no answer: the service {error.phrase}"
-                raise SecretError(what, error.hint or "check the network") from None
-        else:
-            if last or response.status not in _BUSY:
-                return response
-        time.sleep(_PAUSE * attempt)
-    raise AssertionError("the last attempt returns or raises")
+            kind = StorageUnavailable if error.temporary else SecretError
+            what = f"{name}: no answer: the service {error.phrase}"
+            raise kind(what, error.hint or "check the network") from None
+        if response.status in _BUSY:
+            busy = StorageUnavailable(f"{name}: the service answered {response.status}")
+            busy.retry_after = response.retry_after()
+            raise busy
+        return response
+
+    try:
+        return Retries(_POLICY).call(attempt)
+    except StorageUnavailable as error:
+        raise SecretError(error.message, error.hint) from None
 
 
 _STORES: dict[str, tuple[str, Callable[[str, re.Match[str]], bytes]]] = {

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from myop_cdn import secretstore
 from myop_cdn.errors import CredentialsError, InputError, MyopCdnError, SecretError
+from myop_cdn.retry import RetryPolicy
 from tests.servers.s3 import aws, moto_endpoint  # noqa: F401 - fixtures
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def test_what_aws_does_not_give_is_told_in_one_line(
         in (ended.json["error"]["message"])
     )
     monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", "http://127.0.0.1:9")
-    monkeypatch.setattr(secretstore, "_ATTEMPTS", 1)
+    monkeypatch.setattr(secretstore, "_POLICY", RetryPolicy(attempts=1))
     with pytest.raises(MyopCdnError, match="can't be reached"):
         secretstore.read("aws-sm://x")
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
@@ -128,7 +129,7 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
     made = Service()
     thread = threading.Thread(target=made.server.serve_forever, args=(0.02,))
     thread.start()
-    monkeypatch.setattr(secretstore, "_PAUSE", 0.0)
+    monkeypatch.setattr(secretstore, "_POLICY", RetryPolicy(attempts=3, first_pause=0.0))
     yield made
     made.server.shutdown()
     thread.join()

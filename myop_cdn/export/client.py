@@ -92,6 +92,11 @@ class Client:
         self._notice.daemon = True
         self._notice.start()
 
+    @property
+    def url(self) -> str:
+        """The API's base URL, tidied."""
+        return self._endpoint.url + self._path
+
     def close(self) -> None:
         """Wake those who wait for a retry and close the connections."""
         self._stopped.set()
@@ -123,7 +128,7 @@ class Client:
             if response.status == 429 or response.status >= 500:
                 message = f"{what}: {self._endpoint.netloc} answered {response.status}"
                 unreachable = Unreachable(f"{message} (asked {times})", _HINT)
-                unreachable.retry_after = _retry_after(response)
+                unreachable.retry_after = response.retry_after()
                 raise unreachable
             return read(response)
 
@@ -239,14 +244,3 @@ def asked_at(response: Response) -> datetime | None:
         return made - timedelta(seconds=int(age[:12]))
     except OverflowError:
         return None
-
-
-def _retry_after(response: Response) -> float:
-    """The seconds of a Retry-After header, which may also hold a date; 0 without one."""
-    value = response.headers.get("retry-after", "").strip()
-    if value.isascii() and value.isdigit():
-        return float(value[:8])
-    moment = dates.read(value)
-    return (
-        0.0 if moment is None else max(0.0, (moment - datetime.now(moment.tzinfo)).total_seconds())
-    )

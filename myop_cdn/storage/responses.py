@@ -77,7 +77,7 @@ class Service(NamedTuple):
         said = " ".join(filter(None, (f"{status}", code)))
         if status in (408, 429) or status >= 500 or code in self.busy:
             busy = StorageUnavailable(f"{where}: the service answered {said}")
-            busy.retry_after = _seconds(response.headers.get("retry-after", ""))
+            busy.retry_after = response.retry_after()
             return busy
         message = shown(without_credentials(" ".join(message[:1000].split())), 200)
         said += f": {message}" if message else ""
@@ -102,11 +102,6 @@ class Service(NamedTuple):
         except TransportError as error:
             kind = StorageUnavailable if error.temporary else StorageError
             raise kind(f"{where}: {netloc} {error.phrase}", error.hint) from None
-
-
-def _seconds(retry_after: str) -> float:
-    plain = retry_after.isascii() and retry_after.isdigit()  # else it is a date, which none sends
-    return float(retry_after[:9]) if plain else 0.0
 
 
 def content(where: str, response: Response, limit: int) -> bytes:
