@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 from datetime import UTC, datetime
@@ -13,7 +14,7 @@ import pytest
 from myop_cdn.cli.options import Command
 from myop_cdn.sandbox import REHEARSAL_KEY, Sandbox
 from myop_cdn.signature import sign
-from tests.readme import described
+from tests.readme import README, commands, described
 from tests.samples import SECRET, full_tree, release, webhook, write
 from tests.servers.api import Said, StandIn
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conftest import Ended, Run
+    from tests.servers.s3 import Bucket
 
 # Run by tests of their own: these stay until they are ended, ask somebody else's CDN, or name a
 # delivery that only the reader has.
@@ -59,7 +61,7 @@ def scene(
     }
     made = cloudfront.create_distribution(
         DistributionConfig={
-            "CallerReference": "examples",
+            "CallerReference": str(tmp_path),
             "Origins": {"Quantity": 1, "Items": [origin]},
             "DefaultCacheBehavior": {"TargetOriginId": "o", "ViewerProtocolPolicy": "allow-all"},
             "Comment": "",
@@ -102,6 +104,23 @@ def piped(run: Run, line: str, folder: Path) -> Ended:
         fed = ended.out
     assert ended is not None
     return ended
+
+
+def test_the_readme_s_first_publish_succeeds_as_it_is_written(
+    run: Run, scene: dict[str, str], bucket: Bucket, tmp_path: Path
+) -> None:
+    """At a new bucket, whose objects a CDN hands on."""
+    text = README.read_text("utf-8")
+    steps = commands(text[text.index("## The first publish") : text.index("## In your CI system")])
+    everybody = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject"}
+    statement = {**everybody, "Resource": f"arn:aws:s3:::{bucket.name}/*"}
+    policy = {"Version": "2012-10-17", "Statement": [statement]}
+    bucket.client.put_bucket_policy(Bucket=bucket.name, Policy=json.dumps(policy))
+    assert [step.split()[1] for step in steps] == ["doctor", "publish", "publish", "check"]
+    for step in steps:
+        line = step.replace("https://cdn.example.com/", f"{bucket.endpoint}/{bucket.name}/")
+        ended = piped(run, line.replace("my-bucket", bucket.name), tmp_path)
+        assert ended.code == 0, f"{line}: {ended.out.decode()}{ended.err}"
 
 
 def test_every_example_succeeds_as_it_is_written(
