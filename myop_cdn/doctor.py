@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from myop_cdn import __version__
 from myop_cdn.errors import CheckFailed, InputError, MyopCdnError, PreconditionFailed, StorageError
+from myop_cdn.export import TRY_NPX
 from myop_cdn.manifest import Manifest
 from myop_cdn.model import MANIFEST
 from myop_cdn.names import shown
@@ -45,6 +46,7 @@ _LIMITS = Limits(silence_seconds=15.0, total_seconds=30.0)
 _POLICY = RetryPolicy(attempts=4, unreachable_attempts=1)
 _PACKAGES = ("boto3", "google-auth", "azure-identity", "click", "rich")
 _OPTIONAL = ("azure-identity",)
+_CHECK_URL = "does MYOP_API_URL (--api-url) name Myop's API?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +224,7 @@ def _reached(host: str, response: Response, took: float) -> Diagnosis:
         return Diagnosis("API", "wrong", text, "try again later")
     if response.status in (200, 401, 403):
         return Diagnosis("API", "ok", text)
-    return Diagnosis("API", "wrong", text, "does MYOP_API_URL name Myop's API?")
+    return Diagnosis("API", "wrong", text, _CHECK_URL)
 
 
 def _key(host: str, response: Response, key: str, source: str) -> Diagnosis:
@@ -236,14 +238,19 @@ def _key(host: str, response: Response, key: str, source: str) -> Diagnosis:
         )
     if response.status != 200:
         return Diagnosis("API key", "note", f"from {source}; not tried", "first mend the API")
+    body = b""
     try:
-        index = Manifest.parse(response.decoded(_LIMITS.body_bytes).body)
+        body = response.decoded(_LIMITS.body_bytes).body
+        index = Manifest.parse(body)
     except (InputError, TransportError):
+        if not body.lstrip().startswith((b"{", b"[")):
+            text = f"from {source}; not tried: {host} answered with something other than JSON"
+            return Diagnosis("API key", "wrong", text, _CHECK_URL)
         return Diagnosis(
             "API key",
             "note",
             f"from {source}; accepted, but the index is not in the documented form",
-            "--exporter npx exports with Myop's own command-line tool",
+            TRY_NPX,
         )
     whose = f" of organization {shown(index.organization)}" if index.organization else ""
     text = f"from {source}; accepted: {len(index.entries)} components{whose}"
@@ -382,7 +389,7 @@ def _cors(store: Store, origin: str | None) -> Iterator[Diagnosis]:
     if origin is None:
         yield Diagnosis("CORS", "note", text, f"name your page's with --origin; {_ASK}")
     else:
-        advice = f"myop-cdn deploy {store.url} --cors-origin {origin}, unless the CDN answers it"
+        advice = f"publish with --cors-origin {origin}, unless the CDN sends CORS headers itself"
         yield Diagnosis("CORS", "wrong", text, advice)
 
 

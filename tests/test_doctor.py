@@ -13,9 +13,10 @@ from myop_cdn.deploy.target import open_targets
 from myop_cdn.doctor import PROBES, Diagnosis, api, destination
 from myop_cdn.sandbox import REHEARSAL_KEY, Sandbox
 from myop_cdn.storage.base import Body, Headers
+from tests.api_server import ApiServer, Reply
 from tests.deploy.test_look_alikes import rclone  # noqa: F401 - a fixture, like those below
 from tests.notify.receiver import NoticeReceiver
-from tests.samples import SECRET, full_tree, write
+from tests.samples import KEY, SECRET, full_tree, write
 from tests.servers.proxy import Answer
 from tests.servers.s3 import aws, bucket, moto_endpoint, proxy  # noqa: F401
 
@@ -133,6 +134,15 @@ def test_a_key_that_is_rejected_is_told_from_an_api_that_is_down(run: Run, myop:
         "API key": "wrong",
     }
     assert "does not look like" in next(one["text"] for one in found if one["name"] == "API key")
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"welcome", b""])
+def test_a_page_that_is_not_myop_s_api_is_not_taken_for_it(body: bytes) -> None:
+    with ApiServer({}) as server:
+        server.script["manifest.json"] = [Reply(body)]
+        (found,) = [one for one in api(server.url, KEY, "a test") if one.name == "API key"]
+    assert (found.state, "MYOP_API_URL" in found.advice) == ("wrong", True)
+    assert "accepted" not in found.text
 
 
 @pytest.mark.parametrize(("skew", "state"), [(0, "ok"), (-30, "ok"), (400, "wrong")])

@@ -10,9 +10,15 @@ from typing import TYPE_CHECKING, ClassVar
 
 import click
 
-from myop_cdn.cli.history import PlaceSettings, SelectionSettings, open_target, selection_of
 from myop_cdn.cli.options import Destination, Duration, Origin, argument, command, group, option
-from myop_cdn.cli.settings import JsonSettings, ReportSettings
+from myop_cdn.cli.settings import (
+    JsonSettings,
+    ReportSettings,
+    SelectionSettings,
+    SiteSettings,
+    open_target,
+    selection_of,
+)
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -75,7 +81,7 @@ class CheckSettings:
     expected: ExpectationSettings = group(ExpectationSettings)
     asking: AskSettings = group(AskSettings)
     which: SelectionSettings = group(SelectionSettings)
-    place: PlaceSettings = group(PlaceSettings)
+    site: SiteSettings = group(SiteSettings)
     output_json: JsonSettings = group(JsonSettings)
     reports: ReportSettings = group(ReportSettings)
 
@@ -106,7 +112,7 @@ def check(console: Console, settings: CheckSettings) -> CheckReport:
         origin=asking.origin,
         sample=asking.sample,
         wait=asking.wait,
-        jobs=settings.place.jobs,
+        jobs=settings.site.jobs,
         selection=selection,
     )
     with ExitStack() as stack:
@@ -114,9 +120,9 @@ def check(console: Console, settings: CheckSettings) -> CheckReport:
         if expected.tree is not None:
             expectation = TreeFiles(Tree(expected.tree))
         elif expected.destination is not None:
-            target = open_target(expected.destination, settings.place)
+            target = open_target(expected.destination, settings.site)
             stack.callback(target.close)
-            expectation = LiveObjects(target, selection, settings.place.jobs)
+            expectation = LiveObjects(target, selection, settings.site.jobs)
         progress = stack.enter_context(console.progress())
         report = run(settings.base_url, expectation, options, progress)
     say_check(console, report)

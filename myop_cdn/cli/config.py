@@ -58,8 +58,9 @@ def default_map(file: str) -> dict[str, Any]:
             continue
         if name not in COMMANDS or not isinstance(table, dict):
             raise InputError(
-                f"{file}: [{shown(name)}] is not a table of a command{suggestion(name, COMMANDS)}",
-                f"commands: {', '.join(COMMANDS)}",
+                f"{file}: [{shown(name)}] is not a table of a command"
+                f"{suggestion(name, (*COMMANDS, TARGETS))}",
+                f"tables: {TARGETS}.NAME, and of the commands {', '.join(COMMANDS)}",
             )
         found = cli.get_command(click.Context(cli), name)
         assert found is not None  # its name is one of COMMANDS

@@ -8,9 +8,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from myop_cdn.cli.console import SILENT, Console
-from myop_cdn.cli.history import PlaceSettings, open_target
 from myop_cdn.cli.options import Destination, Origin, argument, command, group, option
-from myop_cdn.cli.settings import ApiSettings, JsonSettings, NoticeSettings, SecretSettings
+from myop_cdn.cli.settings import (
+    ApiSettings,
+    JsonSettings,
+    NoticeSettings,
+    SecretSettings,
+    SiteSettings,
+    open_target,
+)
 from myop_cdn.inputs import (
     KEY_HINT,
     SECRET_CREDENTIAL,
@@ -23,7 +29,7 @@ from myop_cdn.inputs import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from myop_cdn.doctor import Diagnosis, DoctorReport
+    from myop_cdn.doctor import Diagnosis, DoctorReport, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +55,7 @@ class DoctorSettings:
     )
     api: ApiSettings = group(ApiSettings)
     secrets: SecretSettings = group(SecretSettings)
-    place: PlaceSettings = group(PlaceSettings)
+    site: SiteSettings = group(SiteSettings)
     notices: NoticeSettings = group(NoticeSettings)
     notice_test: NoticeTest = group(NoticeTest)
     output_json: JsonSettings = group(JsonSettings)
@@ -105,7 +111,7 @@ def _checks(settings: DoctorSettings) -> Iterator[Diagnosis]:
     if url is not None:
 
         def look() -> Iterator[Diagnosis]:
-            with closing(open_target(url, settings.place)) as target:
+            with closing(open_target(url, settings.site)) as target:
                 yield from destination(target, settings.origin)
 
         yield from examined("destination", look)
@@ -128,7 +134,7 @@ def _api(settings: ApiSettings) -> Iterator[Diagnosis]:
             yield Diagnosis("API key", "wrong", "there is none", KEY_HINT)
         else:
             key, source = found
-    yield from (_readable("API key", one) for one in collected.found)
+    yield from (_warned("API key", "wrong", one) for one in collected.found)
     yield from api(settings.api_url, key, source, allow_http=settings.allow_http)
 
 
@@ -147,7 +153,7 @@ def _secret(settings: SecretSettings) -> Iterator[Diagnosis]:
         yield Diagnosis("secret", "note", "there is none", advice)
         return
     yield from signing_secrets(*there)
-    yield from (_readable("secret", one) for one in collected.found)
+    yield from (_warned("secret", "wrong", one) for one in collected.found)
 
 
 def _notices(settings: DoctorSettings) -> Iterator[Diagnosis]:
@@ -158,9 +164,7 @@ def _notices(settings: DoctorSettings) -> Iterator[Diagnosis]:
 
     collected, now = _Collected(), time.time()
     channels = channels_of(settings.notices, collected, allow_http=settings.api.allow_http)
-    for warning in collected.found:
-        text, _, advice = warning.partition(": ")
-        yield Diagnosis("notices", "note", text, advice)
+    yield from (_warned("notices", "note", one) for one in collected.found)
     for channel in channels:
         if not settings.notice_test.test_notice:
             advice = "--test-notice sends a test"
@@ -177,8 +181,8 @@ def _notices(settings: DoctorSettings) -> Iterator[Diagnosis]:
             yield Diagnosis("notices", "ok", f"{channel.name} received a test")
 
 
-def _readable(name: str, warning: str) -> Diagnosis:
+def _warned(name: str, state: State, warning: str) -> Diagnosis:
     from myop_cdn.doctor import Diagnosis
 
     text, _, advice = warning.partition(": ")
-    return Diagnosis(name, "wrong", text, advice)
+    return Diagnosis(name, state, text, advice)

@@ -6,54 +6,28 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-import click
-
 from myop_cdn.cli.options import Destination, MaxDelete, argument, command, group, option
-from myop_cdn.cli.settings import CdnSettings, JsonSettings, RunSettings
+from myop_cdn.cli.settings import (
+    CdnSettings,
+    JsonSettings,
+    RunSettings,
+    SelectionSettings,
+    SiteSettings,
+    WriteSettings,
+    open_target,
+    selection_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from myop_cdn.cli.console import Console
-    from myop_cdn.deploy.history import DiffReport, HistoryReport, Selection
+    from myop_cdn.deploy.history import DiffReport, HistoryReport
     from myop_cdn.deploy.log import Change, Commit
     from myop_cdn.deploy.rollback import RollbackReport
-    from myop_cdn.deploy.target import Target
     from myop_cdn.model import DeleteLimit
 
 _MOST_LINES = 20  # of one commit
-
-
-@dataclass(frozen=True, slots=True)
-class SelectionSettings:
-    """Which documents."""
-
-    TITLE: ClassVar[str] = "Which documents"
-    component: tuple[str, ...] = option(
-        multiple=True, metavar="ID", help="This component only; repeat it for more."
-    )
-    environment: tuple[str, ...] = option(
-        multiple=True,
-        metavar="NAME",
-        help="This environment only; repeat it for more. 'preview' is one of the names.",
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class PlaceSettings:
-    """Where the log is found."""
-
-    TITLE: ClassVar[str] = "Destination"
-    ledger: str | None = option(
-        metavar="URL", help="The folder or bucket that keeps the log, as given to deploy."
-    )
-    endpoint_url: str | None = option(
-        metavar="URL",
-        help="An S3-compatible service for s3:// destinations; AWS_ENDPOINT_URL works too.",
-    )
-    jobs: int = option(
-        type=click.IntRange(1, 256), default=16, metavar="N", help="How many requests at once."
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +41,7 @@ class HistorySettings:
         help="Delete the contents that are kept of these documents' past, for good.",
     )
     which: SelectionSettings = group(SelectionSettings)
-    place: PlaceSettings = group(PlaceSettings)
+    site: SiteSettings = group(SiteSettings)
     output_json: JsonSettings = group(JsonSettings)
 
 
@@ -78,7 +52,7 @@ class DiffSettings:
     destination: str = argument(type=Destination(), metavar="DESTINATION")
     start: str | None = argument(metavar="[FROM]", required=False)
     end: str | None = argument(metavar="[TO]", required=False)
-    place: PlaceSettings = group(PlaceSettings)
+    site: SiteSettings = group(SiteSettings)
     output_json: JsonSettings = group(JsonSettings)
 
 
@@ -101,20 +75,9 @@ class RollbackSettings:
         help="How many documents may be removed because they were not there then; more is "
         "refused.  [default: 25%, or one component's documents]",
     )
-    acl: str = option(
-        default="",
-        show_default=False,
-        metavar="ACL",
-        help="The canned ACL (S3) or predefined ACL (GCS) of what is written, public-read for one.",
-    )
-    storage_class: str = option(
-        default="",
-        show_default=False,
-        metavar="CLASS",
-        help="The storage class (S3, GCS) or access tier (Azure) of what is written.",
-    )
+    written: WriteSettings = group(WriteSettings)
     which: SelectionSettings = group(SelectionSettings)
-    place: PlaceSettings = group(PlaceSettings)
+    site: SiteSettings = group(SiteSettings)
     cdn: CdnSettings = group(CdnSettings)
     run: RunSettings = group(RunSettings)
 
@@ -133,9 +96,9 @@ def history(console: Console, settings: HistorySettings) -> HistoryReport:
     from myop_cdn.deploy.history import forget, read_history
 
     selection = selection_of(settings.which)
-    with closing(open_target(settings.destination, settings.place)) as target:
+    with closing(open_target(settings.destination, settings.site)) as target:
         work = forget if settings.forget else read_history
-        report = work(target, selection, settings.place.jobs)
+        report = work(target, selection, settings.site.jobs)
     warn(console, report.warnings)
     if not console.wants_json:
         for one in report.commits:
@@ -162,8 +125,8 @@ def diff(console: Console, settings: DiffSettings) -> DiffReport:
     """
     from myop_cdn.deploy.history import read_diff
 
-    with closing(open_target(settings.destination, settings.place)) as target:
-        report = read_diff(target, settings.start, settings.end, settings.place.jobs)
+    with closing(open_target(settings.destination, settings.site)) as target:
+        report = read_diff(target, settings.start, settings.end, settings.site.jobs)
     warn(console, report.warnings)
     if not console.wants_json:
         for line in _change_lines(report.changes, None):
@@ -197,13 +160,13 @@ def rollback(console: Console, settings: RollbackSettings) -> RollbackReport:
     selection = selection_of(settings.which)
     options = DeployOptions(
         max_delete=settings.max_delete or DeleteLimit(),
-        acl=settings.acl,
-        storage_class=settings.storage_class,
+        acl=settings.written.acl,
+        storage_class=settings.written.storage_class,
         invalidate=settings.cdn.invalidate,
         wait=settings.cdn.wait,
-        ledger=settings.place.ledger,
-        jobs=settings.place.jobs,
-        endpoint_url=settings.place.endpoint_url,
+        ledger=settings.site.ledger,
+        jobs=settings.site.jobs,
+        endpoint_url=settings.site.endpoint_url,
         dry_run=settings.run.dry_run,
     )
     from myop_cdn.deploy.target import open_targets
@@ -215,25 +178,6 @@ def rollback(console: Console, settings: RollbackSettings) -> RollbackReport:
             report = roll_back(target, settings.to, selection, options)
     _say_rollback(console, report)
     return report
-
-
-def open_target(destination: str, place: PlaceSettings) -> Target:
-    """The destination with its log, asked nothing yet. Raises InputError, StorageError."""
-    from myop_cdn.deploy.options import DeployOptions
-    from myop_cdn.deploy.target import open_targets
-
-    options = DeployOptions(ledger=place.ledger, jobs=place.jobs, endpoint_url=place.endpoint_url)
-    return open_targets([destination], options)[0]
-
-
-def selection_of(which: SelectionSettings) -> Selection:
-    """The documents that were chosen. Raises InputError for what can't be a name."""
-    from myop_cdn.deploy.history import Selection, check_names
-
-    return Selection(
-        check_names("--component", which.component),
-        check_names("--environment", which.environment),
-    )
 
 
 def warn(console: Console, warnings: tuple[str, ...]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,8 +56,11 @@ def init(console: Console, settings: InitSettings) -> None:
             f"--force overwrites it; 'myop-cdn init {name} -' prints the recipe",
         )
     for path, executable, text in targets:
-        _write(path, text, executable=executable)
-        console.info(f"wrote {path}")
+        if _holds(path, text) and (not executable or os.access(path, os.X_OK)):
+            console.info(f"unchanged: {path}")
+        else:
+            _write(path, text, executable=executable)
+            console.info(f"wrote {path}")
     if origin is not None:
         console.info("next: build the wheel that it installs, and commit it too:")
         console.info(f"  pip wheel --no-deps --wheel-dir {folder} {origin}")

@@ -1,7 +1,7 @@
 """The options that several commands share, in groups with a purpose.
 
 Each class is one heading in a command's help. What the rooms below take is made of them here,
-in one place each: `deploy_options`, `sync_options`.
+in one place each: `deploy_options`, `sync_options`, `open_target`, `selection_of`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ from myop_cdn.cli.options import (
 from myop_cdn.text import shown
 
 if TYPE_CHECKING:
+    from myop_cdn.deploy.history import Selection
     from myop_cdn.deploy.options import DeployOptions, Encoding, HistoryLimit
+    from myop_cdn.deploy.target import Target
     from myop_cdn.model import DeleteLimit
     from myop_cdn.sync import SyncOptions
 
@@ -146,6 +148,25 @@ class LimitSettings:
 
 
 @settings
+class WriteSettings:
+    """How whatever is written is kept, uploads and copies alike."""
+
+    TITLE: ClassVar[str] = "Objects"
+    acl: str = option(
+        default="",
+        show_default=False,
+        metavar="ACL",
+        help="The canned ACL (S3) or predefined ACL (GCS) of what is written, public-read for one.",
+    )
+    storage_class: str = option(
+        default="",
+        show_default=False,
+        metavar="CLASS",
+        help="The storage class (S3, GCS) or access tier (Azure) of what is written.",
+    )
+
+
+@settings
 class ObjectSettings:
     """How objects are stored at a destination."""
 
@@ -176,18 +197,7 @@ class ObjectSettings:
         help="How much of what is replaced is kept, to go back to: so many contents of each "
         "document, or those of so long; 0 keeps nothing.  [default: 10]",
     )
-    acl: str = option(
-        default="",
-        show_default=False,
-        metavar="ACL",
-        help="The canned ACL (S3) or predefined ACL (GCS) of what is written, public-read for one.",
-    )
-    storage_class: str = option(
-        default="",
-        show_default=False,
-        metavar="CLASS",
-        help="The storage class (S3, GCS) or access tier (Azure) of what is written.",
-    )
+    written: WriteSettings = group(WriteSettings)
     endpoint_url: str | None = option(
         metavar="URL",
         help="An S3-compatible service for s3:// destinations; AWS_ENDPOINT_URL works too.",
@@ -265,6 +275,38 @@ class DeploySettings:
     objects: ObjectSettings = group(ObjectSettings)
     deleting: DeleteSettings = group(DeleteSettings)
     cdn: CdnSettings = group(CdnSettings)
+
+
+@settings
+class SelectionSettings:
+    """Which documents."""
+
+    TITLE: ClassVar[str] = "Which documents"
+    component: tuple[str, ...] = option(
+        multiple=True, metavar="ID", help="This component only; repeat it for more."
+    )
+    environment: tuple[str, ...] = option(
+        multiple=True,
+        metavar="NAME",
+        help="This environment only; repeat it for more. 'preview' is one of the names.",
+    )
+
+
+@settings
+class SiteSettings:
+    """How a destination that was published to is reached, and its log."""
+
+    TITLE: ClassVar[str] = "Destination"
+    ledger: str | None = option(
+        metavar="URL", help="The folder or bucket that keeps the log, as given to deploy."
+    )
+    endpoint_url: str | None = option(
+        metavar="URL",
+        help="An S3-compatible service for s3:// destinations; AWS_ENDPOINT_URL works too.",
+    )
+    jobs: int = option(
+        type=click.IntRange(1, 256), default=16, metavar="N", help="How many requests at once."
+    )
 
 
 def _note_json(ctx: click.Context, param: click.Parameter, value: bool) -> bool:  # noqa: ARG001
@@ -383,8 +425,8 @@ def deploy_options(
         max_delete=limits.max_delete or DeleteLimit(),
         force=force,
         history=objects.history or HistoryLimit(),
-        acl=objects.acl,
-        storage_class=objects.storage_class,
+        acl=objects.written.acl,
+        storage_class=objects.written.storage_class,
         cache_control=objects.cache_control,
         encoding=objects.encoding,
         invalidate=settings.cdn.invalidate,
@@ -395,6 +437,25 @@ def deploy_options(
         endpoint_url=objects.endpoint_url,
         dry_run=dry_run,
         plan_out=plan_out,
+    )
+
+
+def open_target(destination: str, site: SiteSettings) -> Target:
+    """The destination with its log, asked nothing yet. Raises InputError, StorageError."""
+    from myop_cdn.deploy.options import DeployOptions
+    from myop_cdn.deploy.target import open_targets
+
+    options = DeployOptions(ledger=site.ledger, jobs=site.jobs, endpoint_url=site.endpoint_url)
+    return open_targets([destination], options)[0]
+
+
+def selection_of(which: SelectionSettings) -> Selection:
+    """The documents that were chosen. Raises InputError for what can't be a name."""
+    from myop_cdn.deploy.history import Selection, check_names
+
+    return Selection(
+        check_names("--component", which.component),
+        check_names("--environment", which.environment),
     )
 
 

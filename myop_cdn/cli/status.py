@@ -13,9 +13,16 @@ from typing import TYPE_CHECKING, ClassVar
 
 import click
 
-from myop_cdn.cli.history import PlaceSettings, SelectionSettings, open_target, selection_of, warn
+from myop_cdn.cli.history import warn
 from myop_cdn.cli.options import Destination, argument, command, group, option
-from myop_cdn.cli.settings import ApiSettings, JsonSettings
+from myop_cdn.cli.settings import (
+    ApiSettings,
+    JsonSettings,
+    SelectionSettings,
+    SiteSettings,
+    open_target,
+    selection_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -39,7 +46,7 @@ class StatusSettings:
         help="Write it as a page, too: one file that shows the documents, before and after.",
     )
     which: SelectionSettings = group(SelectionSettings)
-    place: PlaceSettings = group(PlaceSettings)
+    site: SiteSettings = group(SiteSettings)
     api: ApiSettings = group(ApiSettings)
     output_json: JsonSettings = group(JsonSettings)
 
@@ -59,7 +66,7 @@ def status(console: Console, settings: StatusSettings) -> LiveStatus:
     from myop_cdn.status import compare, read_status
 
     selection = selection_of(settings.which)
-    jobs = settings.place.jobs
+    jobs = settings.site.jobs
     exporter = None
     if settings.against is not None:
         from myop_cdn.cli.source import api_of
@@ -67,7 +74,7 @@ def status(console: Console, settings: StatusSettings) -> LiveStatus:
 
         url, key, source = api_of(settings.api, console)
         exporter = ApiExporter(url, key, source, allow_http=settings.api.allow_http)
-    with closing(open_target(settings.destination, settings.place)) as target:
+    with closing(open_target(settings.destination, settings.site)) as target:
         report = read_status(target, selection, jobs)
         if exporter is not None:
             with console.progress() as progress:
@@ -152,8 +159,6 @@ def _state(one: LiveDocument) -> str:
 
 
 def _moment(at: datetime) -> str:
-    from datetime import UTC
-
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M}"
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from myop_cdn.model import DocumentRef, Scope
     from myop_cdn.progress import Progress
 
+TRY_NPX = "--exporter npx exports with Myop's own command-line tool"  # ends hints about an index
+
 
 class Export(Protocol):
     """One run's source of documents. Its methods may be called from several threads."""
@@ -100,9 +102,8 @@ class AutoExport:
                 self._export = self._second()
                 return self._export.index()
             except (ExportError, InputError) as second:
-                raise IndexFormError(
-                    f"{error.message}; and {second.message}", second.hint
-                ) from None
+                hint = error.hint.removesuffix(TRY_NPX) + second.hint  # npx was tried
+                raise IndexFormError(f"{error.message}; and {second.message}", hint) from None
 
     def document(self, ref: DocumentRef) -> Document:
         """As the exporter that answers."""

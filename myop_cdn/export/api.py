@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from myop_cdn import jsontext
 from myop_cdn.document import Document, describe
 from myop_cdn.errors import CutShort, DocumentError, IndexFormError, InputError
+from myop_cdn.export import TRY_NPX
 from myop_cdn.export.client import Client, asked_at
 from myop_cdn.manifest import Manifest
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from myop_cdn.transport import Response
 
 DEFAULT_URL = "https://cloud.myop.dev"
+_CHECK_URL = f"check MYOP_API_URL (--api-url): Myop's own is {DEFAULT_URL}; "
 
 
 class ApiExporter:
@@ -79,15 +81,16 @@ class ApiExport:
 
     def _read_index(self, response: Response) -> Manifest:
         if response.status != 200:
-            raise _no_index(
-                f"it answered {response.status} ({self._client.excerpt(response.body)})"
-            )
+            said = f"{response.status} ({self._client.excerpt(response.body)})"
+            raise _no_index(f"{self._client.url}/export answered {said}", _CHECK_URL)
         try:
             index = Manifest.parse(response.body)
         except InputError as error:
-            if response.body.lstrip()[:1] in (b"", b"{") and not _ends(response.body):
+            if _ends(response.body):
+                raise _no_index(error.message) from None
+            if response.body.lstrip()[:1] in (b"", b"{"):
                 raise CutShort("the index: the answer is empty or cut short") from None
-            raise _no_index(error.message) from None
+            raise _no_index(f"{self._client.url}/export: {error.message}", _CHECK_URL) from None
         if not index.complete:
             raise _no_index("it names components without their environments")
         return index
@@ -109,8 +112,6 @@ def _ends(body: bytes) -> bool:
     return True
 
 
-def _no_index(reason: str) -> IndexFormError:
-    return IndexFormError(
-        f"the API's index is not in the documented form: {reason}",
-        "--exporter npx exports with Myop's own command-line tool",
-    )
+def _no_index(reason: str, hint: str = "") -> IndexFormError:
+    message = f"the API's index is not in the documented form: {reason}"
+    return IndexFormError(message, hint + TRY_NPX)

@@ -42,12 +42,21 @@ def open_backend(url: str, options: OpenOptions | None = None) -> Backend:
     """
     scheme, separator, _ = url.partition("://")
     if not separator or re.fullmatch(r"[a-z][a-z0-9+.-]*", scheme) is None:
-        raise InputError(
-            f"{shown_url(url)!r} is not a destination",
-            "write s3://bucket/prefix or file:///folder, for instance",
-        )
+        raise _not_a_destination(url)
     opener = _own(scheme) or _plugged_in(scheme)
     return opener(url, options or OpenOptions())
+
+
+def _not_a_destination(url: str) -> InputError:
+    scheme, colon, rest = url.partition(":")
+    if colon and scheme in OWN and "://" not in url and rest.strip("/"):
+        absolute = "/" if scheme == "file" else ""
+        meant = shown_url(f"{scheme}://{absolute}{rest.lstrip('/')}")
+        return InputError(f"{scheme}:… is not a destination without //", f"write {meant}")
+    return InputError(
+        f"{shown_url(url)!r} is not a destination",
+        "write s3://bucket/prefix or file:///folder, for instance",
+    )
 
 
 def _own(scheme: str) -> Opener | None:

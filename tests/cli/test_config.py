@@ -101,6 +101,7 @@ def test_commands_of_one_destination_take_a_target_of_one(run: Run) -> None:
     ("text", "message"),
     [
         ("targets = 1", "[targets] is not a table"),
+        ("[target.p]", "did you mean 'targets'?"),
         ("[targets]\nx = 1", "[targets.x] is not a table"),
         ("[targets.'a b']", "not a name"),
         ("[targets.x]", "has no destinations"),

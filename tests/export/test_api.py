@@ -105,6 +105,9 @@ def test_an_index_of_another_form_says_so_and_is_not_asked_again(
         api.index()
     assert "--exporter npx" in caught.value.hint
     assert len(server.asked) == 1
+    is_of_an_api = reply.status == 200 and reply.body[:1] not in b"<b"
+    assert ("check MYOP_API_URL" in caught.value.hint) is not is_of_an_api
+    assert (f"{server.url}/export" in caught.value.message) is not is_of_an_api
 
 
 @pytest.mark.parametrize("body", [b"", b" \n", b"{", b"\n{", FILES["manifest.json"][:-3]])

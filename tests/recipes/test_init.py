@@ -82,9 +82,14 @@ def test_force_overwrites_it(run: Run, tmp_path: Path) -> None:
     assert "pipeline {" in (tmp_path / "Jenkinsfile").read_text("utf-8")
 
 
-def test_writing_the_same_again_is_no_error(run: Run, tmp_path: Path) -> None:
-    assert run("init", "systemd", tmp_path).code == 0
-    assert run("init", "systemd", tmp_path).code == 0
+def test_what_is_there_already_as_it_would_be_written_is_left_as_it_is(
+    run: Run, tmp_path: Path
+) -> None:
+    assert "wrote" in run("init", "systemd", tmp_path).err
+    for force in ((), ("--force",)):
+        ended = run("init", "systemd", tmp_path, *force)
+        assert (ended.code, "wrote" in ended.err) == (0, False)
+        assert ended.err.count("unchanged: ") == len(_files(tmp_path))
 
 
 def test_a_folder_that_can_t_be_made_is_one_clear_line(run: Run, tmp_path: Path) -> None:

@@ -8,7 +8,10 @@ import sys
 import textwrap
 from typing import TYPE_CHECKING
 
-from myop_cdn.storage import OWN
+import pytest
+
+from myop_cdn.errors import InputError
+from myop_cdn.storage import OWN, open_backend
 from tests.deploy.trees import make_tree
 from tests.readme import DOCS
 
@@ -112,3 +115,21 @@ def test_our_own_schemes_are_those_that_are_registered() -> None:
     registered = {one.name: one.value for one in entry_points(group="myop_cdn.storage")}
     for scheme, value in OWN.items():
         assert registered[scheme] == f"myop_cdn.storage.{value}"
+
+
+@pytest.mark.parametrize(
+    ("url", "meant"),
+    [
+        ("s3:my-bucket/x", "s3://my-bucket/x"),
+        ("gs:/my-bucket", "gs://my-bucket"),
+        ("file:/srv/www", "file:///srv/www"),
+        ("s3:key:secret@my-bucket", "s3://***@my-bucket"),
+        ("my-bucket/x", "s3://bucket/prefix or file:///folder, for instance"),
+    ],
+)
+def test_a_destination_without_its_slashes_is_told_as_it_was_meant(url: str, meant: str) -> None:
+    with pytest.raises(InputError, match="is not a destination") as caught:
+        open_backend(url)
+    assert caught.value.hint == f"write {meant}"
+    assert "***" not in caught.value.message
+    assert "secret" not in caught.value.message
