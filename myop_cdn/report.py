@@ -379,8 +379,9 @@ class CheckReport:
             return None
         keys = {key for one in faults for key in one.keys}
         number = f"{len(keys)} of {max(len(keys), len(self.checked))}"
+        what = f"{number} not as they should be" if keys else faults[0].message
         hint = faults[0].mend if len(faults) == 1 else "each fault names the line that mends it"
-        return CheckFailed(f"{self.url}: {number} not as they should be", hint)
+        return CheckFailed(f"{self.url}: {what}", hint)
 
     def summary(self) -> Summary:
         """The check for its readers."""

@@ -195,15 +195,15 @@ def test_previews_that_the_manifest_only_implies_may_be_missing(cdn: Cdn) -> Non
     ("url", "destination", "headers", "words"),
     [
         ("https://d1.cloudfront.net", "s3://b/x", {}, ("SimpleCORS", "s3://b/x --cors-origin")),
-        ("https://b.s3.eu-central-1.amazonaws.com", None, {}, ("CORS rule", '"MaxAgeSeconds"')),
+        ("https://b.s3.eu-central-1.amazonaws.com", "", {}, ("CORS rule", '"MaxAgeSeconds"')),
         ("https://cdn.example.com", "gs://b", {}, ("gs://b --cors-file", '"responseHeader"')),
-        ("https://acc.blob.core.windows.net/c", None, {}, ("--account-name acc", "az storage")),
-        ("https://cdn.example.com", None, {"server": "nginx"}, ("nginx: add_header",)),
-        ("https://cdn.example.com", None, {"x-amz-cf-id": "1"}, ("60669652-455b-4ae9-85a4",)),
+        ("https://acc.blob.core.windows.net/c", "", {}, ("--account-name acc", "az storage")),
+        ("https://cdn.example.com", "", {"server": "nginx"}, ("nginx: add_header",)),
+        ("https://cdn.example.com", "", {"x-amz-cf-id": "1"}, ("60669652-455b-4ae9-85a4",)),
     ],
 )
 def test_the_line_is_that_of_the_service(
-    url: str, destination: str | None, headers: dict[str, str], words: tuple[str, ...]
+    url: str, destination: str, headers: dict[str, str], words: tuple[str, ...]
 ) -> None:
     endpoint, path = parse(url)
     site = Site(endpoint, path, "https://app.example.com", destination)
@@ -291,6 +291,19 @@ def test_other_faults_are_told_apart(
     assert (fault.kind, fault.keys, fault.is_warning) == (kind, (prod("a"),), False)
     assert words in fault.message
     assert fault.mend
+
+
+def test_plain_http_of_another_machine_is_mixed_content_for_a_page_of_https(
+    cdn: Cdn, tree: Tree
+) -> None:
+    url = cdn.url.replace("127.0.0.1", "0.0.0.0") + "/cdn"  # this machine, by no name of its own
+    assert check(url, TreeFiles(tree), CheckOptions(origin="http://app.example.com")).faults == ()
+    report = check(url, TreeFiles(tree))
+    (fault,) = report.faults
+    assert (fault.kind, fault.keys) == ("mixed-content", ())
+    assert f"use https:{url.removeprefix('http:')} as the base URL" in fault.mend
+    assert report.error is not None
+    assert report.error.message == f"{url}: {fault.message}"
 
 
 def test_a_redirect_in_circles_ends(cdn: Cdn, tree: Tree) -> None:

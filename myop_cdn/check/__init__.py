@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from myop_cdn.check.browser import Browser, Visit
 from myop_cdn.check.expected import (
@@ -134,7 +135,7 @@ class _Check:
         self._progress = progress
         self._started = options.clock()
         self._right_base: str | None = None
-        destination = expectation.destination if expectation else None
+        destination = expectation.destination if expectation else ""
         self._site = Site(browser.endpoint, path, options.origin, destination)
 
     @property
@@ -310,7 +311,6 @@ class _Check:
     def _find_base(self, keys: Sequence[str]) -> str | None:
         """The path of another base below which these are, the likeliest first."""
         bases = list(self._bases())[:_MOST_BASES]
-
         hits = self._those(lambda base: all(self._is_there(base, key) for key in keys), bases)
         return hits[0] if hits else None
 
@@ -390,6 +390,4 @@ def _without(fault: Fault, keys: Sequence[str]) -> Fault:
 
 
 def _quoted(key: str) -> str:
-    from urllib.parse import quote
-
     return quote(key, safe="/")

@@ -25,14 +25,14 @@ _CACHE = "public, max-age=300"
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What is checked: host, path of the base URL, the page's origin, and the destination's URL
-    where it is known ("" or None: not).
+    """What is checked: host, path of the base URL, the page's origin, and the destination's URL,
+    "" where it is not known.
     """
 
     endpoint: Endpoint
     path: str
     origin: str
-    destination: str | None = None
+    destination: str = ""
 
     @property
     def bucket(self) -> str:
@@ -217,7 +217,7 @@ class Mends:
 
     def _purge(self, key: str) -> str:
         """Tell the CDN's cache."""
-        path = f"{self._site.path}/{key}" if key else f"{self._site.path}/*"
+        path = f"{self._site.path}/{key}"
         if self._cdn == "cloudfront":
             return (
                 f"aws cloudfront create-invalidation --distribution-id ID --paths '{path}', and "
@@ -248,7 +248,7 @@ class Mends:
 
     @property
     def _account(self) -> str:
-        host = urlsplit(self._site.destination or "").hostname or self._site.endpoint.host
+        host = urlsplit(self._site.destination).hostname or self._site.endpoint.host
         return host.partition(".")[0] if host.endswith(".blob.core.windows.net") else "ACCOUNT"
 
 
@@ -257,7 +257,7 @@ def _json(value: object) -> str:
 
 
 def _storage(site: Site, headers: Mapping[str, str]) -> Storage:
-    scheme = (site.destination or "").partition("://")[0]
+    scheme = site.destination.partition("://")[0]
     schemes: dict[str, Storage] = {"s3": "s3", "gs": "gcs", "az": "azure", "https": "azure"}
     if scheme in schemes:
         return schemes[scheme]

@@ -70,12 +70,9 @@ def _begin(stack: ExitStack) -> Receiver:
         notices=NoticeSettings(notify=(), on_failure=None),
         state=replace(settings.state, journal=None),
     )
-    publishers = [
-        CommandPublisher(publishing, destination)
-        for destination in settings.publishing.deploy or (None,)
-    ]
     if not settings.publishing.deploy:
         raise InputError("there is no destination", "set MYOP_CDN_SERVE_DEPLOY")
+    publishers = [CommandPublisher(publishing, one) for one in settings.publishing.deploy]
     check(settings, publishers, console)
     given = settings_of(settings)
     checks = DeliveryChecks(

@@ -7,7 +7,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from myop_cdn.errors import ExitCode, Interrupted, MyopCdnError
+from myop_cdn.errors import ExitCode, Interrupted, MyopCdnError, unexpected
 from myop_cdn.inputs import SHORT_SECRET, secret_words
 from myop_cdn.notify.messages import run_link, signing_key
 from myop_cdn.notify.policy import Event, Policy
@@ -78,8 +78,8 @@ def told_of(
 
     try:
         yield tell
-    except MyopCdnError as error:
-        tell(error)
+    except Exception as error:
+        tell(error if isinstance(error, MyopCdnError) else unexpected(error))
         raise
     finally:
         has_command = any(isinstance(one, Command) for one in channels)

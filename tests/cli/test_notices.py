@@ -7,6 +7,7 @@ import os
 import shutil
 import stat
 import sys
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import pytest
@@ -79,6 +80,20 @@ def test_a_refusal_and_what_ends_before_it_begins_are_told(
     assert ended.code == 2
     assert [one.json["type"] for one in receiver.all()] == ["publish.failed"]
     assert "are not signed: set MYOP_CDN_NOTIFY_SECRET" in ended.err
+
+
+def test_a_run_that_ends_by_a_defect_is_told_without_its_words(
+    run: Run, here: Path, receiver: NoticeReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def publish(*_: object) -> None:
+        raise RuntimeError("with a secret")
+
+    monkeypatch.setattr(import_module("myop_cdn.publish"), "publish", publish)
+    assert run("publish", f"file://{here}/cdn", "--notify", receiver.url).code == 1
+    (got,) = receiver.all()
+    assert got.json["type"] == "publish.failed"
+    assert got.json["data"]["message"].startswith("unexpected RuntimeError")
+    assert "secret" not in str(got.json["data"])
 
 
 def test_a_receiver_that_is_down_changes_nothing_of_how_the_run_ends(
