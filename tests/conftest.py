@@ -42,7 +42,8 @@ _NEEDS_MORE = re.compile(
     r"|^(?:from|import) (?:azure|requests)\b",
     re.MULTILINE,
 )
-_SERVERS = {"azurite", "bucket", "forward_proxy", "gcs_emulator", "moto_endpoint", "proxy"}
+_SERVERS = {"azurite", "bucket", "gcs_emulator", "moto_endpoint", "proxy"}
+_DEBIAN = {"forward_proxy", "postgres"}
 
 
 @cache
@@ -79,10 +80,17 @@ def pytest_collection() -> Generator[None, object, object]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Every test is `pure` or `servers`, by its file and its fixtures."""
+    """Every test is `pure` or `servers`, by its file and its fixtures; some are `debian` too, and
+    skipped unless TEST_DEBIAN is set.
+    """
     for item in items:
-        asks = _SERVERS.intersection(getattr(item, "fixturenames", ()))
+        fixtures = set(getattr(item, "fixturenames", ()))
+        asks = fixtures & (_SERVERS | _DEBIAN)
         item.add_marker("pure" if _is_pure(item.path) and not asks else "servers")
+        if fixtures & _DEBIAN:
+            item.add_marker("debian")
+            if not os.environ.get("TEST_DEBIAN"):
+                item.add_marker(pytest.mark.skip(reason="needs Debian packages, TEST_DEBIAN=1"))
 
 
 @pytest.fixture(autouse=True)

@@ -189,7 +189,7 @@ class Postgres:
 def postgres() -> Iterator[Postgres]:
     """A real PostgreSQL for the whole session."""
     if programs() is None:
-        pytest.skip("PostgreSQL's server is not installed (apt-get install postgresql)")
+        pytest.fail("PostgreSQL's server is not installed (apt-get install postgresql)")
     with running() as server:
         yield server
 
