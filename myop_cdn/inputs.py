@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING, BinaryIO
 
 from myop_cdn.errors import InputError
+from myop_cdn.text import HIDDEN, line, shown_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -139,6 +140,11 @@ def words_of(name: str, what: str, warn: Warn) -> list[bytes]:
     one or several words.
     """
     kept = is_kept(name)
+    if shown_file(name) == HIDDEN:
+        raise InputError(
+            f"there is no such {what} file; its name is not shown, as it may be the {what} itself",
+            "give the name of a file that holds it",
+        )
     if kept:
         from myop_cdn import secretstore
 
@@ -160,6 +166,20 @@ def is_kept(name: str) -> bool:
     from myop_cdn import secretstore
 
     return secretstore.is_url(name)
+
+
+def shown_file(name: str) -> str:
+    """The name of a secret's file for a message; `HIDDEN` where it may be the secret itself, given
+    in the place of one: there is no such file, nor a folder that the name begins with.
+    """
+    if is_kept(name):
+        return shown_url(name)
+    folder, _, base = name.rpartition("/")
+    first = folder[: folder.find("/", 1)] if "/" in folder[1:] else folder
+    has_ending = "." in base and "://" not in name
+    if len(name) < SHORT_SECRET or has_ending or (first and os.path.isdir(first)):  # noqa: PTH112
+        return line(name)
+    return line(name) if os.path.exists(name) else HIDDEN  # noqa: PTH110
 
 
 def _warn_of_readers(name: str, what: str, warn: Warn) -> None:

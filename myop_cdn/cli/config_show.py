@@ -179,6 +179,8 @@ def _shown(name: str, value: Any) -> str | bool | int | list[str] | None:
         return f"{shown_origin(value)}/…"
     if name == "on_failure":
         return shown(str(value).split(maxsplit=1)[0])  # its arguments may hold anything
+    if name in ("api_key_file", "secret_file"):
+        return inputs.shown_file(value)
     text = str(value)
     return shown_url(text) if "://" in text else line(text)
 
@@ -188,7 +190,7 @@ def _place_of(variable: str, credential: str) -> str | None:
     if os.environ.get(variable, "").strip():
         return variable
     file = inputs.secret_file(variable, credential)
-    return None if file is None else shown_url(file) if "://" in file else line(file)
+    return None if file is None else inputs.shown_file(file)
 
 
 def _say(console: Console, report: ConfigReport) -> None:

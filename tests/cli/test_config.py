@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.cli.test_completion import offered
-from tests.samples import full_tree, read, write
+from tests.samples import KEY, full_tree, read, write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -145,6 +145,41 @@ def test_what_somebody_chose_is_shown_and_secrets_are_not(run: Run, here: Path) 
     assert "cache-control" not in text  # nobody chose one
     assert run("config", "show", "nonsense").code == 2
     assert run("config", "show", "deliveries", "list", "--state-dir", here, "--json").code == 0
+
+
+def test_a_secret_in_the_place_of_its_file_is_not_shown(run: Run) -> None:
+    env = {
+        "MYOP_API_KEY_FILE": KEY,
+        "MYOP_CDN_NOTIFY_FILE": "https://hooks.slack.com/services/private",
+        "MYOP_CDN_VERIFY_SECRET_FILE": "wh/private+private/private",
+    }
+    ended = run("config", "show", env=env)
+    assert (ended.code, ended.out.count(b"***")) == (0, 3)
+    for words in (
+        ("publish", "file:///nowhere"),
+        ("verify", "--signature", "x"),
+        ("sync", "--api-key-file", KEY),
+    ):
+        failed = run(*words, env=env)
+        assert (failed.code, "itself" in failed.err) == (2, True)
+        for text in (ended.out.decode(), failed.err):
+            assert KEY not in text
+            assert "private" not in text
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "missing",
+        "no-such-folder/webhook.key",
+        "/etc/no-such-folder/webhook-secret",
+        "myop-static/no",
+    ],
+)
+def test_the_name_of_a_secret_s_file_that_is_missing_is_shown(run: Run, name: str) -> None:
+    ended = run("verify", "--signature", "x", "--secret-file", name)
+    assert ended.code == 2
+    assert f"can't read the signing secret file {name}: No such file" in ended.err
 
 
 def test_targets_and_their_destinations_are_completed(here: Path) -> None:
