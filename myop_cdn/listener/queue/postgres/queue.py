@@ -11,44 +11,29 @@ import contextlib
 import os
 import threading
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from myop_cdn.errors import ListenerError
 from myop_cdn.listener.queue import deliveries, lanes
-from myop_cdn.listener.queue.base import Batch
 from myop_cdn.listener.queue.postgres import schema
 from myop_cdn.listener.queue.postgres.lease import Leases, fence
 from myop_cdn.listener.queue.postgres.session import Session, connect, words_of
 from myop_cdn.listener.queue.postgres.store import Store
+from myop_cdn.listener.queue.sql_queue import SqlQueue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from myop_cdn.listener import Log
     from myop_cdn.listener.queue.agenda import Agenda
-    from myop_cdn.listener.queue.base import (
-        Changes,
-        DeliveryView,
-        Lane,
-        LaneState,
-        LiveDocument,
-        LivePage,
-        LiveQuery,
-        Overview,
-        Record,
-        RunView,
-    )
+    from myop_cdn.listener.queue.base import Lane, Record
     from myop_cdn.listener.queue.sql import Connection
-    from myop_cdn.model import DocumentRef
 
 T = TypeVar("T")
 _SECONDS = 15.0  # that a statement of a run's may take, the wait for a lock included
 _READ_SECONDS = 5.0
 _LOOK_EVERY = 30.0  # seconds between two looks whether the lanes are known
 _CHORES = 0.2  # seconds between two looks at what is owed
-_AT_ONCE = 200  # deliveries settled in one commit
-_LIVE_AT_ONCE = 1000  # documents noted as live in one commit
 _UNSERVED = 3600.0  # seconds after which a destination that no listener serves is forgotten
 _VERSION = (
     "SELECT (SELECT max(seq) FROM delivery), (SELECT count(*) FROM todo),"
@@ -58,7 +43,7 @@ _VERSION = (
 _SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 
-class PostgresQueue:
+class PostgresQueue(SqlQueue):
     """Keeps the queue in the database at `url`, for `lane_list`; see `base.Queue`.
 
     sync_at_start: whether a full sync is due at the start in every lane. holder: tells this
@@ -75,11 +60,8 @@ class PostgresQueue:
         sync_at_start: bool = False,
         holder: str | None = None,
     ) -> None:
+        super().__init__(lane_list, log, wall, sync_at_start)
         self._url = url
-        self._lanes = tuple(lane_list)
-        self._log = log
-        self._wall = wall
-        self._sync_at_start = sync_at_start
         self._holder = holder or os.urandom(8).hex()
         self._store = Store(url, log, self._owe)
         self._working = _Door(url, _SECONDS)
@@ -154,16 +136,7 @@ class PostgresQueue:
     def agenda(self, lane: str) -> Agenda:
         """All that there is to be done in a lane."""
         now = self._wall()
-        return self._look(self._working, lambda connection: lanes.agenda(connection, lane, now))
-
-    def batch(self, lane: str, most: int) -> Batch:
-        """The oldest deliveries that wait in a lane, so many at most."""
-        return self._look(
-            self._working,
-            lambda connection: Batch(
-                lanes.journal_id(connection), deliveries.waiting(connection, lane, most)
-            ),
-        )
+        return self._read(lambda connection: lanes.agenda(connection, lane, now))
 
     def begin(self, lane: str, kind: str, reason: str, count: int) -> int:
         """Record that a run begins; its number."""
@@ -178,67 +151,9 @@ class PostgresQueue:
             ).fetchone()
             return int(row[0])
 
-        run = self._work(work)
+        run = self._write(work)
         self._tokens[lane] = token
         return run
-
-    def live(
-        self, lane: str, refs: Iterable[DocumentRef] | None
-    ) -> dict[DocumentRef, LiveDocument]:
-        """What a lane has published, of these documents or (None) of all."""
-        return self._look(self._working, lambda connection: lanes.live(connection, lane, refs))
-
-    def state(self, lane: str, refs: frozenset[DocumentRef] | None) -> LaneState:
-        """What a lane has open. refs: the documents whose needs are wanted, None for all."""
-        return self._look(self._working, lambda connection: lanes.state(connection, lane, refs))
-
-    def set_live(
-        self, lane: str, documents: Sequence[LiveDocument], gone: Sequence[DocumentRef]
-    ) -> None:
-        """Note what a lane publishes now, in small commits that others can share."""
-        for start in range(0, max(len(documents), len(gone)), _LIVE_AT_ONCE):
-            chunk = documents[start : start + _LIVE_AT_ONCE]
-            less = gone[start : start + _LIVE_AT_ONCE]
-
-            def work(
-                connection: Connection,
-                chunk: Sequence[LiveDocument] = chunk,
-                less: Sequence[DocumentRef] = less,
-            ) -> None:
-                self._fence(connection, lane)
-                lanes.set_live(connection, lane, chunk, less)
-
-            self._work(work)
-
-    def finish(
-        self,
-        lane: str,
-        journal: str,
-        refs: frozenset[DocumentRef] | None,
-        decide: Callable[[LaneState], Changes],
-    ) -> Changes:
-        """Record what follows from a run, in small commits. Raises LeaseLost where another
-        listener works the lane by now: nothing of the run is recorded then.
-        """
-
-        def work(connection: Connection) -> Changes:
-            self._fence(connection, lane)
-            changes = decide(lanes.state(connection, lane, refs))
-            if lanes.journal_id(connection) != journal:
-                changes = replace(changes, settlements=(), position=None)
-            lanes.finish(connection, lane, lanes.part_of(changes, 0, _AT_ONCE))
-            return changes
-
-        changes = self._work(work)
-        for start in range(_AT_ONCE, len(changes.settlements), _AT_ONCE):
-            part = lanes.part_of(changes, start, _AT_ONCE)
-
-            def more(connection: Connection, part: Changes = part) -> None:
-                self._fence(connection, lane)
-                lanes.take(connection, lane, part, part.end.run)
-
-            self._work(more)
-        return changes
 
     def probe(self, seconds: float) -> None:
         """Commit something, to see that it can be done. Raises ListenerError after `seconds`."""
@@ -263,56 +178,20 @@ class PostgresQueue:
                 connection.execute("DELETE FROM lease WHERE lane = ANY (?)", (gone,))
             return deliveries.prune(connection, now, most)
 
-        return self._work(work)
-
-    def overview(self) -> Overview:
-        """What is open, in all and in each lane."""
-        return self._look(self._reading, lanes.overview)
-
-    def runs(self, limit: int) -> list[RunView]:
-        """The newest runs, newest first."""
-        return self._look(self._reading, lambda connection: lanes.runs(connection, limit))
-
-    def deliveries(self, limit: int) -> list[DeliveryView]:
-        """The newest deliveries, newest first, without headers and bodies."""
-        return self._look(self._reading, lambda connection: deliveries.listed(connection, limit))
-
-    def page(
-        self, limit: int, after: tuple[str, str, str] | None
-    ) -> list[tuple[str, LiveDocument]]:
-        """What is live with its lane, from the one after `after` on."""
-        return self._look(
-            self._reading, lambda connection: lanes.live_page(connection, limit, after)
-        )
-
-    def delivery(self, delivery_id: str) -> DeliveryView | None:
-        """One delivery with headers and body, None where there is none of that id."""
-        return self._look(
-            self._reading, lambda connection: deliveries.found(connection, delivery_id)
-        )
-
-    def retry(self, delivery_id: str) -> bool:
-        """Put a delivery back among those that wait; False where there is none of that id."""
-        return self._work(lambda connection: deliveries.retry(connection, delivery_id))
-
-    def forget(self, delivery_id: str) -> bool:
-        """Drop a delivery, but not its hash; False where there is none of that id."""
-        return self._work(lambda connection: deliveries.forget(connection, delivery_id))
-
-    def search(self, query: LiveQuery) -> LivePage:
-        """A page of components with what is live of them in one lane."""
-        return self._look(self._reading, lambda connection: lanes.search(connection, query))
+        return self._write(work)
 
     def version(self) -> str:
         """What any listener's deliveries and runs have changed so far."""
         with self._reading.open() as session:
             return "-".join(map(str, session.execute(_VERSION).fetchone()))
 
-    def _look(self, door: _Door, look: Callable[[Connection], T]) -> T:
-        with door.open() as session, session.transaction(_SNAPSHOT):
-            return look(session)
+    def _read(self, look: Callable[[Connection], T]) -> T:
+        return _look(self._working, look)
 
-    def _work(self, work: Callable[[Connection], T]) -> T:
+    def _show(self, look: Callable[[Connection], T]) -> T:
+        return _look(self._reading, look)
+
+    def _write(self, work: Callable[[Connection], T]) -> T:
         with self._working.open() as session, changing(session):
             return work(session)
 
@@ -355,12 +234,12 @@ class PostgresQueue:
         if (owed := self._owed) is not None:
             self._owed = None
             try:
-                self._work(lambda connection: self._make_full_due(connection, owed))
+                self._write(lambda connection: self._make_full_due(connection, owed))
             except ListenerError:
                 self._owed = owed
                 raise
         for reason, throttle in list(self._requests.items()):
-            if self._work(
+            if self._write(
                 lambda connection, reason=reason, throttle=throttle: lanes.request_full_sync(  # type: ignore[misc]
                     connection, reason, self._wall(), throttle
                 )
@@ -374,7 +253,7 @@ class PostgresQueue:
         """
         names = [lane.name for lane in self._lanes]
         count = "SELECT count(*) FROM lane WHERE name = ANY (?)"
-        found = self._look(self._reading, lambda c: c.execute(count, (names,)).fetchone()[0])
+        found = self._show(lambda connection: connection.execute(count, (names,)).fetchone()[0])
         return bool(found == len(names))
 
     def _make_full_due(self, connection: Connection, reason: str) -> None:
@@ -388,7 +267,7 @@ class PostgresQueue:
             lanes.join(connection, self._lanes, self._wall(), reason)
             return lanes.count_waiting(connection)
 
-        waiting = self._work(work)
+        waiting = self._write(work)
         self._joined = True
         if waiting:
             self._log.info("deliveries are waiting from before", deliveries=waiting)
@@ -433,6 +312,11 @@ class _Door:
             if self._session is not None:
                 self._session.close()
                 self._session = None
+
+
+def _look(door: _Door, look: Callable[[Connection], T]) -> T:
+    with door.open() as session, session.transaction(_SNAPSHOT):
+        return look(session)
 
 
 @contextlib.contextmanager
