@@ -26,6 +26,7 @@
     ├── CheckFailed                  1   what a CDN answers is not what it should
     ├── ListenerError                1   the listener can't start or keep its journal
     │   └── LeaseLost                1   another listener works the destination now
+    ├── ProcessKilled                1   the process that published was killed
     └── Interrupted                130   Ctrl-C, SIGTERM or SIGHUP
 
 A message says what happened, where, and with which value (never a secret); a hint says what
@@ -193,6 +194,12 @@ class ListenerError(MyopCdnError):
 
 class LeaseLost(ListenerError):
     """Another listener works the destination now: what a run here came to is of no use."""
+
+
+class ProcessKilled(MyopCdnError):
+    """The process that published was killed, by somebody or for want of memory: nothing speaks
+    against the same run once more.
+    """
 
 
 class Interrupted(MyopCdnError):

@@ -32,7 +32,8 @@ class Publisher(Protocol):
         progress: is told how it goes; a run that tells nothing for long is taken to hang.
         deliveries: the ids of those that it is done for.
 
-        Raises MyopCdnError when nothing, or nothing certain, was done.
+        Raises MyopCdnError when nothing, or nothing certain, was done; ProcessKilled where that
+        says nothing of another attempt at once.
         """
 
 

@@ -29,7 +29,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, Generic, Protocol, TypeVar
 
-from myop_cdn.errors import MyopCdnError, unexpected
+from myop_cdn.errors import MyopCdnError, ProcessKilled, unexpected
 from myop_cdn.report import PublishReport
 
 if TYPE_CHECKING:
@@ -170,7 +170,9 @@ class Child(Generic[Task, Result]):
         self._killed = False
 
     def do(self, task: Task) -> Result:
-        """Have it done by the child. Raises MyopCdnError, also where the child died or hung."""
+        """Have it done by the child. Raises MyopCdnError, also where the child died or hung, and
+        ProcessKilled where somebody else killed it.
+        """
         with self._guard:
             if self._killed:
                 raise MyopCdnError("the listener is ending")
@@ -187,7 +189,8 @@ class Child(Generic[Task, Result]):
             raise MyopCdnError(f"the run was cut off: {error}", "it is tried again") from None
         except (OSError, EOFError, ValueError):  # ValueError: closed by kill()
             self._dismiss(child)
-            raise MyopCdnError(f"the publishing process ended early ({child.ending})") from None
+            kind = ProcessKilled if child.was_killed and not self._killed else MyopCdnError
+            raise kind(f"the publishing process ended early ({child.ending})") from None
         if ended.is_spent:
             self._dismiss(child)
         with self._guard:
@@ -338,6 +341,12 @@ class _Process:
         if code == -signal.SIGALRM:
             return "another listener may publish there now"
         return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+    @property
+    def was_killed(self) -> bool:
+        """Whether a signal ended it, and not the end of its lease."""
+        code = self._process.returncode
+        return code is not None and code < 0 and code != -signal.SIGALRM
 
     def _read(self) -> None:
         assert self._process.stdout is not None

@@ -10,7 +10,14 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import TYPE_CHECKING
 
-from myop_cdn.errors import LeaseLost, ListenerError, MyopCdnError, PayloadError, unexpected
+from myop_cdn.errors import (
+    LeaseLost,
+    ListenerError,
+    MyopCdnError,
+    PayloadError,
+    ProcessKilled,
+    unexpected,
+)
 from myop_cdn.listener import notices
 from myop_cdn.listener.queue import agenda, outcome
 from myop_cdn.listener.queue.agenda import Start, Wait
@@ -113,8 +120,7 @@ class Worker:
 
         Raises ListenerError while the journal can't be read or written.
         """
-        held = self._queue.held_until(self.lane.name)
-        if held is not None and held <= time.monotonic():
+        if not self._may_work():
             return Wait(agenda.POLL, wakeable=True)  # another listener works it
         work = self._queue.agenda(self.lane.name)
         action = agenda.next_action(work, self._wall())
@@ -168,7 +174,7 @@ class Worker:
 
     def _do(self, work: Work) -> None:
         started = self._wall()
-        scope, lane = work.scope, self.lane.name
+        scope, lane, cause = work.scope, self.lane.name, self._cause(work)
         run = self._queue.begin(lane, scope.kind, work.start.reason, len(work.deliveries))
         self.now = replace(self.now, work=work, since=started)
         self._log.info(
@@ -181,14 +187,20 @@ class Worker:
             deliveries=_shown(work.deliveries),
         )
         try:
-            result: PublishReport | MyopCdnError = self._publisher(scope, None, self._cause(work))
-        except MyopCdnError as error:
-            result = error
-        except Exception as error:  # a defect below must not end the listener
-            result = unexpected(error)
+            result = attempt(self._publisher, scope, cause)
+            is_over = self._stopping.is_set() or not self._may_work()
+            if isinstance(result, ProcessKilled) and not is_over:
+                # Nothing is wrong with the destination that would have to be given time.
+                self._log.warning("the run is done again", run=run, error=result.message)
+                result = attempt(self._publisher, scope, cause)
         finally:
             self.now = Now()
         self._record(work, run, started, outcome.of(result))
+
+    def _may_work(self) -> bool:
+        """Whether no other listener may work the lane."""
+        held = self._queue.held_until(self.lane.name)
+        return held is None or held > time.monotonic()
 
     def _cause(self, work: Work) -> tuple[str, ...]:
         """The ids of the deliveries that a run is for, those that wait for its retries included."""
@@ -269,6 +281,18 @@ class Worker:
                     return None
                 self.now = Now()  # it turns still, and what it waits for is told elsewhere
                 self._stopping.wait(agenda.POLL)
+
+
+def attempt(
+    publisher: Publisher, scope: Scope, deliveries: tuple[str, ...]
+) -> PublishReport | MyopCdnError:
+    """What a run came to, also where it came to nothing."""
+    try:
+        return publisher(scope, None, deliveries)
+    except MyopCdnError as error:
+        return error
+    except Exception as error:  # a defect below must not end the listener
+        return unexpected(error)
 
 
 def _scope(body: bytes) -> Scope:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from myop_cdn.errors import KeyRejected, MyopCdnError
+from myop_cdn.errors import KeyRejected, MyopCdnError, ProcessKilled
 from myop_cdn.listener.child import ChildPublisher, RunLimits
 from myop_cdn.model import Release, Scope
 from tests.listener.publishers import Obliging
@@ -73,7 +74,7 @@ def test_errors_come_back_as_what_they_are(child: ChildPublisher) -> None:
 
 
 def test_a_child_that_dies_is_an_error_and_the_next_run_has_another(child: ChildPublisher) -> None:
-    with pytest.raises(MyopCdnError, match="ended early"):
+    with pytest.raises(ProcessKilled, match="ended early"):
         child(told("die"))
     assert child(told("report")).sync.scope == "incremental"
 
@@ -93,7 +94,7 @@ def test_a_run_can_be_cut_off(child: ChildPublisher, tmp_path: Path) -> None:
     until(lambda: note.exists() and note.read_text())
     child.kill()
     running.join(PATIENCE)
-    assert errors
+    assert [type(error) for error in errors] == [MyopCdnError]  # not to be done again
     assert not alive(int(note.read_text()))
     with pytest.raises(MyopCdnError, match="ending"):
         child(told("report"))
@@ -123,6 +124,23 @@ def test_what_waits_for_another_run_is_not_taken_to_hang_nor_to_be_slow(tmp_path
     child = ChildPublisher(Obliging(str(tmp_path)), limits=limits)
     first = child(told("report")).sync.output
     assert child(told("wait")).sync.output == first
+    child.kill()
+
+
+def test_a_run_goes_on_while_its_listener_holds_the_lease_and_not_a_moment_longer(
+    tmp_path: Path,
+) -> None:
+    end = float("inf")
+    child = ChildPublisher(
+        Obliging(str(tmp_path)), held_until=lambda: min(end, time.monotonic() + 1.5)
+    )
+    first = child(told("report")).sync.output
+    assert child(told("work")).sync.output == first  # which takes twice as long
+    end = time.monotonic() + 0.5
+    with pytest.raises(MyopCdnError, match="another listener may publish") as caught:
+        child(told("sleep"))
+    assert type(caught.value) is MyopCdnError  # not to be done again
+    assert not alive(int(first))
     child.kill()
 
 

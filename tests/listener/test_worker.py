@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from myop_cdn.errors import MyopCdnError, RefusedError
+from myop_cdn.errors import MyopCdnError, ProcessKilled, RefusedError
 from myop_cdn.listener.queue import agenda, deliveries, lanes, outcome
 from myop_cdn.listener.queue.journal import reading, writing
 from myop_cdn.report import DeployReport, DestinationReport, FailedKey, PublishReport, Upload
@@ -161,6 +161,24 @@ def test_a_run_that_fails_as_a_whole_is_done_again_until_it_succeeds(rig: Rig) -
     assert [refs(scope) for scope in rig.publisher.scopes] == [{"a/prod"}] * 4
     assert set(rig.states().values()) == {"done"}
     assert work(rig).outage is None
+
+
+def test_a_run_whose_process_was_killed_is_done_again_at_once_but_once(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agenda, "FIRST", 300.0)
+    rig.publisher.answers = [raising(ProcessKilled("the process ended early"))]
+    rig.post(webhook("a/prod"))
+    until(lambda: settled(rig))
+    assert [refs(scope) for scope in rig.publisher.scopes] == [{"a/prod"}] * 2
+    assert rig.publisher.deliveries == [tuple(rig.states())] * 2
+    with reading(rig.journal) as connection:
+        assert [run.state for run in lanes.runs(connection, 9)] == ["done"]
+    # A run that gets its process killed by itself must not take all there is.
+    rig.publisher.answers = [raising(ProcessKilled("the process ended early"))] * 9
+    rig.post(webhook("b/prod"))
+    outage = until(lambda: work(rig).outage)
+    assert (outage.attempts, len(rig.publisher.scopes)) == (1, 4)
 
 
 def test_an_outage_ends_as_a_full_sync_that_covers_what_waited(rig: Rig) -> None:
