@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
-from myop_cdn.errors import ListenerError, MyopCdnError, PayloadError
+from myop_cdn.errors import ListenerError
 from myop_cdn.listener.http.request import HttpError, Request
 from myop_cdn.listener.http.response import Response
 from myop_cdn.listener.queue import outcome
+from myop_cdn.listener.worker import attempt
 from myop_cdn.payload import parse
 
 if TYPE_CHECKING:
@@ -94,7 +95,6 @@ class PublishingStore:
 
     publishers: Sequence[Publisher]
     log: Log
-    trouble: str | None = None
     _jobs: SimpleQueue[tuple[Record, Callable[[str | None, ListenerError | None], None]] | None] = (
         field(default_factory=SimpleQueue)
     )
@@ -117,32 +117,28 @@ class PublishingStore:
         """Publish what a delivery announces; `done` hears how it went."""
         self._jobs.put((record, done))
 
-    def request_full_sync(self, reason: str, throttle: float) -> None:
+    def request_full_sync(self, reason: str, throttle: float) -> None:  # noqa: ARG002 - DeliveryStore
         """Nobody is there to do it later."""
-        self.log.warning("a full sync is needed: run 'publish --full'", reason=reason, at=throttle)
+        self.log.warning("a full sync is needed: run 'publish --full'", reason=reason)
 
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
             record, done = job
-            problem = self._publish(record)
-            self.trouble = problem
-            done(None, None if problem is None else ListenerError(problem))
+            problems = [] if record.state == "ignored" else self._problems(record)
+            done(None, ListenerError("; ".join(problems)) if problems else None)
 
-    def _publish(self, record: Record) -> str | None:
-        if record.state == "ignored":
-            return None
+    def _problems(self, record: Record) -> list[str]:
+        """What kept the release from which destination. One that fails keeps it from no other."""
+        problems = []
+        scope = parse(record.body).scope
         for publisher in self.publishers:
-            try:
-                found = outcome.of(publisher(parse(record.body).scope, None, (record.id,)))
-            except (MyopCdnError, PayloadError) as error:
-                found = outcome.of(error)
-            except Exception as error:  # a defect below must not leave the sender without answer
-                found = outcome.of(MyopCdnError(f"unexpected {type(error).__name__}"))
-            if found.error is not None:
+            found = outcome.of(attempt(publisher, scope, (record.id,)))
+            if found.error is None:
+                self.log.info("published", delivery=record.id, uploaded=found.uploaded)
+            else:
                 self.log.warning("publishing failed", delivery=record.id, error=found.error)
-                return found.error
-            self.log.info("published", delivery=record.id, uploaded=found.uploaded)
-        return None
+                problems.append(found.error)
+        return problems
 
 
 def peer_of(address: object) -> str:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from myop_cdn.errors import ListenerError
+    from myop_cdn.listener.delivery import DeliveryStore
     from myop_cdn.listener.queue.base import DeliveryView, LaneState, Queue
 
 A, B = DocumentRef("a", "prod"), DocumentRef("b", "prod")
@@ -82,7 +83,7 @@ def record(name: str, *releases: str, **changes: Any) -> Record:
     return Record(**{**values, **changes})
 
 
-def store(queue: Queue, one: Record) -> str | None:
+def store(queue: DeliveryStore, one: Record) -> str | None:
     """Store and wait for the commit; the earlier id, or raises."""
     answers: SimpleQueue[tuple[str | None, ListenerError | None]] = SimpleQueue()
     queue.store(one, lambda earlier, error: answers.put((earlier, error)))
