@@ -7,6 +7,7 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -15,7 +16,7 @@ from myop_cdn.listener.queue import deliveries
 from myop_cdn.listener.queue.base import Changes, RunEnd, Settlement
 from myop_cdn.listener.queue.postgres import schema
 from myop_cdn.listener.queue.postgres.queue import PostgresQueue, reading, writing
-from myop_cdn.listener.queue.postgres.session import check_url, translated
+from myop_cdn.listener.queue.postgres.session import check_url, translated, words_of
 from tests.listener.queue.contract import (
     CDN,
     OTHER,
@@ -299,6 +300,15 @@ def test_a_database_that_is_killed_is_a_refusal_and_comes_back_by_itself(
     assert waiting(queue, CDN) == ["d1", "d2"]
 
 
+def test_what_is_owed_at_the_end_is_not_forgotten(rig: PostgresRig) -> None:
+    queue = held(rig.join(), CDN, OTHER)
+    queue._owe()
+    queue.close()
+    full = rig.join().agenda(CDN.name).full
+    assert full is not None
+    assert full.reason == "a delivery could not be stored"
+
+
 def test_a_database_that_is_away_at_the_start_is_waited_for(rig: PostgresRig) -> None:
     rig.server.kill()
     try:
@@ -420,12 +430,22 @@ def test_a_wrong_password_is_told_at_once_and_not_repeated(rig: PostgresRig) -> 
     [
         ("postgresql://host/db?no_such_word=1", "no_such_word"),
         ("postgresql://u:s3cr3t@host:99x/db?bad=1", "is not a URL of PostgreSQL"),
+        ("postgresql://host/db?password=s3cr3t%zz", "is not a URL of PostgreSQL"),
+        ("postgresql://u:s3cr3t/more@host/db", "is not a URL of PostgreSQL"),
     ],
 )
 def test_a_url_that_libpq_would_not_take_is_named_without_its_password(url: str, what: str) -> None:
     with pytest.raises(InputError, match=what) as caught:
         check_url(url)
     assert "s3cr3t" not in str(caught.value)
+
+
+@pytest.mark.parametrize("password", ["a[b", "a%5Bb", "[s3cr3t]"])
+def test_whatever_a_password_holds_an_error_can_be_told_without_it(password: str) -> None:
+    url = f"postgresql://u:{password}@127.0.0.1:1/db"
+    check_url(url)
+    told = words_of(ValueError(f"no way in with {unquote(password)} or {password}"), url)
+    assert told == "no way in with *** or ***"
 
 
 def test_statements_are_translated_to_psycopg_s_marks() -> None:

@@ -217,7 +217,9 @@ class PostgresQueue(SqlQueue):
     # -- on a thread of its own, which may wait for others
 
     def _do_chores(self) -> None:
-        while not self._ending.wait(_CHORES):
+        ending = False
+        while not ending:
+            ending = self._ending.wait(_CHORES)  # once more then, for what the end left owed
             try:
                 self._settle_debts()
             except ListenerError as error:

@@ -16,7 +16,7 @@ import threading
 import time
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import urlsplit
+from urllib.parse import unquote
 
 from myop_cdn.errors import InputError, ListenerError
 from myop_cdn.listener.queue.postgres import schema
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from myop_cdn.listener.queue.sql import Rows
 
 SCHEMES = ("postgresql://", "postgres://")
+# Where libpq finds a password, as it reads a URL.
+_PASSWORDS = re.compile(r"://[^:/@]*:([^/@]*)@|[?&](?:ssl)?password=([^&]*)")
 _INSTALL = "pip install 'myop-cdn[postgres]'"
 _CONNECT = 2  # seconds to each host; libpq takes no less
 _STALLED = 2.0  # seconds that a transaction may wait for its listener, which holds locks meanwhile
@@ -71,7 +73,13 @@ def check_url(url: str, *, password_is_public: bool = False) -> None:
         raise InputError(
             f"the journal {shown_url(url)} is not a URL of PostgreSQL: {words}"
         ) from None
-    if password_is_public and (found.get("password") or urlsplit(url).password):
+    if not re.fullmatch(r"[0-9,]*", str(found.get("port") or "")):
+        # It may be a part of the password, and libpq would quote it.
+        raise InputError(
+            f"the journal {shown_url(url)} is not a URL of PostgreSQL",
+            "write / @ : ? # and % in a user's name or password as %2F %40 %3A %3F %23 and %25",
+        )
+    if password_is_public and found.get("password"):
         raise InputError(
             "a password in --journal can be read in the list of processes",
             "give it with PGPASSWORD, PGPASSFILE, a service file or MYOP_CDN_JOURNAL",
@@ -300,5 +308,7 @@ def words_of(error: BaseException, url: str) -> str:
 
 
 def _hidden(text: str, url: str) -> str:
-    password = urlsplit(url).password
-    return text.replace(password, "***") if password else text
+    for given in re.findall(_PASSWORDS, url):
+        for password in {*given, *map(unquote, given)} - {""}:
+            text = text.replace(password, "***")
+    return text
