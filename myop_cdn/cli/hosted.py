@@ -12,23 +12,14 @@ import atexit
 import os
 import threading
 from contextlib import ExitStack
-from dataclasses import replace
-from functools import partial
 
 from myop_cdn.cli import cli
 from myop_cdn.cli.console import Console
 from myop_cdn.cli.options import filled
-from myop_cdn.cli.serve import (
-    NOT_FOR_CHILDREN,
-    CommandPublisher,
-    ServeSettings,
-    check,
-    settings_of,
-)
-from myop_cdn.cli.settings import NoticeSettings
+from myop_cdn.cli.publisher import child_of, publishers_of
+from myop_cdn.cli.serve import ServeSettings, check, settings_of
 from myop_cdn.errors import InputError
-from myop_cdn.inputs import SECRET_VARIABLE, webhook_secrets
-from myop_cdn.listener.child import ChildPublisher
+from myop_cdn.inputs import webhook_secrets
 from myop_cdn.listener.delivery import DeliveryChecks, DeliveryHandler
 from myop_cdn.listener.hosted import PublishingStore, Receiver
 from myop_cdn.listener.metrics import Metrics
@@ -65,14 +56,9 @@ def end() -> None:
 
 def _begin(stack: ExitStack) -> Receiver:
     settings, console = settings_from_environment()
-    publishing = replace(
-        settings,
-        notices=NoticeSettings(notify=(), on_failure=None),
-        state=replace(settings.state, journal=None),
-    )
     if not settings.publishing.deploy:
         raise InputError("there is no destination", "set MYOP_CDN_SERVE_DEPLOY")
-    publishers = [CommandPublisher(publishing, one) for one in settings.publishing.deploy]
+    publishers = publishers_of(settings)
     check(settings, publishers, console)
     given = settings_of(settings)
     checks = DeliveryChecks(
@@ -91,12 +77,7 @@ def _begin(stack: ExitStack) -> Receiver:
     queue = open_queue(given, [publisher.name for publisher in publishers], log)
     workers = []
     for publisher in publishers:
-        child = ChildPublisher(
-            publisher,
-            without=(SECRET_VARIABLE, *NOT_FOR_CHILDREN),
-            modules=publisher.modules,
-            held_until=partial(queue.held_until, publisher.name),
-        )
+        child = child_of(publisher, queue)
         lane = Lane(publisher.name, given.full_every.total_seconds())
         workers.append((Worker(lane, queue, child, log, metrics), child))
 

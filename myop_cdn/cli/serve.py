@@ -7,15 +7,12 @@ import signal
 import sys
 from collections import Counter
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from datetime import timedelta
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import click
 
-from myop_cdn.cli.console import SILENT, Console
 from myop_cdn.cli.options import Destination, Duration, HostPort, Size, command, group, option
 from myop_cdn.cli.settings import (
     DeploySettings,
@@ -26,44 +23,25 @@ from myop_cdn.cli.settings import (
     deploy_options,
     sync_options,
 )
-from myop_cdn.errors import InputError, ListenerError
+from myop_cdn.errors import InputError
 
 if TYPE_CHECKING:
     import socket
     import ssl
     from collections.abc import Sequence
+    from datetime import timedelta
 
-    from myop_cdn.deploy import DeployOptions
+    from myop_cdn.cli.console import Console
+    from myop_cdn.cli.publisher import CommandPublisher
     from myop_cdn.listener import Log
     from myop_cdn.listener.admin.desk import Desk
     from myop_cdn.listener.http.sockets import Address
     from myop_cdn.listener.service import Listener, Settings
-    from myop_cdn.model import Scope
     from myop_cdn.notify.sender import Channel
-    from myop_cdn.progress import Progress
-    from myop_cdn.report import PublishReport
 
-_NAMED = 10  # deliveries in a commit of a destination's log
-# An index that flaps must not take anything away while nobody looks on.
-_DELETE_AFTER = timedelta(hours=1)
-# What a publishing process has no use for: secrets of the listener's own, and its service's.
-NOT_FOR_CHILDREN = (
-    "MYOP_WEBHOOK_SECRET_FILE", "MYOP_CDN_NOTIFY", "MYOP_CDN_NOTIFY_FILE",
-    "MYOP_CDN_NOTIFY_SECRET", "MYOP_CDN_NOTIFY_SECRET_FILE", "MYOP_CDN_SERVE_NOTIFY",
-    "MYOP_CDN_SERVE_ON_FAILURE", "NOTIFY_SOCKET", "WATCHDOG_USEC",
-    "MYOP_CDN_JOURNAL", "MYOP_CDN_SERVE_JOURNAL", "PGPASSWORD", "PGPASSFILE", "PGSERVICE",
-    "PGSERVICEFILE",
-)  # fmt: skip
 _LAST_WORD_SECONDS = 2.0  # that the end waits for notices to get through
 _SHORTEST_TOKEN = 16  # bytes
 _DESK_LINGER = 600.0  # seconds that the process which reads destinations for the page stays
-# What a publishing process needs for its first upload, by the destination's scheme.
-_MODULES = {
-    "s3": ("myop_cdn.storage.s3", "boto3"),
-    "gs": ("myop_cdn.storage.gcs", "google.auth.transport.requests"),
-    "az": ("myop_cdn.storage.azure", "azure.identity"),
-    "file": ("myop_cdn.storage.local",),
-}
 
 
 def default_state_dir() -> Path:
@@ -260,9 +238,9 @@ def serve(console: Console, settings: ServeSettings) -> None:
     that, whatever happens in between. SIGTERM ends in order, SIGHUP reads the secrets again.
     """
     from myop_cdn.cli.notices import channels_of
-    from myop_cdn.inputs import SECRET_VARIABLE, webhook_secrets
-    from myop_cdn.listener.child import ChildPublisher
-    from myop_cdn.listener.http.sockets import described
+    from myop_cdn.cli.publisher import child_of, publishers_of
+    from myop_cdn.inputs import webhook_secrets
+    from myop_cdn.listener.http import sockets
     from myop_cdn.listener.queued_log import QueuedLog
     from myop_cdn.listener.service import Listener, open_queue
     from myop_cdn.listener.state_folder import locked
@@ -271,18 +249,9 @@ def serve(console: Console, settings: ServeSettings) -> None:
 
     listening, times = settings.listening, settings.notice_times
     database = settings.state.postgres()
-    # A publishing process need not know whom the listener tells, nor where its journal is.
-    publishing = replace(
-        settings,
-        notices=NoticeSettings(notify=(), on_failure=None),
-        state=replace(settings.state, journal=None),
-    )
-    publishers = [
-        CommandPublisher(publishing, destination)
-        for destination in settings.publishing.deploy or (None,)
-    ]
+    publishers = publishers_of(settings)
     check(settings, publishers, console)
-    tls = tls_context(listening)
+    tls = _tls_context(listening)
 
     def channels() -> list[Channel]:
         allow_http = settings.export.api.allow_http
@@ -290,8 +259,7 @@ def serve(console: Console, settings: ServeSettings) -> None:
 
     def read_secrets() -> tuple[bytes, ...]:
         # The certificate is renewed, and the notices' secrets are replaced, with the same signal.
-        if tls is not None:
-            load_certificate(tls, listening)
+        _renew_certificate(tls, listening)
         notifier.use(channels())
         return webhook_secrets(settings.secrets.secret_file, console.warn_once)
 
@@ -306,25 +274,16 @@ def serve(console: Console, settings: ServeSettings) -> None:
         lock = None if database else stack.enter_context(locked(settings.state.state_dir))
         given = settings_of(settings)
         queue = open_queue(given, [publisher.name for publisher in publishers], log)
-        children = {}
-        for publisher in publishers:
-            # A process for each destination: one that hangs is cut off, and holds up no other.
-            child = ChildPublisher(
-                publisher,
-                lock,
-                without=(SECRET_VARIABLE, *NOT_FOR_CHILDREN),
-                modules=publisher.modules,
-                held_until=partial(queue.held_until, publisher.name),
-            )
-            children[publisher.name] = child
-            stack.callback(child.kill)
-            if database:
-                child.warm()  # whoever takes over has no time to lose
+        children = {one.name: child_of(one, queue, lock) for one in publishers}
 
         def cut_off() -> None:
             for child in children.values():
                 child.kill()
 
+        stack.callback(cut_off)
+        if database:
+            for child in children.values():
+                child.warm()  # whoever takes over has no time to lose
         found = open_sockets(listening)
         listener = Listener(
             given,
@@ -342,80 +301,16 @@ def serve(console: Console, settings: ServeSettings) -> None:
         if listening.admin is not None:
             _start_admin(listener, listening.admin, settings, publishers, console, log, stack)
         for sock in found:
-            where = described(sock, "https" if tls else "http", listening.path)
+            where = sockets.described(sock, "https" if tls else "http", listening.path)
             console.info(f"listening on {where}")
-        if listening.unix is not None:
-            _remove_at_end(listening.unix, found, stack)
+            if listening.unix is not None and sockets.is_unix(sock):
+                stack.callback(sockets.remove_unix, listening.unix)
         # The loop must not wait for Python's usual 5 ms whenever another thread computes.
         sys.setswitchinterval(0.0005)
         listener.handle_signals()
         if early:
             listener.terminate()
         listener.run()
-
-
-@dataclass(frozen=True, slots=True)
-class CommandPublisher:
-    """Sync, then deploy, as `publish` does it. Everything is opened anew for each run, so that a
-    key that was changed is seen. It is pickled: runs happen in a process of their own.
-
-    destination: the one it brings up to date, None for the output folder alone.
-    """
-
-    settings: ServeSettings
-    destination: str | None
-
-    def __call__(
-        self, scope: Scope, progress: Progress | None = None, deliveries: tuple[str, ...] = ()
-    ) -> PublishReport:
-        """Export what `scope` names and bring the destination up to it."""
-        from myop_cdn.cli.source import exporter_of
-        from myop_cdn.publish import Cause, publish
-        from myop_cdn.tree import Tree
-
-        export, limits = self.settings.export, self.settings.limits
-        return publish(
-            scope,
-            # What there is to warn of was said when the listener started.
-            lambda: exporter_of(export, Console(SILENT)),
-            Tree(export.output),
-            () if self.destination is None else (self.destination,),
-            # What is behind is retried beside the others, and a name that no component has yet
-            # is not a reason to publish nothing.
-            replace(sync_options(export, limits), ask_again_seconds=0.0, unknown_is_error=False),
-            _deploy_options(self.settings),
-            progress,
-            Cause("serve", delivery=_named(deliveries)),
-        )
-
-    @property
-    def name(self) -> str:
-        """What the listener calls the destination."""
-        from myop_cdn.text import shown_url
-
-        return shown_url(self.destination or self.settings.export.output.absolute().as_uri())
-
-    @property
-    def modules(self) -> tuple[str, ...]:
-        """What a publishing process needs for its first run, whatever is to be published."""
-        scheme = (self.destination or "").partition("://")[0].lower()
-        return (
-            "myop_cdn.cli.source",
-            "myop_cdn.publish",
-            "myop_cdn.export.api",
-            "myop_cdn.export.auto",
-            *_MODULES.get(scheme, ()),
-        )
-
-
-def _named(deliveries: tuple[str, ...]) -> str:
-    """Deliveries as a destination's log names them."""
-    more = len(deliveries) - _NAMED
-    return ", ".join(deliveries[:_NAMED]) + (f" and {more} more" if more > 0 else "")
-
-
-def _deploy_options(settings: ServeSettings) -> DeployOptions:
-    return deploy_options(settings.deploy, settings.limits, delete_after=_DELETE_AFTER)
 
 
 def _are_in_environment(settings: ServeSettings) -> bool:
@@ -447,6 +342,7 @@ def _files_of(settings: ServeSettings) -> list[Path]:
 
 def check(settings: ServeSettings, publishers: list[CommandPublisher], console: Console) -> None:
     """Raise InputError for settings that no run could work with. Makes no request."""
+    from myop_cdn.cli.publisher import deploy_options_of
     from myop_cdn.cli.source import exporter_of
     from myop_cdn.deploy import check_destinations
 
@@ -464,7 +360,7 @@ def check(settings: ServeSettings, publishers: list[CommandPublisher], console: 
         )
     if destinations := settings.publishing.deploy:
         # All of them at once, so that it is seen where two are one, or share a log.
-        check_destinations(destinations, _deploy_options(settings), export.output)
+        check_destinations(destinations, deploy_options_of(settings), export.output)
     for name, count in Counter(publisher.name for publisher in publishers).items():
         if count > 1:
             raise InputError(
@@ -487,6 +383,7 @@ def _desk(
     settings: ServeSettings, publishers: Sequence[CommandPublisher], stack: ExitStack
 ) -> Desk:
     """What the page has destinations asked by: a process that is started when somebody looks."""
+    from myop_cdn.cli.publisher import NOT_FOR_CHILDREN
     from myop_cdn.inputs import KEY_VARIABLE, SECRET_VARIABLE
     from myop_cdn.listener.admin.desk import DeskLimits, DestinationDesk
     from myop_cdn.listener.child import Child
@@ -548,24 +445,16 @@ def _start_admin(
     stack.callback(admin.stop)
 
 
-def _remove_at_end(path: Path, found: list[socket.socket], stack: ExitStack) -> None:
-    import socket
-
-    from myop_cdn.listener.http.sockets import remove_unix
-
-    if any(sock.family == socket.AF_UNIX for sock in found):
-        stack.callback(remove_unix, path)
-
-
 def settings_of(settings: ServeSettings) -> Settings:
     """What the listener's room takes of them. Raises InputError."""
     from myop_cdn.listener.delivery import Rules
+    from myop_cdn.listener.http import sockets
     from myop_cdn.listener.http.peers import TrustedProxies
     from myop_cdn.listener.http.protocol import ServerLimits
     from myop_cdn.listener.service import Settings
 
     listening, publishing = settings.listening, settings.publishing
-    allow_descriptors(listening.max_connections)
+    sockets.allow_descriptors(listening.max_connections)
     most, each = listening.max_connections, listening.max_connections_per_peer
     buffered = max(ServerLimits().buffered, 8 * listening.max_body)
     try:
@@ -602,59 +491,19 @@ def open_sockets(settings: ListenSettings) -> list[socket.socket]:
     return found
 
 
-def tls_context(settings: ListenSettings) -> ssl.SSLContext | None:
+def _tls_context(settings: ListenSettings) -> ssl.SSLContext | None:
     """The server's side of TLS, or None. Raises InputError for files that don't fit."""
-    if settings.tls_cert is None:
-        if settings.tls_key is not None:
-            raise InputError("--tls-key needs --tls-cert")
-        return None
-    import ssl
+    if settings.tls_cert is not None:
+        from myop_cdn.listener.http.tls import server_context
 
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-    load_certificate(context, settings)
-    return context
+        return server_context(settings.tls_cert, settings.tls_key)
+    if settings.tls_key is not None:
+        raise InputError("--tls-key needs --tls-cert")
+    return None
 
 
-def load_certificate(context: ssl.SSLContext, settings: ListenSettings) -> None:
-    """Read the certificate and its key; connections to come use them. Raises InputError."""
-    assert settings.tls_cert is not None
-    try:
-        # Without a password asked for: nobody is there to type it.
-        context.load_cert_chain(settings.tls_cert, settings.tls_key, password=lambda: b"")
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"can't use the certificate {settings.tls_cert}: {_certificate_trouble(error)}"
-        ) from None
+def _renew_certificate(tls: ssl.SSLContext | None, settings: ListenSettings) -> None:
+    if tls is not None and settings.tls_cert is not None:
+        from myop_cdn.listener.http.tls import load_certificate
 
-
-def _certificate_trouble(error: OSError | ValueError) -> str:
-    import ssl
-
-    if not isinstance(error, ssl.SSLError):
-        return getattr(error, "strerror", None) or "unusable"
-    if error.reason == "KEY_VALUES_MISMATCH":
-        return "the private key is another one's"
-    return "it, or its private key, is not there in PEM form, or has a password"
-
-
-def allow_descriptors(connections: int) -> None:
-    """Raise this process's soft limit of open files, if it is too low for so many connections.
-
-    Raises ListenerError when the hard limit forbids it.
-    """
-    try:
-        import resource
-    except ImportError:  # not on Windows, where there is no such limit
-        return
-    needed = connections + 128
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY or soft >= needed:
-        return
-    if hard != resource.RLIM_INFINITY and hard < needed:
-        raise ListenerError(
-            f"{connections} connections need {needed} open files; the limit is {hard}",
-            "raise it (ulimit -n), or lower --max-connections",
-        )
-    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+        load_certificate(tls, settings.tls_cert, settings.tls_key)

@@ -110,6 +110,11 @@ def _remove_dead(path: Path) -> None:
             path.unlink()
 
 
+def is_unix(sock: socket.socket) -> bool:
+    """Whether clients find it by a path."""
+    return sock.family == socket.AF_UNIX
+
+
 def remove_unix(path: Path) -> None:
     """Take a Unix socket away at the end; never raises."""
     try:
@@ -159,3 +164,24 @@ def described(sock: socket.socket, scheme: str, path: str) -> str:
         return f"unix:{sock.getsockname()}{path}"
     host, port = sock.getsockname()[:2]
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{path}"
+
+
+def allow_descriptors(connections: int) -> None:
+    """Raise this process's soft limit of open files, if it is too low for so many connections.
+
+    Raises ListenerError when the hard limit forbids it.
+    """
+    try:
+        import resource
+    except ImportError:  # not on Windows, where there is no such limit
+        return
+    needed = connections + 128
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        raise ListenerError(
+            f"{connections} connections need {needed} open files; the limit is {hard}",
+            "raise it (ulimit -n), or lower --max-connections",
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
