@@ -145,15 +145,22 @@ class Manifest(NamedTuple):
         return self._replace(raw={**first, **self.raw, "exportedAt": moment})
 
     def says_the_same(self, other: Manifest) -> bool:
-        """Whether nothing but `exportedAt` differs."""
-        return (
-            self._replace(raw={**self.raw, "exportedAt": None}).dump()
-            == other._replace(raw={**other.raw, "exportedAt": None}).dump()
-        )
+        """Whether nothing differs but `exportedAt` and the order of what is listed."""
+        return self._meaning() == other._meaning()
 
     def dump(self) -> bytes:
         """The bytes of `manifest.json`, as the official tool writes them."""
         return jsontext.dumps({**self.raw, "components": [entry.raw for entry in self.entries]})
+
+    def _meaning(self) -> dict[str, Any]:
+        listed = {
+            entry.id: {
+                **entry.raw,
+                "environments": None if entry.environments is None else {*entry.environments},
+            }
+            for entry in self.entries
+        }
+        return {**self.raw, "exportedAt": None, "components": listed}
 
 
 def _entry(item: Any, place: str) -> Entry:

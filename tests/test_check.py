@@ -109,7 +109,7 @@ def test_ten_faults_are_found_each_with_the_line_that_mends_it(cdn: Cdn, tree: T
     cdn.drop(prod("e"))
     cdn.drop(prod("f"))
     cdn.serve("components/" + prod("f"), document("f", "prod", "v-2"))
-    cdn.serve("manifest.json", index(COMPONENTS, "2026-01-01T00:00:00.000Z"))
+    cdn.serve("manifest.json", index({**COMPONENTS, "old": ["prod"]}, "2026-01-01T00:00:00.000Z"))
     cdn.serve(prod("g"), Reply(document("g", "prod", "v-2"), 200, GOOD, sent=100))
     cdn.serve(prod("h"), Reply(b"", 301, {"Location": f"/new/{prod('h')}"}))
     cdn.script[f"/new/{prod('h')}"] = [Reply(document("h", "prod", "v-2"), 200, GOOD)]
@@ -306,6 +306,17 @@ def test_plain_http_of_another_machine_is_mixed_content_for_a_page_of_https(
     assert report.error.message == f"{url}: {fault.message}"
 
 
+@pytest.mark.parametrize("others", [{}, {"a": ["prod", "qa"], "z": ["qa"]}])
+def test_a_manifest_that_is_older_and_names_as_much_is_no_more_than_a_warning(
+    cdn: Cdn, tree: Tree, others: dict[str, list[str]]
+) -> None:
+    """A publish that has nothing else to name leaves the one that is there."""
+    cdn.serve("manifest.json", index({**COMPONENTS, **others}, "2026-01-01T00:00:00.000Z"))
+    report = look(cdn, TreeFiles(tree))
+    assert [(one.kind, one.is_warning) for one in report.faults] == [("manifest", True)]
+    assert report.error is None
+
+
 def test_a_redirect_in_circles_ends(cdn: Cdn, tree: Tree) -> None:
     cdn.serve(prod("a"), Reply(b"", 302, {"Location": f"/cdn/{prod('a')}"}))
     faults = look(cdn, TreeFiles(tree)).faults
@@ -493,6 +504,20 @@ def test_publish_checks_what_it_exported(run: Run, cdn: Cdn, myop: Sandbox, tmp_
     ended = published(run, myop, tmp_path, *words)
     assert ended.code == ended.json["error"]["exitCode"] == 1  # type: ignore[attr-defined]
     assert ended.json["deploy"]["destinations"][0]["uploaded"]  # type: ignore[attr-defined]
+
+
+def test_publish_with_nothing_new_asks_for_the_manifest_that_it_left(
+    run: Run, cdn: Cdn, myop: Sandbox, tmp_path: Path
+) -> None:
+    """Myop dates each export anew, and the destination's keeps its date."""
+    env = {"MYOP_API_URL": myop.url, "MYOP_API_KEY": REHEARSAL_KEY}
+    url = f"memory://publish-{next(_serial)}"
+    run("publish", url, "--output", tmp_path / "first", env=env)
+    write(myop.tree, {"manifest.json": index(COMPONENTS, "2027-01-01T00:00:00.000Z")})
+    words = ("--output", tmp_path / "second", "--check", f"{cdn.url}/cdn", "--json")
+    ended = run("publish", url, *words, env=env)
+    assert ended.json["deploy"]["destinations"][0]["uploaded"] == []
+    assert (ended.code, ended.json["check"]["faults"]) == (0, [])
 
 
 def test_publish_with_a_wrong_base_url_publishes_nothing(

@@ -116,9 +116,16 @@ def test_a_date_is_filled_in_only_where_there_is_none() -> None:
     }
 
 
-def test_only_the_date_may_differ_for_two_manifests_to_say_the_same() -> None:
+def test_only_the_date_and_the_order_may_differ_for_two_manifests_to_say_the_same() -> None:
     one = parsed({"a": ["qa"]})
     assert one.says_the_same(parsed({"a": ["qa"]}, at="2027-01-01T00:00:00.000Z"))
+    two = parsed({"a": ["qa", "demo"], "b": []})
+    assert two.says_the_same(parsed({"b": [], "a": ["demo", "qa"]}))
+    assert not two.says_the_same(parsed({"b": ["qa"], "a": ["demo", "qa"]}))
+    assert not two.says_the_same(parsed({"a": ["qa", "demo"]}))
+    told = two.entries[0]
+    renamed = told._replace(raw={**told.raw, "name": "another"})
+    assert not two.says_the_same(two._replace(entries=(renamed, two.entries[1])))
     assert not one.says_the_same(parsed({"a": ["qa", "demo"]}))
     assert not one.says_the_same(parsed({"a": ["qa"]}, organization="another"))
 

@@ -144,7 +144,11 @@ class Exported(TreeFiles):
 
     def manifest(self) -> Manifest | None:
         """The folder's own after a full run; others leave the CDN's as it may be."""
-        return super().manifest() if self._synced.scope == "full" else None
+        own = super().manifest() if self._synced.scope == "full" else None
+        uploads = [up.key for one in self._deployed.destinations for up in one.uploaded]
+        if own is None or MANIFEST in uploads:
+            return own
+        return own._replace(raw={**own.raw, "exportedAt": None})  # one of another date was left
 
 
 class LiveObjects:

@@ -232,7 +232,13 @@ class NextManifest:
         later = sorted(put.difference(manifest.all_refs()))
         if later:
             manifest = with_names(manifest, later, self._names(later))
-        return (source.manifest_data if manifest is own else manifest.dump()), None
+        data = source.manifest_data if manifest is own else manifest.dump()
+        if wanted.insists or there.blob is None or not self.differs(data):
+            return data, None
+        if there.manifest is not None and manifest.says_the_same(there.manifest):
+            # Myop dates each export anew: that alone is not worth a write and an invalidation.
+            return decoded(there.blob), None
+        return data, None
 
     def _names(self, refs: Iterable[DocumentRef]) -> dict[str, str]:
         wanted = self._wanted
@@ -321,15 +327,20 @@ def without(manifest: Manifest, gone: Collection[DocumentRef]) -> Manifest:
 
 def with_others(own: Manifest, there: Manifest, options: DeployOptions) -> Manifest:
     """A tree's own manifest with what the one there says of environments that the tree was not
-    exported for.
+    exported for. What both list stays where it is there; what is new comes last.
     """
     if not options.environments:
         return own
-    names = {entry.id: entry.name for entry in there.entries}
-    others = [ref for ref in there.refs() if not options.wants(ref.environment)]
-    if not options.wants(PREVIEW):
-        others += there.previews()
-    return own.with_documents((ref, names[ref.component_id]) for ref in others)
+    listed = set(own.all_refs())
+    kept = there.narrowed(lambda ref: ref in listed or not options.wants(ref.environment))
+    mine = {entry.id: entry for entry in own.entries}
+    entries = {
+        one.id: mine.get(one.id, one).with_environments(one.environments or ())
+        for one in kept.entries
+    }
+    new = {key: entry for key, entry in mine.items() if key not in entries}
+    whole = own._replace(entries=(*entries.values(), *new.values()))
+    return whole.with_documents((ref, ref.component_id) for ref in own.refs())
 
 
 def merged(

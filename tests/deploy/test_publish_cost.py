@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from itertools import count
 from typing import TYPE_CHECKING
 
 import pytest
 
 from myop_cdn.deploy import DeployOptions, deploy
 from myop_cdn.errors import ExitCode
-from myop_cdn.model import DocumentRef, Scope
+from myop_cdn.manifest import Manifest
+from myop_cdn.model import MANIFEST, DocumentRef, Scope
 from myop_cdn.publish import publish
+from myop_cdn.storage.contract import listing
 from myop_cdn.sync import SyncOptions, sync
 from myop_cdn.tree import Tree
 from tests.deploy.test_newest_wins import Myop, Site
@@ -17,10 +21,26 @@ from tests.deploy.test_newest_wins import Myop, Site
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from myop_cdn.report import DestinationReport
+    from myop_cdn.storage.base import Blob
     from tests.servers.proxy import Proxy
     from tests.servers.s3 import Bucket
 
 MOST_REQUESTS = 10
+
+
+class DatedMyop(Myop):
+    """Myop, whose index bears the moment of each answer, and a member that nobody knows."""
+
+    answers = 0
+
+    def index(self) -> Manifest:
+        self.answers += 1
+        value = json.loads(super().index().dump())
+        value["exportedAt"] = f"2026-03-24T10:00:{self.answers:02d}.000Z"
+        for entry in value["components"]:
+            entry["owner"] = f"the owner of {entry['id']}"
+        return Manifest.parse(json.dumps(value).encode())
 
 
 @pytest.mark.parametrize("components", [5, 150])
@@ -41,6 +61,45 @@ def test_one_release_takes_as_many_requests_whatever_lies_there(
     assert len(ended.deploy.destinations[0].uploaded) == 2
     assert len(proxy.arrived) <= MOST_REQUESTS
     assert not [one.path for one in proxy.arrived if "manifest" in one.path or "state" in one.path]
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["kept-folders", "fresh-folders"])
+def test_jobs_of_some_and_of_all_environments_take_turns_and_have_nothing_to_do(
+    tmp_path: Path, kept: bool
+) -> None:
+    """Neither the date of an export nor the order of what it lists is worth a write."""
+    myop = DatedMyop(longest=0)
+    for component, environment in (("b", "qa"), ("a", "qa"), ("a", "prod"), ("c", "prod")):
+        myop.release(component, environment)
+    site = Site(tmp_path, f"memory://turns-{kept}-{tmp_path.name}", myop)
+    serial = count()
+
+    def run(*environments: str) -> DestinationReport:
+        name = "-".join(environments) or "all"
+        tree = Tree(tmp_path / (name if kept else f"{name}-{next(serial)}"))
+        options = SyncOptions(environments=frozenset(environments), ask_again_seconds=0)
+        ended = publish(Scope("full"), lambda: myop, tree, [site.url], options)
+        assert ended.deploy is not None
+        return ended.deploy.destinations[0]
+
+    def everything() -> dict[str, Blob | None]:
+        return {key: site.backend.get(key) for key in listing(site.backend)}
+
+    run("prod")
+    run()
+    run("qa")
+    before = everything()
+    for environments in (("prod",), (), ("qa",), ("prod", "preview"), ()):
+        report = run(*environments)
+        assert (report.uploaded, report.commit, report.failure) == ((), None, None)
+    assert everything() == before
+    myop.release("d", "prod")
+    assert {up.key for up in run("prod").uploaded} == {"components/d/prod.json", MANIFEST}
+    blob = site.backend.get(MANIFEST)
+    assert blob is not None
+    listed = json.loads(blob.data)["components"]
+    assert [one["id"] for one in listed][-1] == "d"
+    assert [one["owner"] for one in listed] == [f"the owner of {one['id']}" for one in listed]
 
 
 def test_a_folder_that_was_overtaken_undoes_nothing(tmp_path: Path) -> None:
