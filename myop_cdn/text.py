@@ -21,7 +21,7 @@ _COMMANDS = ("##[", "##vso[", "##teamcity[")
 _SCHEME = r"[A-Za-z][A-Za-z0-9+.-]{0,30}:[/\\]+"
 _SENSITIVE = (
     r"(?i)\b(sig|signature|[a-z-]{0,20}(?:token|secret|password|credential)|x-(?:amz|goog)-signature"
-    r"|accountkey|sharedaccesssignature)=(?!\*\*\*)[^&;\s\"'<>]+"
+    r"|accountkey|sharedaccesssignature)=(?!\*\*\*)[^&;\s\"'<>]*[^&;\s\"'<>:]"
 )
 
 

@@ -158,6 +158,11 @@ def test_a_url_without_credentials_is_shown_as_it_is(url: str) -> None:
     assert shown_url(url) == url
 
 
+def test_what_follows_a_url_is_still_read() -> None:
+    assert line("file:///srv/token=abc: 3 uploaded") == "file:///srv/token=***: 3 uploaded"
+    assert line("s3://b/p?token=a:b: no") == "s3://b/p?token=***: no"
+
+
 def test_the_secret_path_of_a_web_hook_is_left_out() -> None:
     url = "https://hooks.example.com:8443/services/T0/B0/secret?x#y"
     assert shown_origin(url) == "https://hooks.example.com:8443"

@@ -26,6 +26,9 @@ class Location(NamedTuple):
         """
         scheme, _, rest = url.partition("://")
         bucket, _, prefix = rest.partition("/")
+        form = f"write {scheme}://{noun}[/prefix]"
+        if "?" in rest or "#" in rest:
+            raise InputError(f"{shown_url(url)}: a destination takes neither a ? nor a #", form)
         if "@" in bucket:
             raise InputError(
                 f"a {scheme}:// destination takes no user or password",
@@ -35,7 +38,6 @@ class Location(NamedTuple):
             what = (
                 f"{names.shown(bucket)!r} is not a {noun} name" if bucket else f"no {noun} is named"
             )
-            form = f"write {scheme}://{noun}[/prefix]"
             raise InputError(f"{shown_url(url)}: {what}", (bucket and rule) or form)
         return cls(scheme, bucket, check_prefix(prefix, url))
 

@@ -22,6 +22,7 @@ from myop_cdn.retry import RetryPolicy
 from myop_cdn.storage import open_backend
 from myop_cdn.storage.base import OpenOptions
 from myop_cdn.storage.store import Store
+from myop_cdn.text import line
 from tests.servers.azure import ACCOUNT, connection_string
 from tests.servers.process import free_port, serving
 from tests.servers.proxy import Answer, Proxy
@@ -211,6 +212,18 @@ def test_a_url_that_is_none_is_bad_usage_and_shows_no_secret(url: str) -> None:
     with pytest.raises(InputError) as caught:
         open_backend(url)
     assert "SECRET" not in caught.value.message + caught.value.hint
+
+
+@pytest.mark.parametrize("scheme", ["s3", "gs", "az"])
+@pytest.mark.parametrize("end", ["?token=SECRET", "/myop?token=SECRET", "/myop#SECRET", "/a?"])
+def test_a_destination_takes_no_query_and_no_fragment(scheme: str, end: str) -> None:
+    with pytest.raises(InputError) as caught:
+        open_backend(f"{scheme}://my-bucket{end}")
+    said = line(caught.value.message)
+    assert "SECRET" not in said
+    assert said.startswith(f"{scheme}://my-bucket")
+    assert said.endswith(": a destination takes neither a ? nor a #")
+    assert caught.value.hint.startswith(f"write {scheme}://")
 
 
 @pytest.mark.parametrize("endpoint", ["nonsense", "ftp://x", "http://", "http://a:pw@host/"])
