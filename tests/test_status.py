@@ -265,6 +265,13 @@ def test_a_destination_where_nothing_is_ends_well_and_says_so(run: Run, url: str
     assert "nothing is live here" in ended.err
 
 
+def test_nothing_of_what_was_named_is_not_nothing_at_all(run: Run, myop: Sandbox, url: str) -> None:
+    run("deploy", url, "--source", myop.tree)
+    ended = run("status", url, "--component", "nope")
+    assert (ended.code, ended.out) == (0, b"")
+    assert f"{url}: nothing of what was named is live here" in ended.err
+
+
 def test_a_document_that_myop_does_not_answer_is_unknown(run: Run, myop: Sandbox, url: str) -> None:
     run("deploy", url, "--source", myop.tree)
     (myop.tree / DocumentRef("form", "qa").path).write_bytes(b"{}")

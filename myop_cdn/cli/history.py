@@ -235,9 +235,11 @@ def _say_rollback(console: Console, report: RollbackReport) -> None:
     one = report.destination
     if report.to is not None:
         say_deploy(console, DeployReport(report.dry_run, (one,)))
-        if one.refused is None and one.error is None:
+        if one.uploaded or one.deleted:
             verb = "would go" if report.dry_run else "went"
             console.info(f"{one.url}: {verb} back to commit {report.to}")
+        elif one.failure is None and not one.overtaken:
+            console.info(f"{one.url}: there was nothing to take back to commit {report.to}")
         return
     would = "would be " if report.dry_run else ""
     what = _listed(report.resumed, one.names)

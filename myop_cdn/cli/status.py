@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from myop_cdn.cli.console import Console
+    from myop_cdn.deploy.history import Selection
     from myop_cdn.status import LiveDocument, LiveStatus
 
 
@@ -88,11 +89,11 @@ def status(console: Console, settings: StatusSettings) -> LiveStatus:
             console.info(f"the page is {settings.html}")
     warn(console, report.warnings)
     if not console.wants_json:
-        _say(console, report)
+        _say(console, report, selection)
     return report
 
 
-def _say(console: Console, report: LiveStatus) -> None:
+def _say(console: Console, report: LiveStatus, selection: Selection) -> None:
     if report.documents and sys.stdout is not None and sys.stdout.isatty():
         width = get_terminal_size().columns
         console.data("\n".join(_table(report.documents, width)))
@@ -100,15 +101,16 @@ def _say(console: Console, report: LiveStatus) -> None:
         console.data("\n".join(map(_line, report.documents)))
     for one in report.unknown:
         console.warning(one.problem)
-    console.info(_summary(report))
+    console.info(_summary(report, selection))
     if report.error is not None:
         console.error(report.error)
 
 
-def _summary(report: LiveStatus) -> str:
+def _summary(report: LiveStatus, selection: Selection) -> str:
     live = [one for one in report.documents if one.state != "missing"]
     if not live:
-        return f"{report.url}: nothing is live here"
+        what = "nothing" if selection.is_everything else "nothing of what was named"
+        return f"{report.url}: {what} is live here"
     components = len({one.ref.component_id for one in live})
     what = f"{_count(len(live), 'document')} of {_count(components, 'component')}"
     if report.committed:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from myop_cdn.deploy.target import Target
     from myop_cdn.errors import MyopCdnError
 
+_MOST_NAMED = 10  # components or environments, beside one that is not known
+
 
 @dataclass(frozen=True, slots=True)
 class Selection:
@@ -100,6 +102,17 @@ class Past:
                     first = total.get(key, change)
                     total[key] = Change(first.before, change.after)
         return {key: one for key, one in sorted(total.items()) if _differs(one)}
+
+    def unknown(self, selection: Selection) -> tuple[str, ...]:
+        """A warning for each component and environment meant that no commit names."""
+        if selection.is_everything:
+            return ()
+        refs = {DocumentRef.of(key) for commit in self.commits for key in commit.changes}
+        known = [ref for ref in refs if ref]
+        return (
+            *_unknown("component", selection.components, {ref.component_id for ref in known}),
+            *_unknown("environment", selection.environments, {ref.environment for ref in known}),
+        )
 
     def contents(self) -> dict[str, set[str]]:
         """The SHA-256 of all that each object has held, by the commits."""
@@ -188,7 +201,8 @@ def read_history(target: Target, selection: Selection, jobs: int) -> HistoryRepo
             commits.append(_with_changes(one, changes))
     held = held_keys(past.view.state, selection)
     names = {key: _held_name(past, key) for key in held}
-    return HistoryReport(target.store.url, tuple(commits), held, past.warnings, names=names)
+    warnings = (*past.warnings, *past.unknown(selection))
+    return HistoryReport(target.store.url, tuple(commits), held, warnings, names=names)
 
 
 def read_diff(target: Target, start: str | None, end: str | None, jobs: int) -> DiffReport:
@@ -229,8 +243,9 @@ def forget(target: Target, selection: Selection, jobs: int) -> HistoryReport:
         others = {one.instead for one in past.view.state.holds.values()}
     gone = sorted(kept & (mine - others))
     log.delete([log.history_key(sha256) for sha256 in gone])
+    warnings = (*past.warnings, *past.unknown(selection))
     return HistoryReport(
-        target.store.url, (), held_keys(past.view.state, selection), past.warnings, len(gone)
+        target.store.url, (), held_keys(past.view.state, selection), warnings, len(gone)
     )
 
 
@@ -276,6 +291,15 @@ def check_names(kind: str, given: Collection[str]) -> frozenset[str]:
         if problem := names.problem(name):
             raise InputError(f"{kind} {shown(name)!r} {problem}")
     return frozenset(given)
+
+
+def _unknown(kind: str, meant: Collection[str], known: Collection[str]) -> list[str]:
+    there = ", ".join(map(shown, sorted(known))) if len(known) <= _MOST_NAMED else ""
+    return [
+        f"no commit of the log names the {kind} {shown(name)}"
+        + (f"; it names {there}" * bool(there))
+        for name in sorted({*meant}.difference(known))
+    ]
 
 
 def _entry(one: Entry | None) -> dict[str, str] | None:

@@ -230,10 +230,8 @@ class _Rollback:
                 f"what was there as of commit {self.number} is not known: {why}",
                 "nothing was changed; choose a later commit ('history' lists them)",
             )
-        touched = [DocumentRef.of(key) for one in self.past.commits for key in one.changes]
-        for component in sorted(self.selection.components):
-            if not any(ref and ref.component_id == component for ref in touched):
-                self.outcome.warn(f"no commit of the log names the component {component}")
+        for warning in self.past.unknown(self.selection):
+            self.outcome.warn(warning)
 
     def _steps(self) -> dict[str, Step]:
         """Every document that a commit touched since, with what the last commit until then put

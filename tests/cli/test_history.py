@@ -103,7 +103,24 @@ def test_history_that_was_forgotten_is_refused_with_3(run: Run, url: str) -> Non
     assert (ended.code, ended.json["error"]["exitCode"]) == (3, 3)
 
 
-def test_a_component_that_nobody_published_is_warned_of(run: Run, url: str) -> None:
-    ended = run("rollback", url, "--to", "1", "--component", "crad")
-    assert ended.code == 0
-    assert "no commit of the log names the component crad" in ended.err
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--component", "crad"), "names the component crad; it names card"),
+        (("--environment", "nope"), "names the environment nope; it names preview, qa"),
+        (("--component", "card", "--environment", "prod"), "names the environment prod;"),
+    ],
+)
+def test_what_nobody_published_is_warned_of(
+    run: Run, url: str, words: tuple[str, ...], said: str
+) -> None:
+    for command in (("history",), ("history", "--forget"), ("rollback", "--to", "1")):
+        ended = run(command[0], url, *command[1:], *words)
+        assert (ended.code, ended.out) == (0, b"")
+        assert f"no commit of the log {said}" in ended.err
+        assert "went back" not in ended.err
+    ended = run("rollback", url, "--to", "1", *words)
+    assert "there was nothing to take back to commit 1" in ended.err
+    (warning,) = run("history", url, *words, "--json").json["warnings"]
+    assert said in warning
+    assert run("history", url, "--component", "card", "--json").json["warnings"] == []
