@@ -83,6 +83,11 @@ class MyopCdnError(Exception):
         self.message = message
         self.hint = hint
 
+    @property
+    def sentence(self) -> str:
+        """The message with the hint, on one line, for reports."""
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
     def to_json(self) -> dict[str, Any]:
         """The error as the `error` member of a command's JSON report."""
         return {"message": self.message, "hint": self.hint, "exitCode": int(self.exit_code)}

@@ -21,11 +21,11 @@ from myop_cdn.deploy import (
 from myop_cdn.deploy.log import utc_now
 from myop_cdn.deploy.source import LocalObject, encoded
 from myop_cdn.errors import MyopCdnError
-from myop_cdn.model import PREVIEW, DocumentRef, Release, Scope
+from myop_cdn.model import DocumentRef, Release, Scope
 from myop_cdn.progress import Silent
 from myop_cdn.report import DeployReport, PublishReport, SyncReport
 from myop_cdn.storage.base import Body
-from myop_cdn.sync import SyncOptions, left_alone, sync
+from myop_cdn.sync import SyncOptions, left_alone, released, sync
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -78,7 +78,7 @@ def publish(
     )
     with Deployment(destinations, options, tree.root, cause, progress, now) as deployment:
         opened = exporter()  # what is wrong with it is said before any request
-        deployment.look(None if scope.kind == "full" else _documents_of(scope, sync_options))
+        deployment.look(None if scope.kind == "full" else released(scope, sync_options))
         if (lost := deployment.lost()) is not None:
             return PublishReport(left_alone(tree), lost)
         synced = sync(scope, opened, tree, sync_options, progress)
@@ -101,17 +101,6 @@ def publish(
             return PublishReport(synced, deployment.fail(error))
         deployed = deployment.bring(source, again)
     return PublishReport(_with_cached_behind(synced, deployed), deployed)
-
-
-def _documents_of(scope: Scope, options: SyncOptions) -> list[DocumentRef]:
-    """The documents that an incremental sync is going to export."""
-    wanted: dict[DocumentRef, None] = {}
-    for release in scope.releases:
-        if options.wants(release.environment):
-            wanted[release.ref] = None
-            if options.with_previews and options.wants(PREVIEW):
-                wanted[DocumentRef(release.component_id, PREVIEW)] = None
-    return list(wanted)
 
 
 def _announced(scope: Scope, cause: Cause | None) -> str:

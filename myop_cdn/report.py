@@ -242,8 +242,7 @@ class DestinationReport:
         cls, url: str, error: RefusedError, warnings: tuple[str, ...] = ()
     ) -> DestinationReport:
         """The report of a destination where nothing was done, for this reason."""
-        refused = f"{error.message} ({error.hint})" if error.hint else error.message
-        return cls(url, refused=refused, warnings=warnings, refusal=error)
+        return cls(url, refused=error.sentence, warnings=warnings, refusal=error)
 
     @property
     def failure(self) -> MyopCdnError | None:

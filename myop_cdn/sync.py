@@ -167,18 +167,24 @@ def _incremental(run: _Run, scope: Scope) -> None:
     if passed_over:
         listed = ", ".join(f"{names.shown(name)} ({n})" for name, n in sorted(passed_over.items()))
         run.warnings.append(f"releases of other environments were passed over: {listed}")
-    wanted: dict[DocumentRef, None] = {}
-    for release in scope.releases:
-        if run.options.wants(release.environment):
-            wanted[release.ref] = None
-            if run.options.with_previews and run.options.wants(PREVIEW):
-                wanted[DocumentRef(release.component_id, PREVIEW)] = None
+    wanted = released(scope, run.options)
     check_cases(run.tree, [*run.tree.refs(), *wanted])
-    run.fetch(list(wanted))
+    run.fetch(wanted)
     run.ask_again()
     if manifest is not None:
         fetched = [(ref, run.fetched[ref].name) for ref in wanted if ref in run.fetched]
         run.put_manifest(manifest.with_documents(fetched))
+
+
+def released(scope: Scope, options: SyncOptions) -> list[DocumentRef]:
+    """The documents that an incremental sync exports, in the order of their releases."""
+    wanted: dict[DocumentRef, None] = {}
+    for release in scope.releases:
+        if options.wants(release.environment):
+            wanted[release.ref] = None
+            if options.with_previews and options.wants(PREVIEW):
+                wanted[DocumentRef(release.component_id, PREVIEW)] = None
+    return list(wanted)
 
 
 def unknown_environments(index: Manifest, environments: Collection[str]) -> str | None:

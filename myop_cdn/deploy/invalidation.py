@@ -51,8 +51,7 @@ class Invalidations:
             try:
                 paths, running = cdn.invalidate(sorted(open_keys), Place.of(url))
             except InvalidationError as error:
-                hint = f" ({error.hint})" if error.hint else ""
-                self.failed.append(FailedKey(cdn.name, error.message + hint))
+                self.failed.append(FailedKey(cdn.name, error.sentence))
                 continue
             told |= open_keys
             self._owed[name] = set()
@@ -72,4 +71,4 @@ class Invalidations:
             try:
                 cdn.wait(running)
             except InvalidationError as error:
-                self.failed.append(FailedKey(cdn.name, error.message))
+                self.failed.append(FailedKey(cdn.name, error.sentence))

@@ -24,7 +24,7 @@ from datetime import UTC, datetime, timedelta
 from sys import intern
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from myop_cdn.errors import MyopCdnError, PreconditionFailed, StorageError
+from myop_cdn.errors import PreconditionFailed, StorageError
 from myop_cdn.storage.base import JSON_TYPE, Body, Headers, Precondition
 from myop_cdn.workers import Beside, each
 
@@ -760,11 +760,6 @@ def moment(text: str) -> datetime:
     if at.tzinfo is None:
         raise ValueError("a moment without a zone")
     return at
-
-
-def describe(error: MyopCdnError) -> str:
-    """An error with its hint on one line, for reports."""
-    return f"{error.message} ({error.hint})" if error.hint else error.message
 
 
 def check_number(text: str) -> int | None:

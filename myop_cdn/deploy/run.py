@@ -24,7 +24,7 @@ from myop_cdn.deploy.commit import CONDITIONS_IGNORED, CommitWriter
 from myop_cdn.deploy.deletions import Deletions
 from myop_cdn.deploy.destination import Destination
 from myop_cdn.deploy.invalidation import Invalidations
-from myop_cdn.deploy.log import Change, Entry, describe, utc_now
+from myop_cdn.deploy.log import Change, Entry, utc_now
 from myop_cdn.deploy.next_manifest import NextManifest
 from myop_cdn.deploy.outcome import Outcome
 from myop_cdn.deploy.plan import Rules, make_plan, may_delete, needs_facts
@@ -389,7 +389,7 @@ class Run:
                 if there.store.allow_origins(options.cors_origins):
                     outcome.warn(self._cors_note())
             except MyopCdnError as error:
-                outcome.lasting[CORS] = describe(error)
+                outcome.lasting[CORS] = error.sentence
         ignored = there.view.state.ignores_conditions
         some = next((one.version for one in there.remote.values() if one.version), None)
         writes = bool(plan.uploads or self._deletions.due)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from myop_cdn.errors import MyopCdnError, PreconditionFailed
+from myop_cdn.errors import MyopCdnError
 from myop_cdn.storage.memory import MemoryBackend
 from myop_cdn.workers import Done
 
@@ -115,10 +115,7 @@ class Stepped(MemoryBackend):
         return super().delete(keys)
 
     def _written(self, key: str, work: Callable[[], str]) -> str:
-        try:
-            version = work()
-        except PreconditionFailed:
-            raise
+        version = work()
         self.objects.wrote(key)
         return version
 

@@ -91,8 +91,9 @@ class Outcome:
 def of(result: PublishReport | MyopCdnError) -> Outcome:
     """The outcome of what a publisher returned or raised."""
     if isinstance(result, MyopCdnError):
-        words = f"{result.message} ({result.hint})" if result.hint else result.message
-        return Outcome("failed", True, error=words, refused=isinstance(result, RefusedError))
+        return Outcome(
+            "failed", True, error=result.sentence, refused=isinstance(result, RefusedError)
+        )
     sync = result.sync
     destinations = result.deploy.destinations if result.deploy else ()
     failed = {DocumentRef(one.component_id, one.environment): one.error for one in sync.failed}
