@@ -32,3 +32,5 @@ def test_pure_tests_are_collected_without_an_sdk_or_a_server() -> None:
     assert not tops & {"boto3", "botocore", "moto", "azure", "google", "requests", "flask"}
     for file in ("test_signature", "test_payload", "test_manifest", "deploy/test_plan"):
         assert f"tests/{file}.py" in collected
+    for file in ("deploy/test_clouds", "storage/test_backends", "cli/test_serve"):
+        assert f"tests/{file}.py" not in collected
