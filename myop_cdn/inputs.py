@@ -186,9 +186,11 @@ def _warn_of_readers(name: str, what: str, warn: Warn) -> None:
     if os.name != "posix":
         return
     try:
-        mode = os.stat(name).st_mode  # noqa: PTH116 - this module starts with `verify`
+        found = os.stat(name)  # noqa: PTH116 - this module starts with `verify`
     except OSError:
         return
+    # What somebody else gave to this user's group is theirs to mend, and right in a container.
+    mode = found.st_mode & ~(0 if found.st_uid == os.geteuid() else 0o070)
     if mode & 0o077 and mode & 0o170000 == 0o100000:  # a pipe (`<(…)`) belongs to this process
         who = "everybody" if mode & 0o007 else "its group"
         warn(f"the {what} file {name} can be read by {who}: chmod 600 {name}")
