@@ -56,6 +56,9 @@ class QueueRig(Protocol):
     def crash(self, queue: Queue) -> None:
         """End what a kill would end: the next `open` finds the place as a kill leaves it."""
 
+    def settle(self, queue: Queue) -> None:
+        """Wait until what was requested of it is done, or left."""
+
     def retry(self, delivery: str) -> bool:
         """What `deliveries retry` does."""
 
@@ -380,7 +383,7 @@ class QueueContract:
         finish(queue, CDN, full=None)
         now[0] += 599
         queue.request_full_sync("again", 600.0)
-        queue.probe(PATIENCE)
+        rig.settle(queue)
         assert queue.agenda(CDN.name).full is None
         now[0] += 2
         queue.request_full_sync("again", 600.0)

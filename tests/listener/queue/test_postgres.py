@@ -76,6 +76,11 @@ class PostgresRig:
         queue._leases.close(release=False)
         self.execute("UPDATE myop_cdn.lease SET expires = '-infinity'")
 
+    def settle(self, queue: Queue) -> None:
+        """A thread of its own does it."""
+        assert isinstance(queue, PostgresQueue)
+        until(lambda: not queue._requests, "what was requested")
+
     def retry(self, delivery: str) -> bool:
         """By another connection."""
         with writing(self.url) as connection:

@@ -40,6 +40,10 @@ class SqliteRig:
         """Leave it as it is: a kill writes nothing either."""
         self._crashed.append(queue)
 
+    def settle(self, queue: Queue) -> None:
+        """One thread does it all, in order."""
+        queue.probe(PATIENCE)
+
     def retry(self, delivery: str) -> bool:
         """By another connection."""
         with writing(self.path) as connection:
