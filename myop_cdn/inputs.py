@@ -52,6 +52,11 @@ def read_file(name: str, limit: int, what: str) -> bytearray:
         with open(name, "rb", buffering=0) as file:  # noqa: PTH123 - Path.open is the same
             return _read(file, limit, what, name)
     except OSError as error:
+        if name.lstrip().startswith(("{", "[{", "[]")):
+            raise InputError(
+                f"the {what} itself stands where the name of its file belongs",
+                "name a file, or pipe it in, with - for the name",
+            ) from None
         raise InputError(f"can't read the {what} {name}: {error.strerror}") from None
     except ValueError:
         raise InputError(f"the name of the {what} holds a NUL") from None

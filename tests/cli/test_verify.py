@@ -292,3 +292,18 @@ def test_a_secret_and_a_file_of_it_at_once_are_refused(run: Run, tmp_path: Path)
     ended = run("verify", "--signature", GOOD, stdin=BODY, env=env)
     assert (ended.code, SECRET in ended.err) == (2, False)
     assert "are both set" in ended.err
+
+
+def test_a_body_in_the_place_of_its_file_s_name_is_told_and_not_repeated(run: Run) -> None:
+    body = BODY.decode().replace("card", "a-card-of-ours")
+    releases = json.dumps([{"componentId": "a-card-of-ours"}])
+    for words in (
+        ("verify", body, "--signature", GOOD),
+        ("sync", "--payload", body),
+        ("sync", "--payload", releases),
+    ):
+        ended = run(*words, env=ENV)
+        assert ended.code == 2
+        assert "itself stands where the name of its file belongs" in ended.err
+        assert "pipe it in" in ended.err
+        assert "a-card-of-ours" not in ended.err
