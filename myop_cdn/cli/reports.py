@@ -40,13 +40,12 @@ def deliver(
     for path in paths:
         try:
             if path.suffix.lower() == PAGE_ENDING:
-                _write(path, _page(console, summary, now))
+                data = _page(console, summary, now)
             else:
                 text = FORMATS[path.suffix.lower()](summary, value, now)
-                _write(path, text.encode("utf-8", "backslashreplace"))
-        except (OSError, ValueError) as error:  # the latter for a name with a NUL
-            why = (error.strerror if isinstance(error, OSError) else None) or str(error)
-            failure = MyopCdnError(f"can't write the report {shown(path)}: {why}")
+                data = text.encode("utf-8", "backslashreplace")
+            _write(path, data, "report")
+        except MyopCdnError as failure:
             console.error(failure)
             problem = problem or failure
     return problem
@@ -95,17 +94,17 @@ def write_page(path: Path, data: Mapping[str, object]) -> None:
     """Write a page with its data. Raises MyopCdnError where that can't be done."""
     from myop_cdn import page
 
+    _write(path, page.as_file(data), "page")
+
+
+def _write(path: Path, data: bytes, what: str) -> None:
     try:
-        _write(path, page.as_file(data))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with files.written(path, data, sync=False) as temporary:
+            Path(temporary).replace(path)
     except (OSError, ValueError) as error:  # the latter for a name with a NUL
         why = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise MyopCdnError(f"can't write the page {shown(path)}: {why}") from None
-
-
-def _write(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with files.written(path, data, sync=False) as temporary:
-        Path(temporary).replace(path)
+        raise MyopCdnError(f"can't write the {what} {shown(path)}: {why}") from None
 
 
 def _show_in_ci(console: Console, summary: Summary, now: datetime) -> None:

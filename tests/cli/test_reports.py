@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import xml.etree.ElementTree as ET
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
+from myop_cdn.deploy import target
+from myop_cdn.errors import AccessDenied
 from tests.api_server import ApiServer, Reply
 from tests.samples import KEY, full_tree, write
 
@@ -120,6 +122,20 @@ def test_a_report_that_can_t_be_written_does_not_hide_how_the_run_ended(
     assert ended.code == 2
     assert "can't write the report file/r.md" in ended.err
     assert ended.json["error"]["exitCode"] == 2
+
+
+def test_documents_that_can_t_be_read_back_for_a_page_do_not_hide_it_either(
+    run: Run, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> NoReturn:
+        raise AccessDenied("it may not be read")
+
+    monkeypatch.setattr(target, "open_targets", refuse)
+    words = ("--report", "r.html", "--report", "good.md", "--json")
+    ended = run("publish", f"file://{here}/cdn", *words)
+    assert (ended.code, ended.json["error"]["message"]) == (1, "it may not be read")
+    assert len(ended.json["deploy"]["destinations"][0]["uploaded"]) == 5
+    assert (here / "good.md").exists()
 
 
 @pytest.mark.parametrize("name", ["r.txt", "r", "-", "r.md.gz", ".md"])
