@@ -48,9 +48,9 @@ def content_encoding(encoding: Encoding) -> str:
     return "gzip" if encoding == "gzip" else ""
 
 
-def decoded(blob: Blob) -> bytes:
+def decoded(blob: Blob, most: int = _MOST_DECODED) -> bytes:
     """An object's content. Raises StorageError where it is encoded in an unknown way, or becomes
-    more than 256 MB.
+    more than `most` bytes.
     """
     how = blob.headers.content_encoding.strip().lower()
     if how in ("", "identity"):
@@ -59,7 +59,7 @@ def decoded(blob: Blob) -> bytes:
         raise StorageError(f"stored with the unknown Content-Encoding {how[:40]!r}")
     unpacking = zlib.decompressobj(31)
     try:
-        data = unpacking.decompress(blob.data, _MOST_DECODED)
+        data = unpacking.decompress(blob.data, most)
     except zlib.error:
         raise StorageError("stored as gzip, but is not") from None
     if unpacking.unconsumed_tail or not unpacking.eof:

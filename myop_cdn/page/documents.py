@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from myop_cdn.deploy.target import Target
 
 _VERSIONS = 100  # of one document
+_MOST = 16 * 2**20  # bytes of a document that is shown
 
 
 def read_document(target: Target, ref: DocumentRef, sha256: str = "") -> bytes:
@@ -24,15 +25,15 @@ def read_document(target: Target, ref: DocumentRef, sha256: str = "") -> bytes:
 
     Raises StorageError, also where it is not there (any more).
     """
-    blob = target.store.get(ref.path)
+    blob = target.store.get(ref.path, _MOST)
     if blob is not None and sha256 in ("", hashlib.sha256(blob.data).hexdigest()):
-        return decoded(blob)
+        return decoded(blob, _MOST)
     if not sha256:
         raise StorageError("This document is not there.")
-    blob = target.log.store.get(target.log.history_key(sha256))
+    blob = target.log.store.get(target.log.history_key(sha256), _MOST)
     if blob is None:
         raise StorageError("This version is not kept any more.")
-    return decoded(blob)
+    return decoded(blob, _MOST)
 
 
 def versions(report: HistoryReport) -> dict[str, dict[str, Any]]:

@@ -12,6 +12,13 @@ const FRAME_WIDTH = 560;
 
 class Refused extends Error {}
 
+/* What JSON says. A component or an environment may be called "constructor", and must not find what
+   every other object has. */
+function parsed(text) {
+  return JSON.parse(text, (_, one) =>
+    one && typeof one === "object" && !Array.isArray(one) ? Object.setPrototypeOf(one, null) : one);
+}
+
 class Served {
   live = true;
 
@@ -35,7 +42,7 @@ class Served {
     if (wait && tag) headers.Prefer = `wait=${wait}`;
     const answer = await this.ask("state", {}, headers);
     if (answer.status === 304) return null;
-    return { tag: answer.headers.get("ETag"), state: await answer.json() };
+    return { tag: answer.headers.get("ETag"), state: parsed(await answer.text()) };
   }
 
   async session() { return (await this.ask("session")).json(); }
@@ -50,9 +57,9 @@ class Served {
     return (await this.ask("job", { job }, { "X-Myop-Cdn-Key": key })).json();
   }
 
-  async components(query) { return (await this.ask("components", { ...query, limit: PAGE })).json(); }
+  async components(query) { return parsed(await (await this.ask("components", { ...query, limit: PAGE })).text()); }
   async history(destination, component) {
-    return (await this.ask("history", { destination, component })).json();
+    return parsed(await (await this.ask("history", { destination, component })).text());
   }
   async html(version) { return (await this.ask("source", asked(version))).text(); }
 
@@ -93,7 +100,7 @@ class InFile {
 
   async history(destination, component) {
     const found = this.data.places[destination]?.history[component];
-    return found || { component, environments: {}, held: [], warnings: [] };
+    return found || { component, environments: parsed("{}"), held: [], warnings: [] };
   }
 
   text(version) {
@@ -115,16 +122,27 @@ class InFile {
   }
 }
 
-/* Without what could make a browser connect to somewhere, even if it only does so ahead. */
+/* Without what could make a browser connect to somewhere, even if it only does so ahead.
+   What is written down may be read as something else again (links out of a style in a formula), so
+   it is done until nothing changes: then the frame reads what was looked at here. A template's
+   content would only be looked at by the frame, which makes a shadow tree of it. */
 function still(html) {
-  const found = new DOMParser().parseFromString(html, "text/html");
-  const dropped = "script,iframe,frame,frameset,object,embed,portal,link,base,meta[http-equiv]";
-  for (const node of found.querySelectorAll(dropped)) node.remove();
-  for (const node of found.querySelectorAll("[href],[ping]")) {
-    if (!(node.getAttribute("href") || "").startsWith("#")) node.removeAttribute("href");
-    node.removeAttribute("ping");
+  const dropped = "script,iframe,frame,frameset,object,embed,portal,link,base,template,meta[http-equiv]";
+  let text = html;
+  for (let round = 0; round < 10; round += 1) {
+    const found = new DOMParser().parseFromString(text, "text/html");
+    for (const node of found.querySelectorAll(dropped)) node.remove();
+    for (const node of found.querySelectorAll("[*|href],[ping]")) {
+      for (const one of [...node.attributes]) {
+        const leads = one.localName === "href" && !/^(#|data:)/i.test(one.value);
+        if (leads || one.name === "ping") node.removeAttributeNode(one);
+      }
+    }
+    const made = `<!DOCTYPE html>${found.documentElement.outerHTML}`;
+    if (made === text) return made;
+    text = made;
   }
-  return `<!DOCTYPE html>${found.documentElement.outerHTML}`;
+  return note("This document can't be shown without its scripts.");
 }
 
 function note(words) {
@@ -132,7 +150,7 @@ function note(words) {
     `background:#f4f1ea;display:grid;place-items:center;height:100vh;margin:0}</style><p>${words}`;
 }
 
-const source = held ? new InFile(JSON.parse(held.textContent)) : new Served();
+const source = held ? new InFile(parsed(held.textContent)) : new Served();
 
 // -- making and changing what is seen
 
@@ -296,9 +314,9 @@ function route() {
   const [path, query = ""] = location.hash.replace(/^#/, "").split("?");
   const parts = path.split("/").filter(Boolean).map(plain);
   const given = Object.fromEntries(new URLSearchParams(query));
-  if (parts[0] === "activity") return { view: "activity", ...given };
-  if (parts[0] === "component" && parts[1]) return { view: "component", component: parts[1], ...given };
-  return { view: "live", ...given };
+  if (parts[0] === "activity") return { ...given, view: "activity" };
+  if (parts[0] === "component" && parts[1]) return { ...given, view: "component", component: parts[1] };
+  return { ...given, view: "live" };
 }
 
 function address(view, query = {}) {
@@ -513,24 +531,33 @@ function deliveries() {
     make("span", { class: "fate" }, chip(one.state, TONES[one.state]), make("small", {}, one.id)))));
 }
 
-/* Runs from the oldest to the newest: a bar for each, as high as it took long; under it the documents. */
+/* Lengths of time that an axis names, in seconds. */
+const MARKS = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 18000, 36000, 86400];
+
+/* Runs from the oldest to the newest: a bar for each, as high as it took long; under it the documents.
+   It is drawn as wide as there is room, so that its words have the size of all others. */
 function plot(all) {
-  const runs = [...all].reverse().filter((one) => one.ended).slice(-80);
+  const width = Math.max(260, Math.round(main.clientWidth - 2 * parseFloat(getComputedStyle(main).paddingLeft) - 46));
+  const height = 190, base = 130, left = 60, room = width - left - 6;
+  const runs = [...all].reverse().filter((one) => one.ended).slice(-Math.min(80, Math.floor(room / 8)));
   if (!runs.length) return make("p", { class: "empty" }, "No run yet.");
   const seconds = (one) => Math.max(0.001, (Date.parse(one.ended) - Date.parse(one.started)) / 1000);
-  const width = 960, height = 190, base = 130, left = 44, step = Math.min(26, (width - left - 6) / runs.length);
+  const step = Math.min(26, room / runs.length);
   const longest = Math.max(...runs.map(seconds));
+  const top = MARKS.find((mark) => mark >= longest) || longest;
   const most = Math.max(1, ...runs.map((one) => one.uploaded));
   // A root, so that a full sync of a minute leaves a release of a second to be seen.
-  const high = (value, top) => Math.max(2, Math.sqrt(value / top) * 110);
-  const ticks = [longest, longest / 4].map((value) => [make("line", { x1: left, x2: width, y1: base - high(value, longest), y2: base - high(value, longest), class: "grid" }),
-    make("text", { x: left - 8, y: base - high(value, longest) + 4, class: "axis" }, duration(value))]);
+  const high = (value) => Math.max(2, Math.sqrt(value / top) * 110);
+  const marks = MARKS.filter((mark) => mark < top).reduceRight((kept, mark) =>
+    high(kept[kept.length - 1]) - high(mark) >= 22 && high(mark) >= 18 ? [...kept, mark] : kept, [top]);
+  const ticks = marks.map((mark) => [make("line", { x1: left, x2: width, y1: base - high(mark), y2: base - high(mark), class: "grid" }),
+    make("text", { x: left - 8, y: base - high(mark) + 4, class: "axis" }, duration(mark).replace(".0", ""))]);
   const bars = runs.map((one, at) => {
     const x = left + 4 + at * step;
     const text = `${moments.format(Date.parse(one.started))}: ${one.scope}, ${one.state}, ${duration(seconds(one))}, ${count(one.uploaded, "object")} written` +
       `${state.destinations.length > 1 ? `, ${one.destination}` : ""}${one.error ? `; ${one.error}` : ""}`;
     return make("g", { class: `run ${TONES[one.state] || ""}` }, make("title", {}, text),
-      make("rect", { x, y: base - high(seconds(one), longest), width: Math.max(2, step - 4), height: high(seconds(one), longest), rx: 2 }),
+      make("rect", { x, y: base - high(seconds(one)), width: Math.max(2, step - 4), height: high(seconds(one)), rx: 2 }),
       one.state !== "done" ? make("path", { class: "mark", d: `M${x + step / 2 - 6} 12l8 0l-4 7z` }) : null,
       one.uploaded ? make("circle", { cx: x + (step - 4) / 2, cy: 158, r: Math.max(2, Math.sqrt(one.uploaded / most) * Math.min(11, step / 2)) }) : null);
   });
@@ -538,7 +565,7 @@ function plot(all) {
   const label = `${count(runs.length, "run")}, ${failed} failed; the longest took ${duration(longest)}, the most written were ${count(most, "object")}`;
   return make("div", {},
     make("p", { class: "legend" }, make("span", { class: "key good" }, "done"), make("span", { class: "key warn" }, "in part"), make("span", { class: "key bad" }, "failed"),
-      make("span", { class: "soft" }, "height: how long · circle: documents written")),
+      make("span", { class: "soft" }, "height: how long, as its square root · circle: documents written")),
     make("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label, class: "plot" },
       ticks, make("line", { x1: left, x2: width, y1: base, y2: base, class: "base" }), bars,
       make("text", { x: left, y: height - 4, class: "axis start" }, ago(runs[0].started)),
@@ -930,6 +957,12 @@ function relevant() {
   lastRuns = now;
   return is;
 }
+
+let resizing = 0;
+addEventListener("resize", () => {
+  clearTimeout(resizing);
+  resizing = setTimeout(redraw, 150);
+});
 
 addEventListener("hashchange", () => {
   const at = route();

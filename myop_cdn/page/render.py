@@ -14,7 +14,6 @@ from typing import Any
 from myop_cdn import jsontext
 from myop_cdn.text import shown
 
-MOST = 16 * 2**20  # bytes of a document that is shown
 FRAME_POLICY = (
     "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval' data:"
     " blob:; style-src 'unsafe-inline' data:; img-src data: blob:; font-src data:; media-src data:"
@@ -39,8 +38,6 @@ def html_of(document: bytes) -> str:
 
     Where it holds none: a page that says so.
     """
-    if len(document) > MOST:
-        return note(f"This document is larger than {MOST >> 20} MiB.")
     try:
         value: Any = jsontext.loads(document)
         loader = value["item"]["consume_variant"][0]["loader"]

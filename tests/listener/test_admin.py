@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import socket
 import sqlite3
+import threading
 import urllib.error
 import urllib.request
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -20,6 +23,7 @@ from tests.listener.rig import PATIENCE, Rig, Wire, failing, until, webhook
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from myop_cdn.listener.admin.desk import Desk, Task
     from myop_cdn.model import Scope
     from myop_cdn.report import PublishReport
 
@@ -27,11 +31,11 @@ if TYPE_CHECKING:
 class Operator:
     """Asks the admin address."""
 
-    def __init__(self, rig: Rig) -> None:
+    def __init__(self, rig: Rig, desk: Desk | None = None) -> None:
         self.rig = rig
         found = listen(Address("127.0.0.1", 0))
         self.address = found[0].getsockname()
-        self.admin = Admin(rig.listener, found, rig.log)
+        self.admin = Admin(rig.listener, found, rig.log, desk=desk)
         self.admin.start()
 
     def get(self, path: str, method: str = "GET") -> tuple[int, bytes]:
@@ -64,6 +68,37 @@ def operator(make_rig: Callable[..., Rig]) -> Iterator[Operator]:
     made = Operator(make_rig().start())
     yield made
     made.admin.stop()
+
+
+class Stuck:
+    """A desk whose destination does not answer until it is let go."""
+
+    def __init__(self) -> None:
+        self.free = threading.Event()
+
+    def do(self, task: Task) -> bytes:
+        assert self.free.wait(PATIENCE)
+        return b"{}"
+
+
+def test_a_destination_that_does_not_answer_takes_nothing_else_away(
+    make_rig: Callable[..., Rig],
+) -> None:
+    """However many ask for it, and leave or stay."""
+    desk = Stuck()
+    operator = Operator(make_rig().start(), desk)
+    asked = "/page/history?component=card&destination=" + quote("s3://b")
+    head = f"GET {asked} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+    try:
+        with ExitStack() as stack:
+            for _ in range(70):
+                wire = stack.enter_context(socket.create_connection(operator.address))
+                wire.sendall(head)
+            assert until(lambda: operator.get(asked)[0] == 503)
+            assert operator.get("/healthz")[0] == 200
+    finally:
+        desk.free.set()
+        operator.admin.stop()
 
 
 def test_health_is_200_while_the_loop_and_the_worker_turn(operator: Operator) -> None:

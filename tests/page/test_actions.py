@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from myop_cdn.listener.admin.session import COOKIE, Sessions
+from myop_cdn.listener.admin.session import COOKIE, Sessions, TooManyGuesses
 from tests.listener.rig import PATIENCE, until
 from tests.page.test_page import card, few
 
@@ -152,7 +152,28 @@ def test_guessing_is_slowed_down_for_whoever_guesses(stand: Callable[..., Stand]
     client = Client(here)
     statuses = [client.post("login", {"token": f"guess {n}"}, **client.origin)[0] for n in range(7)]
     assert statuses == [401] * 5 + [429] * 2
-    assert client.post("login", {"token": TOKEN}, **client.origin)[0] == 200
+    # Nor is a right guess told from a wrong one then.
+    assert client.post("login", {"token": TOKEN}, **client.origin)[0] == 429
+    bearer = {"Authorization": f"Bearer {TOKEN}"}
+    assert client.post("action", {"action": "full"}, **bearer)[0] == 429
+
+
+def test_who_has_guessed_too_often_may_try_again_later_and_others_at_once() -> None:
+    now = [0.0]
+    sessions = Sessions(lambda: (TOKEN.encode(),), lambda: now[0])
+    mine = sessions.login(TOKEN.encode(), "192.0.2.7:1")
+    assert mine is not None
+    for number in range(5):
+        # One network's addresses are as good as one: a customer has them all.
+        assert sessions.login(b"a guess", f"[2001:db8::{number}]:{number}") is None
+        assert sessions.login(b"a guess", f"192.0.2.7:{number}") is None
+    for peer in ("[2001:db8::ffff]:1", "192.0.2.7:9"):
+        with pytest.raises(TooManyGuesses):
+            sessions.login(TOKEN.encode(), peer)
+    assert sessions.login(TOKEN.encode(), "192.0.2.8:1") is not None
+    assert sessions.may_act(_request(mine.id, mine.key), "192.0.2.7:1")
+    now[0] = 11.0
+    assert sessions.login(TOKEN.encode(), "192.0.2.7:1") is not None
 
 
 @pytest.mark.parametrize("body", [[], "x", {"action": "x"}, {"action": "rollback", "to": 5}])

@@ -108,6 +108,37 @@ def test_a_document_in_a_file_reaches_nobody(
     assert page.title() == "myop-cdn"
 
 
+def test_what_is_read_as_something_else_the_second_time_reaches_nobody(
+    stand: Callable[..., Stand], visit: Callable[..., Visit], run: Run, sink: Sink
+) -> None:
+    """Links that only appear when what was made harmless is read again, or in a shadow tree."""
+    link = f"<link rel='stylesheet preconnect' href={sink.origin}/{{}}>"
+    quoted = link.format("m").replace("<", "&lt;").replace(">", "&gt;")
+    documents = {
+        "shadow": f"<div><template shadowrootmode=open>{link.format('t')}<slot></slot></template>x",
+        "style": f'<math><mtext><table><mglyph><style><!--</style><img title="--&gt;{quoted}">',
+        "nested": f"<form><math><mtext></form><form><mglyph><style></math>{link.format('n')}",
+        "picture": "<body>x<svg><image href='data:image/png;base64,iVBORw0KGgo='></svg>"
+        f"<svg><a xlink:href='{sink.origin}/x'><text y=20>y</text></a></svg>",
+    }
+
+    def fill(made: Stand) -> None:
+        for name, text in documents.items():
+            made.put(name, "production", text)
+
+    here = stand(fill)
+    file = here.place.root / "live.html"
+    assert run("status", here.destination, "--html", file).code == 0
+    page = visit(f"{file.as_uri()}#/?environment=production").page
+    there(page, ".gallery iframe:not(.coming)", len(documents))
+    page.wait_for_timeout(700)
+    assert sink.hits == []
+    whole = "".join(frame.content() for frame in page.frames[1:])
+    assert "<link" not in whole
+    assert "xlink" not in whole
+    assert "data:image/png" in whole
+
+
 def test_nothing_in_the_data_ends_its_element() -> None:
     html = as_file({"state": {"destinations": []}, "x": f"{NASTY}<!--"}).decode()
     start = html.index('<script type="application/json" id="data">') + 42

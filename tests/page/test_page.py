@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Page
 
+    from tests.conftest import Run
     from tests.listener.rig import Rig
     from tests.page.conftest import Visit
     from tests.page.stand import Stand
@@ -219,6 +220,64 @@ def test_names_with_html_in_them_are_text(
         assert page.locator("main img, main script").count() == 0
         assert "owned" not in page.title()
     assert visitor.errors == []
+
+
+def test_names_that_every_object_has_are_names_like_others(
+    stand: Callable[..., Stand], visit: Callable[..., Visit], run: Run
+) -> None:
+    def fill(made: Stand) -> None:
+        few(made)
+        made.put("constructor", "toString", card("Odd"), "Odd", name="Constructor")
+        made.put("__proto__", "__proto__", card("Odder"), "Odder", name="Proto")
+
+    here = stand(fill)
+    file = here.place.root / "live.html"
+    assert run("status", here.destination, "--html", file).code == 0
+    for address in (here.url, file.as_uri()):
+        visitor = visit(address)
+        page = visitor.page
+        page.locator("tr[data-key=constructor]").wait_for()
+        assert page.locator("tr[data-key=card] .cell.none").count() == 2
+        for component, environment in (("constructor", "toString"), ("__proto__", "__proto__")):
+            page.goto(f"{address}#/component/{component}")
+            tab = page.locator(".tabs a").filter(has_text=environment)
+            assert "Odd" in tab.inner_text()
+            tab.click()
+            page.locator(".versions li").wait_for()
+        assert visitor.errors == []
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_plots_words_can_be_read_at_any_width(
+    stand: Callable[..., Stand], visit: Callable[..., Visit], screenshots: Path, width: int
+) -> None:
+    here = stand(few)
+    variants = [f"V{number}" for number in range(3)]
+    for variant in variants:
+        here.release(here.put("card", "production", card(variant), variant))
+    page = visit(f"{here.url}#/activity", viewport={"width": 800, "height": 900}).page
+    page.locator("svg.plot g.run").last.wait_for()
+    page.set_viewport_size({"width": width, "height": 900})
+    plot = page.locator("svg.plot")
+    until(lambda: abs(_scale(page) - 1) < 0.1, "the plot is drawn anew")
+    assert page.locator("svg.plot g.run").count() == 1 + len(variants)
+    whole = plot.bounding_box()
+    assert whole is not None
+    words = page.locator("svg.plot text").all()
+    boxes = [one.bounding_box() for one in words]
+    for box in boxes:
+        assert box is not None
+        assert box["x"] >= whole["x"]
+        assert box["x"] + box["width"] <= whole["x"] + whole["width"] + 1
+        assert box["height"] >= 11
+    plot.screenshot(path=screenshots / f"plot-{width}.png")
+
+
+def _scale(page: Page) -> float:
+    """How large a unit of the plot is on the screen."""
+    plot = page.locator("svg.plot")
+    box, view = plot.bounding_box(), plot.get_attribute("viewBox")
+    return box["width"] / float(view.split()[2]) if box and view else 0.0
 
 
 def test_the_page_asks_nobody_but_its_own_listener(

@@ -77,6 +77,12 @@ def test_a_documents_source_is_text(here: Stand) -> None:
     assert headers["X-Content-Type-Options"] == "nosniff"
 
 
+def test_a_document_that_is_not_text_is_shown_as_far_as_it_is(stand: Callable[..., Stand]) -> None:
+    here = stand(lambda made: made.put("card", "production", "<p>half a letter: \ud800"))
+    status, body, _ = get(here, "page/document", of(here))
+    assert (status, body) == (200, b"<p>half a letter: ?")
+
+
 def test_what_was_there_before_is_found_by_its_hash(here: Stand) -> None:
     here.release(here.put("card", "production", card("Aurora card"), "Aurora"))
     found = json.loads(get(here, "page/history", of(here))[1])

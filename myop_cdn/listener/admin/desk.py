@@ -120,7 +120,8 @@ class DestinationDesk:
         if isinstance(task, DocumentTask):
             from myop_cdn.page.documents import read_document
 
-            return render.html_of(read_document(target, task.ref, task.sha256)).encode()
+            html = render.html_of(read_document(target, task.ref, task.sha256))
+            return html.encode(errors="replace")
         return json.dumps(_versions(target, task.component, self.options.jobs)).encode()
 
     def _target(self, destination: str, options: DeployOptions) -> Target:

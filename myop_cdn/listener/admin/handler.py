@@ -15,6 +15,7 @@ from myop_cdn.errors import ListenerError, MyopCdnError
 from myop_cdn.listener import status
 from myop_cdn.listener.admin import actions, page, prometheus
 from myop_cdn.listener.admin.actions import Actions
+from myop_cdn.listener.admin.desk import DeskLimits
 from myop_cdn.listener.admin.page import PageHandler, refusal
 from myop_cdn.listener.http.protocol import ServerLimits
 from myop_cdn.listener.http.request import LengthBody, body_reader
@@ -36,7 +37,7 @@ _PATHS = ("/healthz", "/readyz", "/metrics", "/status")
 _STUCK = 10.0  # seconds without a turn of the loop, or of an idle worker
 _PAGE = 2000  # documents that are live in one answer
 _PROBE = 5.0  # seconds that a commit may take before the journal counts as not writable
-_LIMITS = ServerLimits(connections=64, request=10.0, idle=60.0)
+_LIMITS = ServerLimits(connections=128, request=10.0, idle=60.0, work=DeskLimits().look + 5)
 
 
 class Admin:

@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 
 HTML_TYPE = "text/html; charset=utf-8"
 PATHS = ("/", "/page/state", "/page/components", "/page/document", "/page/source", "/page/history")
-_LONGEST_WAIT = 8.0  # seconds; well under the server's limit for a request
+_LONGEST_WAIT = 8.0  # seconds
+_QUEUED = 50  # that wait for a change, and that wait for a destination
 _TICK = 0.2  # seconds between two looks for a change, while somebody waits for one
 _DELIVERIES, _RELEASES, _RUNS, _RETRIES = 30, 6, 120, 100  # in one state
 _MOST = 60  # components in one answer
@@ -117,6 +118,8 @@ class PageHandler:
         if self._desk is None:
             raise InputError("destinations can't be read here")
         with self._changed:
+            if len(self._tasks) >= _QUEUED:  # of clients that have left, nearly all of them
+                return Response.error(503, "too much is asked for at once")
             self._tasks.append((responder, request, task))
             self._changed.notify_all()
         return None
@@ -126,7 +129,7 @@ class PageHandler:
     def _state(self, responder: Responder, request: Request) -> Response | None:
         seconds = _wait(request)
         body, tag = self._current()
-        if seconds and tag in _tags(request):
+        if seconds and tag in _tags(request) and len(self._waiting) < _QUEUED:
             waiting = _Waiting(responder, request, time.monotonic() + seconds)
             with self._changed:
                 self._waiting.append(waiting)
@@ -154,9 +157,12 @@ class PageHandler:
             except ListenerError:
                 continue  # who asks next is told of it
             now = time.monotonic()
+            due: list[_Waiting] = []
+            waiting: list[_Waiting] = []
             with self._changed:
-                due = [one for one in self._waiting if one.until <= now or one.lacks(tag)]
-                self._waiting = [one for one in self._waiting if one not in due]
+                for one in self._waiting:
+                    (due if one.until <= now or one.lacks(tag) else waiting).append(one)
+                self._waiting = waiting
             for one in due:
                 one.responder.answer(_tagged(one.request, body, tag=tag))
 

@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from myop_cdn.listener.http.peers import Allowance
+from myop_cdn.listener.http.peers import Allowance, limited_by
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -106,13 +106,16 @@ class Sessions:
         return hmac.compare_digest(found.key.encode(), keys[0])
 
     def _right(self, token: bytes, peer: str) -> bytes | None:
+        now, key = self._clock(), limited_by(peer)
+        # Or who has guessed too often would be told by another answer that a guess was right.
+        if not self._guesses.has(key, now):
+            raise TooManyGuesses
         digest = hashlib.sha256(token).digest()
         # Every token is compared, in the same time whichever it is.
         right = [hmac.compare_digest(digest, one) for one in self._digests()]
         if any(right):
             return digest
-        if not self._guesses.take(peer.rpartition(":")[0] or peer, self._clock()):
-            raise TooManyGuesses
+        self._guesses.take(key, now)
         return None
 
     def _digests(self) -> tuple[bytes, ...]:

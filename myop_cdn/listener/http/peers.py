@@ -133,6 +133,14 @@ def _address(entry: bytes) -> str:
     return text.partition(":")[0] if text.count(":") == 1 else text
 
 
+def limited_by(shown: str) -> str:
+    """What the limits of a peer that is shown like this are counted by."""
+    try:
+        return _key(_plain(ip_address(shown.rpartition(":")[0].strip("[]").partition("%")[0])))
+    except ValueError:  # a Unix socket's
+        return shown
+
+
 def _plain(ip: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
     """An IPv4 address that a socket for both families shows as IPv6, as what it is."""
     return getattr(ip, "ipv4_mapped", None) or ip
@@ -149,6 +157,11 @@ class Allowance:
         self._burst = burst
         self._rate = rate
         self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def has(self, key: str, now: float) -> bool:
+        """Whether `key` may be refused once more."""
+        left, since = self._left.get(key, (self._burst, now))
+        return left + (now - since) * self._rate >= 1
 
     def take(self, key: str, now: float) -> bool:
         """Count one refusal of `key`; False when it has had more than its share."""

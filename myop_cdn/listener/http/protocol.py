@@ -42,6 +42,7 @@ class ServerLimits:
     local: int = 1024
     refusals: tuple[float, float] = (100, 10)
     request: float = 10.0  # the sender waits 10 s: what takes longer is of no use to it
+    work: float | None = None  # for the answer to a whole request; None: what is left of these
     idle: float = 15.0
     linger: float = 4.0
     buffered: int = 64 * 1024 * 1024  # of all requests that are not complete
@@ -149,7 +150,7 @@ class HttpProtocol:
         if connection.phase is Phase.READING:
             self._last_words(connection, 408, "the request took too long")
         elif connection.phase is Phase.WAITING:
-            self._last_words(connection, 503, "the delivery could not be stored in time")
+            self._last_words(connection, 503, "there was no answer in time")
         else:
             if connection.phase is Phase.HANDSHAKE:
                 self._handler.refused(connection.peer.shown, 0, "the handshake took too long")
@@ -228,6 +229,8 @@ class HttpProtocol:
         if body is None:
             return False
         connection.phase = Phase.WAITING
+        if self._limits.work is not None:
+            self._start_clock(connection, self._limits.work)
         connection.token += 1
         responder = Responder(self._post, connection)
         answer = self._handler.body(responder, request, body)

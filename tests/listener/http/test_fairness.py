@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 GET = b"GET /good HTTP/1.1\r\nHost: a\r\n\r\n"
 BAD = b"GET /bad HTTP/1.1\r\nHost: a\r\n\r\n"
+LATER = GET.replace(b"/good", b"/later")
 
 
 class Counted(Connection):
@@ -62,7 +63,7 @@ class Bench:
         return LengthBody(int((request.values("content-length") or [b"0"])[0]))
 
     def body(self, responder: Responder, request: Request, body: bytes) -> Response | None:
-        return Response.of(200, {})
+        return None if request.path == "/later" else Response.of(200, {})
 
     def refused(self, peer: str, status: int, reason: str) -> None:
         self.refusals.append((status, reason))
@@ -120,6 +121,22 @@ def test_what_is_pipelined_behind_a_turn_stays_in_the_kernel(make_bench: Any) ->
     bench.protocol.go_on()
     bench.protocol.go_on()
     assert connection.events == selectors.EVENT_READ
+
+
+@pytest.mark.parametrize(("work", "deadline"), [(None, 10.0), (65.0, 68.0)])
+def test_an_answer_may_take_longer_than_its_request_where_the_server_is_made_so(
+    make_bench: Any, work: float | None, deadline: float
+) -> None:
+    bench = make_bench(ServerLimits(request=10.0, work=work))
+    connection = bench.connect()
+    bench.far[0].sendall(LATER[:9])
+    bench.protocol.ready(connection, selectors.EVENT_READ)
+    bench.now = 3.0
+    bench.far[0].sendall(LATER[9:])
+    bench.protocol.ready(connection, selectors.EVENT_READ)
+    assert (connection.phase, connection.deadline) == (Phase.WAITING, deadline)
+    bench.protocol.expire(connection)
+    assert b"503 Service Unavailable" in bench.far[0].recv(65536)
 
 
 def test_nothing_behind_a_refused_request_is_looked_at(make_bench: Any) -> None:
