@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 from importlib import import_module
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from myop_cdn.errors import MyopCdnError
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     import pytest
 
     from myop_cdn.storage.memory import Stored
+
+
+MOST_ORDERS = 5_000
 
 
 class Abandoned(BaseException):
@@ -129,18 +133,20 @@ class Order:
 
 
 def orders(
-    begin: Callable[[], tuple[list[Job], Callable[[], object]]], most: int = 5_000
+    begin: Callable[[], tuple[list[Job], Callable[[], object]]], most: int | None = None
 ) -> Iterator[Order]:
     """Follow every order of the jobs' steps that leads somewhere new; yields each at its end.
 
     begin: sets everything back, and returns new jobs and what tells the state of all they share.
-    most: how many orders are followed, where there are more.
+    most: how many orders are followed, where there are more; None: there may be no more than
+    `MOST_ORDERS`.
     """
     seen: set[object] = set()
     waiting: list[list[str]] = [[]]
-    for _ in range(most):
-        if not waiting:
+    for number in count():
+        if not waiting or number == most:
             return
+        assert number < (most or MOST_ORDERS), "these are too many orders to follow each"
         prefix = waiting.pop()
         jobs, state = begin()
         taken: list[str] = []

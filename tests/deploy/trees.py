@@ -1,15 +1,73 @@
-"""Small trees in the static format, made by hand."""
+"""Small trees in the static format, made by hand, and one without a folder."""
 
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from myop_cdn.tree import Tree
+from myop_cdn.errors import TreeError
+from myop_cdn.model import DocumentRef
+from myop_cdn.tree import MAX_FILE_BYTES, Tree
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+
+class MemoryTree(Tree):
+    """A tree without a folder, for tests of thousands of runs: a disk takes longer than they do."""
+
+    may_write = False
+
+    def __init__(self) -> None:
+        super().__init__(Path("no-folder"))
+        self.files: dict[str, bytes] = {}
+
+    def exists(self) -> bool:
+        """Whether it holds anything."""
+        return bool(self.files)
+
+    def refs(self) -> list[DocumentRef]:
+        """The documents that it holds."""
+        return sorted(ref for path in list(self.files) if (ref := DocumentRef.of(path)))
+
+    def read(self, path: str, max_bytes: int = MAX_FILE_BYTES) -> bytes:
+        """The bytes at `path`. Raises TreeError."""
+        data = self.read_if_there(path, max_bytes)
+        if data is None:
+            raise TreeError(f"{path}: there is no such file")
+        return data
+
+    def read_again(self, path: str) -> bytes:
+        """As `read`."""
+        return self.read(path)
+
+    def read_each(self, paths: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        """Each path with its bytes."""
+        for path in paths:
+            yield path, self.read(path)
+
+    def read_if_there(self, path: str, max_bytes: int = MAX_FILE_BYTES) -> bytes | None:
+        """The bytes at `path`, or None."""
+        return self.files.get(path)
+
+    def write(self, path: str, body: bytes, *, durable: bool = True) -> None:
+        """Put `body` at `path`."""
+        self.files[path] = body
+
+    def remove(self, path: str) -> None:
+        """Take away what is at `path`."""
+        self.files.pop(path, None)
+
+    @contextmanager
+    def writing(
+        self,
+        wait_seconds: float = 0.0,
+        waited: Callable[[float], None] = lambda _: None,
+    ) -> Iterator[None]:
+        """Each run has one of its own."""
+        yield
 
 
 def document(component: str, html: str = "<p>hello</p>") -> bytes:
