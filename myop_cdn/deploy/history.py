@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from myop_cdn import names
@@ -15,6 +14,7 @@ from myop_cdn.text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
+    from datetime import datetime
 
     from myop_cdn.deploy.log import Entry, Log, State, View
     from myop_cdn.deploy.target import Target
@@ -217,8 +217,9 @@ def read_diff(target: Target, start: str | None, end: str | None, jobs: int) -> 
     low, high = sorted((first, last))
     warnings = list(past.warnings)
     known = {one.number for one in past.commits}
-    if missing := [str(one) for one in range(low + 1, high + 1) if one not in known]:
-        warnings.append(f"what commit {missing[0]} did is not known any more")
+    missing = next((one for one in range(low + 1, high + 1) if one not in known), None)
+    if missing is not None:
+        warnings.append(f"what commit {missing} did is not known any more")
     changes = past.between(low, high, Selection())
     if first > last:
         changes = {key: Change(one.after, one.before) for key, one in changes.items()}
@@ -325,8 +326,8 @@ def _differs(change: Change) -> bool:
 
 def _moment(text: str) -> datetime:
     try:
-        return moment(text).astimezone(UTC)
-    except (ValueError, OverflowError):
+        return moment(text)
+    except ValueError:
         pass
     raise InputError(
         f"{shown(text)!r} is neither a commit nor a time",

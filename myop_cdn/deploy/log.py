@@ -20,11 +20,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from datetime import UTC, datetime, timedelta
+from operator import eq
 from sys import intern
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from myop_cdn.errors import PreconditionFailed, StorageError
+from myop_cdn.model import is_layout
 from myop_cdn.storage.base import JSON_TYPE, Body, Headers, Precondition
 from myop_cdn.workers import Beside, each
 
@@ -52,6 +55,9 @@ _FEWEST_COMMITS = 100  # before old ones are cleared
 _PART = 1000  # objects that are written, and read, at once
 _BETWEEN = b",\n"  # the parts, and nowhere else: within them JSON has no line break
 _COMMIT_LIMIT = 256 * 2**20
+LAST_SECOND = 253_402_300_799  # of the year 9999, since 1970
+_APART = re.compile("changes/[0-9a-f]{16}[.]json")
+_GARBAGE = (KeyError, TypeError, AttributeError, RecursionError, OverflowError)
 _encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
@@ -106,6 +112,8 @@ class Entry(NamedTuple):
         one = cls(*value)
         if tuple(map(type, one)) not in _ENTRY_TYPES:
             raise TypeError("not an entry")
+        if not 0 <= one.asked <= LAST_SECOND or not 0 <= one.since <= LAST_SECOND:
+            raise ValueError("a moment out of range")
         return one
 
 
@@ -264,6 +272,8 @@ class Commit(NamedTuple):
             raw = _parsed(data)
             state, changes = raw["state"], raw["changes"]
             apart = isinstance(changes, str)
+            if apart and not _APART.fullmatch(changes):
+                raise ValueError("its changes are kept elsewhere")
             return cls(
                 int(raw["number"]),
                 str(raw["id"]),
@@ -275,7 +285,7 @@ class Commit(NamedTuple):
                 state if isinstance(state, int) else None,
                 changes if apart else None,
             )
-        except (KeyError, TypeError, AttributeError, RecursionError) as error:
+        except _GARBAGE as error:
             raise ValueError(f"not a commit ({type(error).__name__})") from None
 
 
@@ -305,7 +315,7 @@ class Checkpoint(NamedTuple):
             head, _, objects = data.partition(b',"objects":')
             raw = _parsed(head + b"}")
             return cls(int(raw["number"]), _entries(objects[:-1]), int(raw["kept"]))
-        except (KeyError, TypeError, AttributeError, RecursionError) as error:
+        except _GARBAGE as error:
             raise ValueError(f"not a checkpoint ({type(error).__name__})") from None
 
 
@@ -415,7 +425,8 @@ class Log:
             newest = self._commits(keys, 1, warnings, whole=whole).get(numbers[0])
         number = max(numbers[0] if numbers else 0, base)
         order = sorted(commits)
-        whole = order == list(range(base + 1, number + 1))
+        # A number is only a name in a listing: no list may be made as long as it says.
+        whole = len(order) == number - base and all(map(eq, order, range(base + 1, number + 1)))
         if numbers and not whole:
             warnings.append("commits of the log are missing or damaged: every object is looked at")
         state = self.state_of(newest) if newest else taken_over
@@ -730,7 +741,7 @@ def parse_changes(data: bytes) -> dict[str, Change]:
     """The changes in `data`, by key. Raises ValueError where it is something else."""
     try:
         return _changes(_members(data))
-    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+    except _GARBAGE as error:
         raise ValueError(f"not the changes of a commit ({type(error).__name__})") from None
 
 
@@ -755,11 +766,14 @@ def written(at: datetime) -> str:
 
 
 def moment(text: str) -> datetime:
-    """The opposite. Raises ValueError for one without a zone."""
+    """The opposite, in UTC. Raises ValueError for one without a zone."""
     at = datetime.fromisoformat(text)
     if at.tzinfo is None:
         raise ValueError("a moment without a zone")
-    return at
+    try:
+        return at.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("a moment out of range") from None
 
 
 def check_number(text: str) -> int | None:
@@ -817,7 +831,7 @@ def _members(data: bytes) -> Iterator[tuple[str, Any]]:
 
 def _changes(members: Iterable[tuple[str, Any]]) -> dict[str, Change]:
     return {
-        intern(key): Change(
+        _key(key): Change(
             None if before is None else _entry(before), None if after is None else _entry(after)
         )
         for key, (before, after) in members
@@ -825,7 +839,15 @@ def _changes(members: Iterable[tuple[str, Any]]) -> dict[str, Change]:
 
 
 def _entries(data: bytes) -> dict[str, Entry]:
-    return {intern(key): _entry(value) for key, value in _members(data)}
+    return {_key(key): _entry(value) for key, value in _members(data)}
+
+
+def _key(key: str) -> str:
+    """The key of an object that this program may have put there. Raises ValueError."""
+    usual = key.startswith("components/") and key.endswith(".json")
+    if (not usual or "/." in key or "//" in key) and not is_layout(key):
+        raise ValueError("a key outside of the tree")
+    return intern(key)
 
 
 def _entry(value: list[Any]) -> Entry:

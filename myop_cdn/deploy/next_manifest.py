@@ -378,7 +378,6 @@ def older_than_there(own: Manifest, there: ManifestThere) -> str | None:
 
 def _moment(text: str | None) -> datetime | None:
     try:
-        moment = datetime.fromisoformat(text) if text else None
-    except ValueError:
+        return datetime.fromisoformat(text).astimezone() if text else None
+    except (ValueError, OverflowError):
         return None
-    return moment.astimezone() if moment else None

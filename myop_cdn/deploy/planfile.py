@@ -300,7 +300,14 @@ def opened(file: Path) -> Iterator[tuple[SavedPlan, PlannedTree, ExportNote]]:
                 raise ValueError(f"it says nothing of {missing[0]}")
         except (TreeError, InputError) as error:
             raise InputError(error.message, error.hint or hint) from None
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        except (
+            ValueError,
+            TypeError,
+            KeyError,
+            AttributeError,
+            RecursionError,
+            OverflowError,
+        ) as error:
             why = str(error) if type(error) is ValueError else type(error).__name__
             raise InputError(f"{file} is not a plan ({why})", hint) from None
         yield plan, tree, note

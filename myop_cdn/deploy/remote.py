@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, unquote
 
-from myop_cdn.deploy.log import Entry, written
+from myop_cdn.deploy.log import LAST_SECOND, Entry, written
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -182,9 +182,10 @@ def _facts(metadata: Mapping[str, str], sha256: str | None) -> Entry:
 
     def moment(name: str) -> int:
         try:
-            return int(datetime.fromisoformat(of(name)).timestamp())
+            at = int(datetime.fromisoformat(of(name)).timestamp())
         except (ValueError, OverflowError):
             return 0
+        return at if 0 <= at <= LAST_SECOND else 0
 
     return Entry(
         sha256 or "",

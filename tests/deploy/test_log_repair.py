@@ -25,7 +25,7 @@ from myop_cdn.deploy.log import (
     View,
 )
 from myop_cdn.errors import ExitCode
-from myop_cdn.model import DeleteLimit
+from myop_cdn.model import MANIFEST, DeleteLimit, is_layout
 from myop_cdn.storage import open_backend
 from myop_cdn.storage.base import OpenOptions
 from myop_cdn.storage.store import Store
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 COMPONENTS = {f"c{number}": ["qa", "prod"] for number in range(4)}
 ONE = "components/c2/qa.json"
+TWO = "components/c3/qa.json"
 
 
 class Site:
@@ -310,9 +311,9 @@ def test_a_partial_tree_keeps_what_is_known_of_the_rest(site: Site, tmp_path: Pa
 
 
 TEXT = st.text(max_size=8)
-ENTRIES = st.builds(
-    Entry, TEXT, st.none() | TEXT, TEXT, st.integers(0, 2**33), TEXT, TEXT, TEXT, TEXT
-)
+KEYS = st.just(MANIFEST) | TEXT.map(lambda name: f"components/{name}/qa.json").filter(is_layout)
+SECONDS = st.integers(0, 2**33)
+ENTRIES = st.builds(Entry, TEXT, st.none() | TEXT, TEXT, SECONDS, TEXT, TEXT, TEXT, TEXT, SECONDS)
 STATES = st.builds(
     State,
     st.dictionaries(TEXT, st.builds(Hold, TEXT, TEXT), max_size=2),
@@ -325,7 +326,7 @@ CHANGES = st.builds(Change, st.none() | ENTRIES, st.none() | ENTRIES)
 NOW = datetime(2026, 3, 24, 10, 0, 0, 123000, tzinfo=UTC)
 
 
-@given(st.dictionaries(TEXT, CHANGES, max_size=3), STATES, st.booleans(), TEXT)
+@given(st.dictionaries(KEYS, CHANGES, max_size=3), STATES, st.booleans(), TEXT)
 def test_every_commit_reads_as_it_was_written(
     changes: dict[str, Change], state: State, anew: bool, delivery: str
 ) -> None:
@@ -353,17 +354,17 @@ def test_two_commits_of_one_number_are_read_as_one() -> None:
         commit = Commit(2, name, at, Cause("publish"), {key: Change(None, entry)}, state)
         assert log.append(commit)
 
-    beside("bb", 2, "one", ignored._replace(holds={"k": Hold("0"), "one": Hold("a", "1")}))
-    beside("cc", 1, "two", ignored._replace(holds={}, owed={"cdn": ("two",)}))
+    beside("bb", 2, ONE, ignored._replace(holds={"k": Hold("0"), ONE: Hold("a", "1")}))
+    beside("cc", 1, TWO, ignored._replace(holds={}, owed={"cdn": (TWO,)}))
     fresh = Log(store)
     view = fresh.newest()
     assert view.newest is not None
-    assert (view.number, set(view.newest.changes)) == (2, {"one", "two"})
-    assert view.state.holds == {"one": Hold("a", "1")}
-    assert (view.state.owed, view.state.gone) == ({"cdn": ("two",)}, {"gone": "then"})
+    assert (view.number, set(view.newest.changes)) == (2, {ONE, TWO})
+    assert view.state.holds == {ONE: Hold("a", "1")}
+    assert (view.state.owed, view.state.gone) == ({"cdn": (TWO,)}, {"gone": "then"})
     number, newer = Log(store).since(1)
-    assert (number, [set(one.changes) for one in newer]) == (2, [{"one", "two"}])
+    assert (number, [set(one.changes) for one in newer]) == (2, [{ONE, TWO}])
     everything = Log(store).everything(2)
-    assert set(everything.objects or {}) == {"one", "two"}
+    assert set(everything.objects or {}) == {ONE, TWO}
     assert everything.state == view.state
     assert [one.number for one in Log(store).all(2)[0]] == [2, 1]
