@@ -19,7 +19,7 @@ from myop_cdn.deploy.rollback import roll_back
 from myop_cdn.deploy.target import open_targets
 from myop_cdn.errors import ExitCode
 from myop_cdn.manifest import Manifest
-from myop_cdn.model import MANIFEST, DeleteLimit, DocumentRef, Scope
+from myop_cdn.model import MANIFEST, DeleteLimit, DocumentRef, Release, Scope
 from myop_cdn.publish import publish
 from myop_cdn.storage import open_backend
 from myop_cdn.storage.memory import MemoryBackend
@@ -59,10 +59,10 @@ class SteppedMyop(Myop):
         step(f"document {ref}", lambda: self.variants.get(ref))
         return super().document(ref)
 
-    def now_released(self, component: str) -> None:
+    def now_released(self, component: str, environment: str = QA) -> None:
         """A new variant of one component, without a preview."""
         step(f"release {component}")
-        ref = DocumentRef(component, QA)
+        ref = DocumentRef(component, environment)
         self.variants[ref] = self.variants.get(ref, 0) + 1
 
 
@@ -94,13 +94,13 @@ class World:
         self.objects.writers = {key.removeprefix(prefix): ("before", 0) for key in self.stored}
         self.myop.variants = dict(self.variants)
 
-    def publish(self, scope: Scope, **options: Any) -> PublishReport:
+    def publish(self, scope: Scope, environment: str = QA, **options: Any) -> PublishReport:
         return publish(
             scope,
             lambda: self.myop,
             MemoryTree(),
             [self.url],
-            SyncOptions(1, frozenset({QA}), ask_again_seconds=0, unknown_is_error=False),
+            SyncOptions(1, frozenset({environment}), ask_again_seconds=0, unknown_is_error=False),
             self.options(**options),
         )
 
@@ -109,13 +109,13 @@ class World:
 
     # What jobs do
 
-    def releases(self, component: str) -> Callable[[], None]:
+    def releases(self, component: str, environment: str = QA) -> Callable[[], None]:
         """A release, and its publish."""
 
         def work() -> None:
-            self.myop.now_released(component)
-            release = (self.release_of(component),)
-            assert self.publish(Scope("incremental", release)).error is None
+            self.myop.now_released(component, environment)
+            scope = Scope("incremental", (Release(component, environment),))
+            assert self.publish(scope, environment).error is None
 
         return work
 
@@ -126,11 +126,6 @@ class World:
             assert self.publish(Scope("full"), **options).error is None
 
         return work
-
-    def release_of(self, component: str) -> Any:
-        from myop_cdn.model import Release
-
-        return Release(component, QA)
 
     # What holds
 
@@ -241,6 +236,13 @@ def test_a_new_component_beside_a_full_sync_that_deletes(make: Callable[..., Wor
     world.explore(lambda: jobs)
 
 
+@pytest.mark.parametrize("make", [False, True], indirect=True, ids=["listing-first", "log-first"])
+def test_a_release_of_another_environment_beside_a_full_sync(make: Callable[..., World]) -> None:
+    """It is nothing that the sync exports, and the log goes on telling that it is there."""
+    world = make("card")
+    world.explore(lambda: {"sync": world.syncs(delete=True), "release": world.releases("new", "x")})
+
+
 def test_a_component_that_comes_back_while_it_is_deleted(make: Callable[..., World]) -> None:
     """Gone from the index that the full sync has read, and released again."""
     world = make("card", "old")
@@ -294,7 +296,7 @@ def test_a_release_beside_a_plan_that_is_carried_out(make: Callable[..., World])
     world = make("card", "menu")
     plan = world.folder / "release.plan"
     world.myop.now_released("card")
-    world.publish(Scope("incremental", (world.release_of("card"),)), plan_out=plan)
+    world.publish(Scope("incremental", (Release("card", QA),)), plan_out=plan)
     world.keep()
 
     def applies() -> None:
