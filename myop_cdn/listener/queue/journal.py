@@ -260,11 +260,14 @@ def set_aside(path: Path, now: float) -> Path:
 
 @contextmanager
 def reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection that only reads, for one look. Raises ListenerError when there is nothing."""
+    """A connection that only reads, for one look: all of it sees one moment, whatever is written
+    meanwhile. Raises ListenerError when there is nothing.
+    """
     _check_there(path)
     try:
         connection = connect_reader(path)
         try:
+            connection.execute("BEGIN")
             _check_version(connection)
             yield connection
         finally:

@@ -13,7 +13,7 @@ from myop_cdn.errors import ListenerError
 from myop_cdn.listener.queue import journal, lanes
 from myop_cdn.listener.queue.agenda import FullDue
 from myop_cdn.listener.queue.base import Lane
-from myop_cdn.listener.queue.deliveries import listed
+from myop_cdn.listener.queue.deliveries import listed, store
 from myop_cdn.listener.queue.sqlite import SqliteQueue
 from tests.listener.queue.contract import record
 from tests.listener.rig import PATIENCE, Lines
@@ -146,3 +146,18 @@ def test_a_kill_while_it_is_brought_up_leaves_the_old_journal(
     queue = brought_up(path)
     assert [one.id for one in queue.batch(CDN.name, 9).deliveries] == ["retrying", "waiting"]
     queue.close()
+
+
+def test_a_look_sees_one_moment_whatever_is_written_meanwhile(tmp_path: Path) -> None:
+    path = tmp_path / journal.FILE
+    connection = journal.open_journal(path)
+    lanes.begin(connection, [CDN], NOW, None)
+    store(connection, [record("d1")])
+    with journal.reading(path) as look:
+        before = lanes.overview(look)
+        connection.execute("DELETE FROM delivery")
+        assert before.waiting == 1
+        assert lanes.overview(look) == before
+    with journal.reading(path) as look:
+        assert lanes.overview(look).waiting == 0
+    connection.close()
