@@ -175,6 +175,15 @@ def test_a_run_is_done_though_no_process_can_be_started_for_the_next(
     child.kill()
 
 
+def test_a_child_is_kept_though_its_listener_is_large(tmp_path: Path) -> None:
+    ballast = bytearray(b"\x01") * (300 * 1024 * 1024)
+    child = ChildPublisher(Obliging(str(tmp_path)))
+    first = child(told("report")).sync.output
+    assert child(told("report")).sync.output == first
+    child.kill()
+    assert ballast
+
+
 def test_a_release_waits_for_no_other_process_and_only_a_large_run_gives_way(
     tmp_path: Path,
 ) -> None:
