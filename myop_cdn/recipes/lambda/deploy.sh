@@ -20,7 +20,7 @@ DESTINATION="@DESTINATION@"
 MYOP_CDN_PACKAGE=${MYOP_CDN_PACKAGE:-"@PACKAGE@"}
 
 # Without what it depends on: for S3 that is boto3 alone, which is part of Lambda's own Python. The
-# function is 1 MB then, and starts at once. With everything it would be 130 MB of the 250 that
+# function is 2 MB then, and starts at once. With everything it would be 130 MB of the 250 that
 # Lambda allows, which other destinations need: leave out --no-deps for those.
 rm -rf build
 python3 -m pip install --quiet --disable-pip-version-check --no-deps --target build \
