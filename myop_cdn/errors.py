@@ -36,7 +36,6 @@ to do about it. Both are one line of plain text.
 from __future__ import annotations
 
 from enum import IntEnum
-from pathlib import PurePath
 from typing import Any, ClassVar
 
 
@@ -220,6 +219,8 @@ def unexpected(error: BaseException) -> MyopCdnError:
     """What nobody foresaw, as an error: its kind, where in the program it was raised, and the
     file that the operating system refused. Not its message, which could quote a secret.
     """
+    from pathlib import PurePath  # takes 5 ms to load, which no other error needs
+
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

@@ -60,6 +60,7 @@ def test_verify_pays_for_nothing_that_others_need() -> None:
         MYOP_WEBHOOK_SECRET=SECRET,
     )
     assert not tops(modules) & (HEAVY | {"urllib3", "ssl", "json", "socket", "tempfile"})
+    assert not modules & {"pathlib", "urllib.parse", "ipaddress"}
     ours = {module for module in modules if module.startswith("myop_cdn.")}
     assert ours == {
         "myop_cdn.cli",
