@@ -110,7 +110,11 @@ def secret_words(
     if file is not None:
         return words_of(file, what, warn), f"the file {file}"
     if value is not None:
-        raise InputError(f"{variable} is empty or blank")
+        raise InputError(
+            f"{variable} is empty or blank",
+            "in a CI job that is a secret with another name, or one that this branch or event is "
+            "not given",
+        )
     return None
 
 

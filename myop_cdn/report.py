@@ -213,7 +213,7 @@ class DestinationReport:
     as the error it was, for messages. commit: the name of the commit in the destination's log,
     None where nothing had to be committed. kept: the keys that are counted in `unchanged`.
     names: what people call the objects that were deleted, overtaken or failed, by key, as far as
-    is known.
+    is known. notes: what a run of its kind leaves out as it should, so that nobody need be warned.
     """
 
     url: str
@@ -231,6 +231,7 @@ class DestinationReport:
     refusal: RefusedError | None = field(default=None, compare=False)
     kept: tuple[str, ...] = field(default=(), compare=False, repr=False)
     names: Mapping[str, str] = field(default_factory=dict, compare=False)
+    notes: tuple[str, ...] = ()
 
     def called(self, key: str) -> str:
         """The object for people: its key, and what it is called where that is known."""
@@ -290,7 +291,7 @@ class DestinationReport:
             "overtaken": [{"key": one.key, "reason": one.reason} for one in self.overtaken],
             "refused": self.refused,
             "invalidated": list(self.invalidated),
-            "warnings": list(self.warnings),
+            "warnings": [*self.warnings, *self.notes],
             "commit": self.commit,
             "seconds": round(self.seconds, 3),
         }

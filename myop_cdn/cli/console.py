@@ -154,8 +154,12 @@ class Console:
 
     @contextmanager
     def progress(self) -> Iterator[Progress]:
-        """A progress bar on a terminal, plain notes elsewhere, nothing with `-q`."""
-        if self.verbosity < 0 or self.log_format == "json" or not sys.stderr.isatty():
+        """A progress bar on a terminal, plain notes elsewhere, nothing with `-q`.
+
+        The terminal that some CI systems give a job is a log in truth.
+        """
+        is_watched = sys.stderr.isatty() and not os.environ.get("CI")
+        if self.verbosity < 0 or self.log_format == "json" or not is_watched:
             yield Notes(self)
             return
         # Only here: rich takes longer to load than most runs take.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +17,7 @@ from myop_cdn.recipes import DESTINATION, RECIPES, own_package, render
 
 if TYPE_CHECKING:
     from myop_cdn.cli.console import Console
+    from myop_cdn.recipes import Recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +50,14 @@ def init(console: Console, settings: InitSettings) -> None:
         for file, text in texts:
             heading = f"# ---- {file.target}\n" if len(texts) > 1 else ""
             console.raw(f"{heading}{text}".encode())
+        _say_next(console, recipe, settings, origin)
         return
     targets = [(Path(folder) / file.target, file.executable, text) for file, text in texts]
     in_the_way = [path for path, _, text in targets if path.exists() and not _holds(path, text)]
     if in_the_way and not settings.force:
         raise InputError(
             f"{in_the_way[0]} is there already; nothing was written",
-            f"--force overwrites it; 'myop-cdn init {name} -' prints the recipe",
+            _beside(recipe),
         )
     for path, executable, text in targets:
         if _holds(path, text) and (not executable or os.access(path, os.X_OK)):
@@ -61,9 +65,39 @@ def init(console: Console, settings: InitSettings) -> None:
         else:
             _write(path, text, executable=executable)
             console.info(f"wrote {path}")
-    if origin is not None:
-        console.info("next: build the wheel that it installs, and commit it too:")
-        console.info(f"  pip wheel --no-deps --wheel-dir {folder} {origin}")
+    _say_next(console, recipe, settings, origin)
+
+
+def _beside(recipe: Recipe) -> str:
+    """What to do where a file is in the way."""
+    if not recipe.beside:
+        return f"--force overwrites it; 'myop-cdn init {recipe.name} -' prints the recipe"
+    return (
+        f"keep both: 'myop-cdn init {recipe.name} - > {recipe.beside}', whose first lines tell "
+        "how; --force overwrites it"
+    )
+
+
+def _say_next(console: Console, recipe: Recipe, settings: InitSettings, origin: str | None) -> None:
+    """What is left to do. origin: the folder or the wheel that this program was installed from,
+    where the recipe installs a wheel.
+    """
+    folder = "." if settings.folder == "-" else settings.folder
+    if settings.destination == DESTINATION and recipe.has("DESTINATION"):
+        console.info(f"next: put your destination in place of {DESTINATION}")
+    if origin is not None and recipe.has("PACKAGE"):
+        source, target = shlex.quote(origin), shlex.quote(folder)
+        if not Path(origin).exists():
+            console.info(
+                f"next: put the wheel that it installs there; {source} is not here any more"
+            )
+        elif origin.endswith(".whl"):
+            console.info("next: copy the wheel that it installs, and commit it too:")
+            console.info(f"  cp {source} {target}")
+        else:
+            console.info("next: build the wheel that it installs, and commit it too:")
+            pip = f"{shlex.quote(sys.executable)} -m pip"
+            console.info(f"  {pip} wheel --no-deps --wheel-dir {target} {source}")
     console.info(f"next: {recipe.next_step}")
 
 

@@ -124,7 +124,8 @@ def _run(console: Console, settings: PublishSettings) -> PublishReport:
             progress,
         )
         report = _checked(settings, report, tree, progress)
-    say_sync(console, report.sync, dry_run=dry_run)
+    if report.sync.scope != "none" or report.error is None:  # else it came to no export at all
+        say_sync(console, report.sync, dry_run=dry_run)
     if report.deploy is not None:
         say_deploy(console, report.deploy)
         say_plan(console, plan.plan_out, report.deploy)

@@ -116,6 +116,8 @@ def _show_in_ci(console: Console, summary: Summary, now: datetime) -> None:
                 console.commands(command)
     if os.environ.get("GITLAB_CI") == "true" and speaks and console.verbosity >= 0:
         for number, section in enumerate(summary.sections):
+            if not any(section.notable):
+                continue  # there is nothing to unfold
             console.commands(gitlab_section(section, f"myop_cdn_{summary.command}_{number}", now))
 
 
@@ -178,6 +180,8 @@ def say_deploy(console: Console, report: DeployReport) -> None:
     for one in report.destinations:
         for warning in one.warnings:
             console.warning(f"{one.url}: {warning}")
+        for note in one.notes:
+            console.info(f"{one.url}: {note}")
         for failure in one.failed:
             console.warning(f"{one.url}: {one.called(failure.key)} failed: {failure.error}")
         for passed in one.overtaken:

@@ -23,7 +23,7 @@ class Outcome:
     changes: what this run did to objects, for its commit to tell. touched: all that it ever wrote
     or deleted, what somebody else replaced since among them. adopted: what others did that no
     commit tells of, for the next commit to tell. failed: what went wrong, and may go right at a
-    second try; lasting: what will not. error: what ended the run.
+    second try; lasting: what will not. notes: see `DestinationReport`. error: what ended the run.
     """
 
     changes: dict[str, Change] = field(default_factory=dict)
@@ -36,6 +36,7 @@ class Outcome:
     failed: dict[str, str] = field(default_factory=dict)
     lasting: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     error: MyopCdnError | None = None
     commit: Commit | None = None
 
@@ -119,6 +120,7 @@ class Outcome:
             failed=tuple(sorted([*everything, *failed], key=lambda one: one.key)),
             invalidated=tuple(sorted(set(invalidated))),
             warnings=tuple(self.warnings),
+            notes=tuple(self.notes),
             seconds=seconds,
             overtaken=tuple(self.overtaken[key] for key in sorted(self.overtaken)),
             commit=str(self.commit.number) if self.commit else None,

@@ -186,11 +186,11 @@ def _upload(key: str, reason: Reason, mine: LocalObject, there: RemoteObject | N
 
 def _incomplete(source: Source) -> str | None:
     if source.manifest is None:
-        return f"this one is partial: it has no {MANIFEST}"
+        return f"the tree is partial: it has no {MANIFEST}"
     if not source.manifest.entries:
-        return f"the {MANIFEST} of this one names no component"
+        return f"the tree's {MANIFEST} names no component"
     missing = source.missing
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        return f"the {MANIFEST} of this one names {missing[0]}{more}, which it does not hold"
+        return f"the tree's {MANIFEST} names {missing[0]}{more}, which it does not hold"
     return None

@@ -110,7 +110,8 @@ class Run:
         def settle() -> None:
             self.there.finish_look()
             enabled, note = may_delete(source, self._options)
-            self._outcome.warn(note)
+            if note is not None:
+                self._outcome.notes.append(note)
             self._begin(enabled)
             self._settle(source)
 

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from urllib.parse import unquote
 
 from myop_cdn import __version__
 from myop_cdn.errors import InputError
@@ -36,11 +37,19 @@ class RecipeFile:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Files that belong together, and what is to be done with them, in one line."""
+    """Files that belong together, and what is to be done with them, in one line.
+
+    beside: another name for the only file, where a repository has one of its name already.
+    """
 
     name: str
     files: tuple[RecipeFile, ...]
     next_step: str
+    beside: str = ""
+
+    def has(self, mark: str) -> bool:
+        """Whether one of its files holds the mark DESTINATION or PACKAGE."""
+        return any(f"@{mark}@" in _text(file) for file in self.files)
 
 
 RECIPES = {
@@ -50,11 +59,13 @@ RECIPES = {
             "jenkins",
             (RecipeFile("jenkins/Jenkinsfile", "Jenkinsfile"),),
             "add the credentials that its first lines name, commit it, and build it once",
+            beside="myop-cdn.Jenkinsfile",
         ),
         Recipe(
             "gitlab",
             (RecipeFile("gitlab/gitlab-ci.yml", ".gitlab-ci.yml"),),
             "add the variables, the trigger and the schedule that its first lines name",
+            beside="myop-cdn.gitlab-ci.yml",
         ),
         Recipe(
             "github",
@@ -65,6 +76,7 @@ RECIPES = {
             "circleci",
             (RecipeFile("circleci/config.yml", ".circleci/config.yml"),),
             "add the variables and the triggers that its first lines name",
+            beside=".circleci/myop-cdn.yml",
         ),
         Recipe(
             "systemd",
@@ -77,7 +89,7 @@ RECIPES = {
         Recipe(
             "nginx",
             (RecipeFile("nginx/myop-cdn.conf", "myop-cdn.conf"),),
-            "put your host's name into it; its first lines are the commands that install it",
+            "its first lines are the commands that put your host's name into it and install it",
         ),
         Recipe(
             "docker",
@@ -125,15 +137,19 @@ def render(file: RecipeFile, destination: str, package: str) -> str:
             "the package is not one that pip could install without quoting",
             "a name such as myop-cdn==0.1.0, a git+https:// URL, or the path of a wheel",
         )
-    text = (_FOLDER / file.source).read_text("utf-8")
-    return text.replace("@DESTINATION@", destination).replace("@PACKAGE@", package)
+    return _text(file).replace("@DESTINATION@", destination).replace("@PACKAGE@", package)
+
+
+def _text(file: RecipeFile) -> str:
+    return (_FOLDER / file.source).read_text("utf-8")
 
 
 def own_package() -> tuple[str, str | None]:
-    """What pip installs to have this very program elsewhere, and the folder it was built from.
+    """What pip installs to have this very program elsewhere, and the folder or the wheel of this
+    machine that it was installed from.
 
     A name and version where it came from a package index; the git URL with its commit where it
-    came from there; else the name of a wheel, which is to be built from the folder. Source:
+    came from there; else the name of a wheel, to be built from the folder or copied. Source:
     `direct_url.json` as PEP 610 has it.
     """
     index = f"myop-cdn=={__version__}"
@@ -148,5 +164,5 @@ def own_package() -> tuple[str, str | None]:
     if commit is not None:
         return f"git+{url}@{commit}", None
     if url.startswith("file:"):
-        return f"./myop_cdn-{__version__}-py3-none-any.whl", url.removeprefix("file://")
+        return f"./myop_cdn-{__version__}-py3-none-any.whl", unquote(url.removeprefix("file://"))
     return url, None

@@ -68,7 +68,7 @@ class Service(NamedTuple):
         if about_container:
             return ContainerMissing(
                 f"{where}: no such {self.container}",
-                "check its name, or make it first; none is made up",
+                "check the name, or create it first: that is not done for you",
             )
         if status == 412 or (conditional and status in (404, 409)):
             return PreconditionFailed(f"{where}: was changed by somebody else")

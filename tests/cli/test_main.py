@@ -300,6 +300,18 @@ def test_without_a_terminal_progress_is_lines_and_only_when_asked_for(
         assert capsys.readouterr().err == expected
 
 
+def test_the_terminal_of_a_ci_job_gets_no_bar(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("CI", "true")
+    monkeypatch.setenv("NO_COLOR", "1")
+    with Console().progress() as progress:
+        progress.start("fetching", 2)
+        progress.note("noted")
+    assert capsys.readouterr().err == "noted\n"
+
+
 def test_on_a_terminal_there_is_a_bar_that_is_gone_in_the_end(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

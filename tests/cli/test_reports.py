@@ -176,6 +176,9 @@ def test_on_gitlab_the_log_has_a_section_that_unfolds(
     assert ended.err.count("\x1b[0Ksection_start:") == ended.err.count("section_end:") == 2
     assert "uploaded components/card/qa.json  The card · Main · " in ended.err
     assert "section_start" not in run("publish", f"file://{here}/cdn", "-q").err
+    again = run("publish", f"file://{here}/cdn")
+    assert "unchanged" in again.err
+    assert "section_start" not in again.err  # there is nothing to unfold
 
 
 def test_a_command_without_reports_says_nothing_to_the_ci_system(

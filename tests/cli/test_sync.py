@@ -230,6 +230,16 @@ def test_an_empty_signature_in_the_environment_is_one_that_is_not_valid(
     assert nothing_happened(server, at_home)
 
 
+def test_a_key_that_a_ci_system_left_empty_is_told_as_what_it_is(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A secret that is not there is an empty variable to a GitHub job."""
+    monkeypatch.setenv("MYOP_API_KEY", "")
+    ended = run("sync")
+    assert ended.code == 2
+    assert "error: MYOP_API_KEY is empty or blank\nhint: in a CI job that is a secret" in ended.err
+
+
 def test_an_empty_signature_of_no_payload_is_a_scheduled_jobs(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

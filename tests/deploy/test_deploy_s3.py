@@ -213,7 +213,8 @@ def test_delete_is_passed_over_with_a_note_where_that_was_chosen(
     tree = make_tree(tmp_path, COMPONENTS, complete=False)
     report = run(tree, bucket, delete=True, skip_partial_delete=True)
     assert report.exit_code is ExitCode.DONE
-    assert "passed over" in report.destinations[0].warnings[0]
+    assert "passed over" in report.destinations[0].notes[0]
+    assert report.destinations[0].warnings == ()
     assert "components/old/qa.json" in bucket.objects()
 
 

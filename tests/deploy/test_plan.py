@@ -272,18 +272,18 @@ def test_nothing_is_deleted_unasked_nor_beside_broken_files() -> None:
 @pytest.mark.parametrize(
     ("tree", "why"),
     [
-        (source(None), "this one is partial: it has no manifest.json"),
-        (source({}), "the manifest.json of this one names no component"),
+        (source(None), "the tree is partial: it has no manifest.json"),
+        (source({}), "the tree's manifest.json names no component"),
         (
             source({"card": ["qa"]}),
             (
-                "the manifest.json of this one names components/card/preview.json and 1 more, "
+                "the tree's manifest.json names components/card/preview.json and 1 more, "
                 "which it does not hold"
             ),
         ),
         (
             source({"card": ["qa", "prod"]}, documents=(KEY,)),
-            "the manifest.json of this one names components/card/prod.json, which it does not hold",
+            "the tree's manifest.json names components/card/prod.json, which it does not hold",
         ),
     ],
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
 
 import pytest
 import yaml
@@ -40,7 +41,7 @@ class Project:
         job = self.config["jobs"]["publish"]
         ran = Ran(0, "")
         for step in job["steps"]:
-            if step == "checkout" or self._is_done(step):
+            if step == "checkout" or "store_test_results" in step or self._is_done(step):
                 continue
             given = step["run"].get("environment", {})
             environment = self.stand.environment | job["environment"] | variables
@@ -69,6 +70,7 @@ def fresh(stand: Stand, init: Init, tmp_path: Path) -> Project:
 def project(fresh: Project, installed: Path) -> Project:
     """One in which the first step was run."""
     (fresh.folder / ".myop-cdn-venv").symlink_to(installed)
+    (fresh.folder / "myop-cdn-report").mkdir()
     return fresh
 
 
@@ -105,9 +107,31 @@ def test_a_payload_never_becomes_shell(project: Project, stand: Stand) -> None:
     assert not (project.folder / "pwned").exists()
 
 
+def test_each_document_is_a_test_of_the_job_whether_it_fails_or_not(project: Project) -> None:
+    [stored] = [
+        step["store_test_results"]["path"]
+        for step in project.config["jobs"]["publish"]["steps"]
+        if "store_test_results" in step
+    ]
+    for environment, failures in (("qa", 0), ("nowhere", 1)):
+        project.run({BODY: webhook(release("card", environment)).decode()})
+        [file] = (project.folder / stored).iterdir()
+        cases = ElementTree.parse(file).getroot().findall("./testsuite/testcase")
+        assert f"components/card/{environment}.json" in {case.get("name") for case in cases}
+        assert len([case for case in cases if case.find("failure") is not None]) == failures
+
+
+def test_a_service_account_s_key_becomes_a_file_for_google(project: Project, stand: Stand) -> None:
+    key = '{"type": "service_account"}'
+    ran = project.run({}, GOOGLE_KEY=key, MYOP_CDN_DESTINATION="gs://my-bucket/myop")
+    assert ran.code == 1, ran.text
+    assert "no usable Google credentials were found" in ran.text
+    assert "service_account" not in ran.text
+
+
 def test_the_payload_is_named_in_no_command(fresh: Project) -> None:
     for step in fresh.config["jobs"]["publish"]["steps"]:
-        if step != "checkout":
+        if "run" in step:
             assert "<<" not in step["run"]["command"]
 
 

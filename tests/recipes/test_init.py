@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import stat
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -135,6 +136,11 @@ def test_what_would_be_code_in_a_file_is_refused(
             "/home/me/myop-cdn",
         ),
         (
+            '{"url": "file:///home/me/my%20files/m.whl", "archive_info": {}}',
+            f"./myop_cdn-{__version__}-py3-none-any.whl",
+            "/home/me/my files/m.whl",
+        ),
+        (
             '{"url": "https://files.example.com/m.whl", "archive_info": {}}',
             "https://files.example.com/m.whl",
             None,
@@ -155,9 +161,44 @@ def test_the_package_is_what_this_program_was_installed_from(
 def test_a_wheel_that_is_yet_to_be_built_is_told(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("myop_cdn.cli.init.own_package", lambda: ("./m.whl", "/src/myop-cdn"))
+    source = tmp_path / "a checkout"
+    source.mkdir()
+    monkeypatch.setattr("myop_cdn.cli.init.own_package", lambda: ("./m.whl", str(source)))
     ended = run("init", "gitlab", tmp_path)
-    assert f"pip wheel --no-deps --wheel-dir {tmp_path} /src/myop-cdn" in ended.err
+    line = f" -m pip wheel --no-deps --wheel-dir {tmp_path} '{source}'"
+    assert f"{sys.executable}{line}" in ended.err
+    assert "pip wheel" not in run("init", "nginx", tmp_path).err  # it installs none
+
+
+def test_a_wheel_that_this_program_came_from_is_to_be_copied_while_it_is_there(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wheel = tmp_path / "m.whl"
+    monkeypatch.setattr("myop_cdn.cli.init.own_package", lambda: ("./m.whl", str(wheel)))
+    assert f"{wheel} is not here any more" in run("init", "gitlab", "-").err
+    wheel.touch()
+    assert f"  cp {wheel} .\n" in run("init", "gitlab", "-").err
+
+
+def test_what_is_left_to_do_is_said_of_a_printed_recipe_too(run: Run) -> None:
+    ended = run("init", "github", "-")
+    assert "next: put your destination in place of s3://my-bucket/myop\n" in ended.err
+    assert "next: add the secrets" in ended.err
+    own = run("init", "github", "-", "--destination", "s3://acme/site")
+    assert "in place of" not in own.err
+
+
+@pytest.mark.parametrize("name", ["jenkins", "gitlab", "circleci"])
+def test_a_pipeline_that_is_there_already_is_kept_beside_it(
+    run: Run, tmp_path: Path, name: str
+) -> None:
+    recipe = RECIPES[name]
+    path = tmp_path / recipe.files[0].target
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("mine")
+    ended = run("init", name, tmp_path)
+    assert ended.code == 2
+    assert f"'myop-cdn init {name} - > {recipe.beside}'" in ended.err
 
 
 def test_scripts_can_be_run(run: Run, tmp_path: Path) -> None:

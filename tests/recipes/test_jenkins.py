@@ -13,6 +13,7 @@ import os
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from xml.etree import ElementTree
 
 import pytest
 
@@ -97,6 +98,22 @@ def test_the_first_build_has_no_body_and_publishes_everything(
     assert stand.published() == EVERYTHING
 
 
+def test_each_document_is_a_test_of_the_build_and_none_of_the_build_before(
+    pipeline: Pipeline, stand: Stand
+) -> None:
+    after = pipeline.text[pipeline.text.index("  post {") :]
+    assert "junit testResults: 'myop-cdn.xml', allowEmptyResults: true" in after
+    body = webhook(release("card", "qa"))
+    assert pipeline.build(body.decode(), sign(body, SECRET.encode())).code == 0
+    report = pipeline.workspace / "myop-cdn.xml"
+    cases = ElementTree.parse(report).getroot().findall("./testsuite/testcase")
+    assert "components/card/qa.json" in {case.get("name") for case in cases}
+    assert "rm -f myop-cdn.xml" in pipeline.stage("Install")
+    report.unlink()
+    assert pipeline.build().code == 0
+    assert report.exists()
+
+
 def test_another_signature_publishes_nothing_and_is_a_red_build(
     pipeline: Pipeline, stand: Stand
 ) -> None:
@@ -134,7 +151,9 @@ def test_the_steps_with_a_body_run_with_an_empty_variable(pipeline: Pipeline) ->
 
 
 def test_the_trigger_takes_the_body_as_text_and_the_header(pipeline: Pipeline) -> None:
-    trigger = pipeline.text[pipeline.text.index("triggers {") : pipeline.text.index("environment")]
+    trigger = pipeline.text[
+        pipeline.text.index("triggers {") : pipeline.text.index("environment {")
+    ]
     for part in (
         "genericVariables: [[key: 'BODY', value: '$']]",
         "genericHeaderVariables: [[key: 'x-myop-signature', regexpFilter: '']]",
