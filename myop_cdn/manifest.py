@@ -7,6 +7,7 @@ Documented as "an index of all exported components"; real ones read `{"version":
 
 from __future__ import annotations
 
+from sys import intern
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from myop_cdn import jsontext, names
@@ -176,6 +177,7 @@ def _entry(item: Any, place: str) -> Entry:
         for position, environment in enumerate(environments):
             if trouble := names.problem(environment):
                 raise InputError(f"{place}.environments[{position}] {trouble}")
+        environments[:] = map(intern, environments)  # the same few, again and again
         environments = tuple(dict.fromkeys(environments))
     assert isinstance(component_id, str)  # names.problem has seen to it
     name = item.get("name")

@@ -56,7 +56,8 @@ class DocumentRef(NamedTuple):
 
 def is_layout(path: str) -> bool:
     """Whether `path` is of this tool's own layout: the manifest or a component document."""
-    return path == MANIFEST or DocumentRef.of(path) is not None
+    usual = _USUAL.fullmatch(path) is not None
+    return usual or path == MANIFEST or DocumentRef.of(path) is not None
 
 
 class Release(NamedTuple):

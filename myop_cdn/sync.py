@@ -332,7 +332,7 @@ class _Run:
     def note_exported(self) -> None:
         """Keep in the folder what a later deploy needs to know of the documents."""
         before = exportnote.read(self.tree)
-        keep = {ref.path for ref in self.tree.refs()} if self._removed else None
+        keep = set(self.tree.paths()) if self._removed else None
         after = before.updated(self.fetched.values(), keep)
         if after != before:
             exportnote.write(self.tree, after)

@@ -15,12 +15,13 @@ import time
 import unicodedata
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from sys import intern
 from typing import TYPE_CHECKING
 
 from myop_cdn import filelock, files, names
 from myop_cdn.errors import InputError, RefusedError, TreeError
 from myop_cdn.manifest import Manifest
-from myop_cdn.model import COMPONENTS, MANIFEST, DocumentRef
+from myop_cdn.model import COMPONENTS, MANIFEST, DocumentRef, is_layout
 from myop_cdn.text import shown
 
 if TYPE_CHECKING:
@@ -44,7 +45,11 @@ class Tree:
         return self.root.is_dir()
 
     def refs(self) -> list[DocumentRef]:
-        """The component documents on disk, sorted. None where the folder is missing.
+        """The component documents on disk, sorted. See `paths`."""
+        return sorted(ref for path in self.paths() if (ref := DocumentRef.of(path)))
+
+    def paths(self) -> list[str]:
+        """The component documents' paths on disk, sorted. None where the folder is missing.
 
         Raises RefusedError where a component or a document is a symbolic link (it could lead
         anywhere), TreeError where a folder can't be read.
@@ -188,7 +193,7 @@ class Tree:
         finally:
             lock.__exit__(None, None, None)
 
-    def _scan(self) -> Iterator[DocumentRef]:
+    def _scan(self) -> Iterator[str]:
         top = self.root / COMPONENTS
         if not os.path.lexists(top):
             return
@@ -199,13 +204,13 @@ class Tree:
             if not component.is_dir(follow_symlinks=False) or names.problem(component.name):
                 continue
             for file in os.scandir(component.path):
-                ref = DocumentRef.of(f"{COMPONENTS}/{component.name}/{file.name}")
-                if ref is None:
+                path = f"{COMPONENTS}/{component.name}/{file.name}"
+                if not is_layout(path):
                     continue
                 if file.is_symlink():
                     raise _link(file.path)
                 if file.is_file(follow_symlinks=False):
-                    yield ref
+                    yield intern(path)  # a listing and a log have the same
 
     def _clear_temporaries(self) -> None:
         top = self.root / COMPONENTS
@@ -243,10 +248,10 @@ class DryRunTree(Tree):
         """Whether there is, or would be, anything."""
         return super().exists() or self._scratch.exists()
 
-    def refs(self) -> list[DocumentRef]:
-        """The documents as they would be, sorted."""
-        kept = {ref for ref in super().refs() if ref.path not in self._removed}
-        return sorted(kept.union(self._scratch.refs()))
+    def paths(self) -> list[str]:
+        """The documents' paths as they would be, sorted."""
+        kept = set(super().paths()) - self._removed
+        return sorted(kept.union(self._scratch.paths()))
 
     def read(self, path: str, max_bytes: int = MAX_FILE_BYTES) -> bytes:
         """The bytes that would be at `path`."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
-from sys import intern
 from typing import TYPE_CHECKING
 
 from myop_cdn.deploy.log import View
 from myop_cdn.deploy.next_manifest import ManifestThere
 from myop_cdn.deploy.remote import RemoteObject
 from myop_cdn.deploy.writes import run_all
-from myop_cdn.model import COMPONENTS, MANIFEST, DocumentRef
+from myop_cdn.model import COMPONENTS, MANIFEST, DocumentRef, is_layout
 from myop_cdn.workers import Beside
 
 if TYPE_CHECKING:
@@ -84,14 +83,17 @@ class Destination:
         entries, again = self.view.objects or {}, []
         listed.reverse()
         while listed:  # none is kept longer than it is needed
-            one = listed.pop()
-            if not one.version or DocumentRef.of(one.key) is None:
+            info = listed.pop()
+            if not info.version or not is_layout(info.key):
                 continue
-            key, entry, at = intern(one.key), entries.get(one.key), self.view.moment_of(one.key)
-            seen = RemoteObject.of(one, hash_is_proof=not self._is_folder)
-            self.remote[key] = seen.with_entry(entry, at)
-            if entry is not None and entry.version != one.version and not seen.is_later(at):
-                again.append(key)
+            entry, at = entries.get(info.key), self.view.moment_of(info.key)
+            if info.metadata is None and entry and info.version == entry.version:
+                seen = RemoteObject.logged(info, entry, at)
+            else:
+                seen = RemoteObject.of(info, hash_is_proof=not self._is_folder)
+                if entry and info.version != entry.version and not seen.is_later(at):
+                    again.append(info.key)
+            self.remote[seen.key] = seen
         # The log may have been read after the listing, and tell of what was done in between.
         again += [key for key in entries if key not in self.remote and key != MANIFEST]
         self.head(again)

@@ -53,6 +53,7 @@ _INLINE_CHANGES = 100  # that a commit's own object holds
 _MOST_REMEMBERED = 10_000  # changes of a commit that was read
 _FEWEST_COMMITS = 100  # before old ones are cleared
 _PART = 1000  # objects that are written, and read, at once
+_OBJECTS = b',"objects":'  # of a checkpoint
 _BETWEEN = b",\n"  # the parts, and nowhere else: within them JSON has no line break
 _COMMIT_LIMIT = 256 * 2**20
 LAST_SECOND = 253_402_300_799  # of the year 9999, since 1970
@@ -109,16 +110,43 @@ class Entry(NamedTuple):
     @classmethod
     def parse(cls, value: Any) -> Entry:
         """The opposite. Raises ValueError, TypeError."""
-        one = cls(*value)
-        if tuple(map(type, one)) not in _ENTRY_TYPES:
-            raise TypeError("not an entry")
-        if not 0 <= one.asked <= LAST_SECOND or not 0 <= one.since <= LAST_SECOND:
-            raise ValueError("a moment out of range")
+        (one,) = cls.parse_all([value])
         return one
 
+    @classmethod
+    def parse_all(cls, values: Sequence[Any]) -> list[Entry]:
+        """As `parse`, for many: all are looked at field by field, which takes a third of the time
+        that one after the other does. Raises ValueError, TypeError.
+        """
+        if not values:
+            return []
+        if not {list}.issuperset(map(type, values)):
+            raise TypeError("not an entry")
+        rows = ((*value, *_DEFAULTS[len(value) :]) for value in values)
+        columns = list(zip(*rows, strict=True))
+        for column, kind in zip(columns, _KINDS, strict=True):
+            if not kind.issuperset(map(type, column)):
+                raise TypeError("not an entry")
+        for column in (columns[_ASKED], columns[_SINCE]):
+            if min(column) < 0 or max(column) > LAST_SECOND:
+                raise ValueError("a moment out of range")
+        # A text stands in many entries, or in what a listing and the tree tell of the same object,
+        # and so does a moment: each is kept once.
+        moments: dict[int, int] = {}
+        kept = (
+            map(moments.setdefault, column, column)
+            if kind is _NUMBER
+            else (one and intern(one) for one in column)
+            for column, kind in zip(columns, _KINDS, strict=True)
+        )
+        return list(map(cls._make, zip(*kept, strict=True)))
 
-# What the fields are, with the headers' fingerprint and without one.
-_ENTRY_TYPES = [(str, headers, str, int, str, str, str, str, int) for headers in (str, type(None))]
+
+_DEFAULTS: tuple[Any, ...] = ("", None, "", 0, "", "", "", "", 0)
+_TEXT: set[type] = {str}
+_NUMBER: set[type] = {int}
+_KINDS = (_TEXT, {*_TEXT, type(None)}, _TEXT, _NUMBER, _TEXT, _TEXT, _TEXT, _TEXT, _NUMBER)
+_ASKED, _SINCE = 3, 8
 
 
 class Change(NamedTuple):
@@ -279,7 +307,7 @@ class Commit(NamedTuple):
                 str(raw["id"]),
                 moment(raw["at"]),
                 Cause.parse(raw["cause"]),
-                {} if apart else _changes(changes.items()),
+                {} if apart else _changes(changes),
                 State() if isinstance(state, int) else State.parse(state),
                 bool(raw.get("anew")),
                 state if isinstance(state, int) else None,
@@ -306,15 +334,18 @@ class Checkpoint(NamedTuple):
             _json({key: self.objects[key].dump() for key in part})[1:-1] for part in parts
         )
         head = _json({"form": _FORM, "number": self.number, "kept": self.kept})
-        return b'%b,"objects":{%b}}' % (head[:-1], joined)
+        return b"%b%b{%b}}" % (head[:-1], _OBJECTS, joined)
 
     @classmethod
     def parse(cls, data: bytes) -> Checkpoint:
         """The checkpoint in `data`. Raises ValueError where it is none, or of a later form."""
         try:
-            head, _, objects = data.partition(b',"objects":')
-            raw = _parsed(head + b"}")
-            return cls(int(raw["number"]), _entries(objects[:-1]), int(raw["kept"]))
+            start = data.index(_OBJECTS)
+            raw = _parsed(data[:start] + b"}")
+            objects: dict[str, Entry] = {}
+            for part in _parts(data, start + len(_OBJECTS), len(data) - 1):
+                objects.update(zip(_keys(part), Entry.parse_all([*part.values()]), strict=True))
+            return cls(int(raw["number"]), objects, int(raw["kept"]))
         except _GARBAGE as error:
             raise ValueError(f"not a checkpoint ({type(error).__name__})") from None
 
@@ -322,7 +353,8 @@ class Checkpoint(NamedTuple):
 class View(NamedTuple):
     """The log as it was read at one moment.
 
-    newest: the newest commit; None where there is none, or it can't be read. number: its number,
+    newest: the newest commit, its changes left out; None where there is none, or it can't be read.
+    number: its number,
     0 where there is no commit. state: as it carries it. objects: all objects, where everything
     was read and nothing was missing; else None. base_at, as_of: see `moment_of`. checkpoint: the
     number of the newest one, None where there is none. old: a ledger of version 0.1.0 was read in
@@ -433,7 +465,7 @@ class Log:
         if old and newest:
             state = state._replace(owed={**taken_over.owed, **state.owed})
         view = View(
-            newest,
+            newest and newest._replace(changes={}),
             number,
             state,
             checkpoint=base or None,
@@ -739,10 +771,13 @@ class Log:
 
 def parse_changes(data: bytes) -> dict[str, Change]:
     """The changes in `data`, by key. Raises ValueError where it is something else."""
+    changes: dict[str, Change] = {}
     try:
-        return _changes(_members(data))
+        for part in _parts(data, 0, len(data)):
+            changes |= _changes(part)
     except _GARBAGE as error:
         raise ValueError(f"not the changes of a commit ({type(error).__name__})") from None
+    return changes
 
 
 def new_id() -> str:
@@ -820,41 +855,36 @@ def _dumped(item: tuple[str, Change]) -> tuple[str, list[Any]]:
     return key, [before, change.after.dump() if change.after else None]
 
 
-def _members(data: bytes) -> Iterator[tuple[str, Any]]:
-    """The members of a JSON object. Part by part, as it was written. Raises ValueError."""
-    if data[:1] != b"{" or data[-1:] != b"}":
-        raise ValueError("not an object")
-    for part in data[1:-1].split(_BETWEEN):
-        members: dict[str, Any] = json.loads(b"{%b}" % part)
-        yield from members.items()
-
-
-def _changes(members: Iterable[tuple[str, Any]]) -> dict[str, Change]:
-    return {
-        _key(key): Change(
-            None if before is None else _entry(before), None if after is None else _entry(after)
-        )
-        for key, (before, after) in members
-    }
-
-
-def _entries(data: bytes) -> dict[str, Entry]:
-    return {_key(key): _entry(value) for key, value in _members(data)}
-
-
-def _key(key: str) -> str:
-    """The key of an object that this program may have put there. Raises ValueError."""
-    usual = key.startswith("components/") and key.endswith(".json")
-    if (not usual or "/." in key or "//" in key) and not is_layout(key):
-        raise ValueError("a key outside of the tree")
-    return intern(key)
-
-
-def _entry(value: list[Any]) -> Entry:
-    """An entry. Raises ValueError, TypeError. Its texts stand in many entries, or in what a
-    listing and the tree tell of the same object: each is kept once.
+def _parts(data: bytes, start: int, end: int) -> Iterator[dict[str, Any]]:
+    """The members of the JSON object that `data` is from `start` to `end`, part by part, as they
+    were written: as one value they would take their memory twice. Raises ValueError.
     """
-    for at, one in enumerate(value):
-        if type(one) is str:
-            value[at] = intern(one)
-    return Entry.parse(value)
+    if data[start : start + 1] != b"{" or data[end - 1 : end] != b"}":
+        raise ValueError("not an object")
+    at = start + 1
+    while at < end:
+        to = data.find(_BETWEEN, at, end - 1)
+        to = end - 1 if to < 0 else to
+        part: dict[str, Any] = json.loads(b"{%b}" % data[at:to])
+        yield part
+        at = to + len(_BETWEEN)
+
+
+def _changes(part: Mapping[str, Any]) -> dict[str, Change]:
+    befores, afters = zip(*part.values(), strict=True) if part else ((), ())
+    changes = map(Change, _optional(befores), _optional(afters))
+    return dict(zip(_keys(part), changes, strict=True))
+
+
+def _optional(values: Sequence[Any]) -> list[Entry | None]:
+    entries = iter(Entry.parse_all([one for one in values if one is not None]))
+    return [None if one is None else next(entries) for one in values]
+
+
+def _keys(keys: Iterable[str]) -> Iterator[str]:
+    """These keys, of objects that this program may have put there. Raises ValueError."""
+    for key in keys:
+        usual = key.startswith("components/") and key.endswith(".json")
+        if (not usual or "/." in key or "//" in key) and not is_layout(key):
+            raise ValueError("a key outside of the tree")
+        yield intern(key)

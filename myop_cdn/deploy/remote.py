@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from datetime import UTC, datetime
+from sys import intern
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, unquote
 
@@ -91,7 +92,7 @@ class RemoteObject(NamedTuple):
         metadata = info.metadata
         base = (metadata or {}).get(BASE, "")
         return cls(
-            info.key,
+            intern(info.key),
             info.size,
             info.version,
             info.md5,
@@ -111,23 +112,26 @@ class RemoteObject(NamedTuple):
         """Whether it is known to have been written after this moment of the service's."""
         return self.modified is not None and as_of is not None and self.modified > as_of
 
-    def with_entry(self, entry: Entry | None, as_of: datetime | None) -> RemoteObject:
-        """With what the log remembers of this very version.
+    @classmethod
+    def logged(cls, info: ObjectInfo, entry: Entry, as_of: datetime | None) -> RemoteObject:
+        """What a listing tells without metadata, with what the log remembers of this very version.
 
         Some services' versions (S3's ETag) do not change with the headers, so headers are not
         believed of an object that was written after the log's entry was (`as_of`): somebody else
         has been there. The log's hash stands in only where the service tells nothing of the
         content, or nothing that can be relied upon.
         """
-        if entry is None or not entry.version or entry.version != self.version or self.was_asked:
-            return self
-        unsure = self.is_later(as_of)
-        return self._replace(
-            sha256=entry.sha256,
-            headers=self.headers if self.headers or unsure else entry.headers,
-            facts=entry,
-            is_ours=True,
-        )
+        key, size, version, md5, md5_is_content, _, headers, modified, storage_class = info
+        if headers:
+            known = fingerprint(headers)
+        elif modified is not None and as_of is not None and modified > as_of:
+            known = None
+        else:
+            known = entry.headers
+        return cls(
+            key, size, version, md5, md5_is_content, entry.sha256, known, entry, None, "", True,
+            modified, storage_class,
+        )  # fmt: skip
 
     def same_content(self, wanted: LocalObject) -> bool | None:
         """Whether its bytes are the wanted ones; None where that can't be told yet.

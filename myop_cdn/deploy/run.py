@@ -343,17 +343,16 @@ class Run:
         commit: a run was killed before it came to that, or another tool put it there.
         """
         there, view = self.there.remote[key], self.there.view
-        entry = there.entry(self._wanted[key].sha256)
         before: Entry | None
         if view.objects is not None and key not in self.there.looked:
-            known = view.objects.get(key)
-            if known is not None and known.version in ("", there.version):
+            before = view.objects.get(key)
+            if before is not None and before.version in ("", there.version):
                 return
-            before = known
         elif there.base is None or key in self._outcome.changes or not self._is_uncommitted(there):
             return
         else:
             before = None
+        entry = there.entry(self._wanted[key].sha256)
         if before is None:
             # Nothing is known of what was there before, unless the object tells it.
             before = Entry(there.before) if there.before else (None if there.base else entry)
@@ -492,7 +491,7 @@ class Run:
         if there is not None:
             before = self._writer.keep(key, there) if upload.reason == "content" else mine.sha256
         name = mine.entry.name or upload.name
-        entry = mine.entry._replace(headers=self._fingerprint, name=name)
+        entry = mine.entry._replace(sha256=mine.sha256, headers=self._fingerprint, name=name)
         if there is not None and there.facts is not None:
             entry = _carried(entry, there.facts, mine.variants)
         since = there.since(entry.variant) if there is not None else 0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import sys
+import time
 import zlib
 from contextlib import suppress
 from dataclasses import replace
@@ -21,7 +23,7 @@ from myop_cdn.storage.base import Body
 from myop_cdn.workers import each
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from myop_cdn.deploy.options import Encoding
     from myop_cdn.deploy.remote import RemoteObject
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 
 _PART = 32  # files that are handed to a thread at once
+_MOST_READERS = 4  # threads that read files
 _JSON_BLANKS = b" \t\r\n"
 _GZIP_LEVEL = 6
 _MOST_DECODED = 256 * 2**20
@@ -80,14 +83,14 @@ def noted(document: ExportedDocument) -> NotedDocument:
     )
 
 
-def _entry(known: NotedDocument, sha256: str) -> Entry:
-    """A document as an entry of the log. sha256: of the stored bytes."""
+def _entry(known: NotedDocument) -> Entry:
+    """What is known of a document as an entry of the log; see `LocalObject`."""
     held = {one.id: one for one in known.variants}
     announced = held.get(known.announced_variant or "")
     shown = announced or next(iter(known.variants), None)
     at = known.announced_at
     return Entry(
-        sha256,
+        "",
         asked=int(known.asked_at.timestamp()) if known.asked_at else 0,
         name=known.name,
         variant=shown.id if shown else "",
@@ -99,9 +102,9 @@ def _entry(known: NotedDocument, sha256: str) -> Entry:
 class LocalObject(NamedTuple):
     """An object as it is to be: its stored (encoded) size in bytes and hashes in hex.
 
-    md5: None until it is needed. entry: it as an entry of the log, version and headers not
-    filled in. variants: the ids of all variants that it holds. is_noted: whether it is known when
-    Myop was asked for it.
+    md5: None until it is needed. entry: what is known of it as an entry of the log, hash, version
+    and headers not filled in. variants: the ids of all variants that it holds. is_noted: whether
+    it is known when Myop was asked for it.
     """
 
     key: str
@@ -113,23 +116,15 @@ class LocalObject(NamedTuple):
     is_noted: bool = False
 
     @classmethod
-    def of(
-        cls,
-        key: str,
-        body: Body,
-        known: NotedDocument | None = None,
-    ) -> LocalObject:
+    def of(cls, key: str, body: Body, known: NotedDocument | None = None) -> LocalObject:
         """What `body` is under `key`."""
-        sha256 = intern(body.sha256)  # the log, and other documents, may have the same
-        return cls(
-            intern(key),
-            len(body.data),
-            sha256,
-            body.known_md5 and intern(body.known_md5),
-            _entry(known, sha256) if known else Entry(sha256),
-            tuple(one.id for one in known.variants) if known else (),
-            known is not None and known.asked_at is not None,
-        )
+        # The log, the listing and other documents may have the same texts: each is kept once.
+        data, sha256, md5 = body
+        key, size, sha256, md5 = intern(key), len(data), intern(sha256), md5 and intern(md5)
+        if known is None:
+            return cls(key, size, sha256, md5)
+        variants = tuple(one.id for one in known.variants)
+        return cls(key, size, sha256, md5, _entry(known), variants, known.asked_at is not None)
 
 
 class Source(NamedTuple):
@@ -155,12 +150,13 @@ class Source(NamedTuple):
         """The keys that the manifest names and that are not on disk, sorted."""
         if self.manifest is None:
             return []
-        here = {*self.documents, *self.broken}
-        absent = {ref.path for ref in self.manifest.refs() if ref.path not in here}
-        components = {ref.component_id for ref in map(DocumentRef.of, here) if ref}
+        here = (self.documents, self.broken)
+        paths = (ref.path for ref in self.manifest.refs())
+        absent = {path for path in paths if not any(path in some for some in here)}
         # An entry that lists no environments still says that there is a component.
-        bare = [ref for ref in self.manifest.previews() if ref.component_id not in components]
-        return sorted(absent | {ref.path for ref in bare})
+        components = {path.split("/", 2)[1] for some in here for path in some}
+        bare = (ref.path for ref in self.manifest.previews() if ref.component_id not in components)
+        return sorted(absent.union(bare))
 
     @property
     def asked(self) -> int:
@@ -335,7 +331,7 @@ def read_source(
     try:
         manifest = tree.manifest()
         data = tree.read(MANIFEST) if manifest else b""
-        keys = [ref.path for ref in tree.refs()]
+        keys = tree.paths()
         if not keys:
             raise RefusedError(f"{tree.root} holds no component documents", hint)
         documents, broken, _ = _read(tree, keys, encoding, jobs, known, with_md5=with_md5)
@@ -392,35 +388,51 @@ def _read(
     # Environments of a component often hold the same: an MD5 takes longer than all the rest.
     md5s: dict[str, str] = {}
 
-    def hashed(keys: Sequence[str]) -> list[LocalObject]:
-        found = []
-        for key, data in tree.read_each(keys):
-            if problem := _problem(data):
+    def hashed(keys: Sequence[str]) -> Iterator[tuple[str, LocalObject]]:
+        for key, content in tree.read_each(keys):
+            if problem := _problem(content):
                 broken[key] = problem
                 continue
-            body = Body.of(encoded(data, encoding))
+            body = Body.of(encoded(content, encoding))
             about = known.get(key)
             if about is not None:
-                plain = body.sha256 if encoding == "identity" else Body.of(data).sha256
+                plain = body.sha256 if encoding == "identity" else Body.of(content).sha256
                 if plain != about.sha256:
                     changed.append(key)
                     about = None
             if with_md5:
                 md5 = md5s.get(body.sha256) or md5s.setdefault(body.sha256, body.md5)
                 body = Body(body.data, body.sha256, md5)
-            found.append(LocalObject.of(key, body, about))
-        return found
+            yield key, LocalObject.of(key, body, about)
 
+    before = _blocks_read()
+    documents = dict(hashed(keys[:_PART]))
+    if encoding == "identity" and _blocks_read() == before:
+        # Files in memory are read by one thread: several would fight over the interpreter's lock
+        # and take twice as long. Waiting for a disk, and compressing, are done without the lock.
+        documents.update(hashed(keys[_PART:]))
+        return documents, broken, changed
     # Handing single files over takes as long as hashing a small one.
-    parts = [keys[start : start + _PART] for start in range(0, len(keys), _PART)]
-    if len(parts) == 1:
-        return {one.key: one for one in hashed(parts[0])}, broken, changed
-    documents: dict[str, LocalObject] = {}
-    for done in each(hashed, parts, min(jobs, 4), "read", lambda error: error is not None):
+    parts = [keys[start : start + _PART] for start in range(_PART, len(keys), _PART)]
+    readers = min(jobs, _MOST_READERS)
+
+    def read(part: Sequence[str]) -> dict[str, LocalObject]:
+        return dict(hashed(part))
+
+    for done in each(read, parts, readers, "read", lambda error: error is not None):
         if done.error is not None:
             raise done.error
-        documents |= {one.key: one for one in done.result or ()}
+        documents |= done.result or {}
     return documents, broken, changed
+
+
+def _blocks_read() -> int:
+    """How many blocks this process has had a disk read so far; always more where not known."""
+    if sys.platform == "win32":
+        return time.monotonic_ns()
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_inblock
 
 
 def _problem(data: bytes) -> str | None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import count, repeat
 from typing import TYPE_CHECKING
 
 import pytest
 
-from myop_cdn.deploy import DeployOptions, deploy
+from myop_cdn.deploy import DeployOptions, deploy, source
+from myop_cdn.deploy.source import LocalObject
 from myop_cdn.errors import ExitCode
+from myop_cdn.storage.base import Body
 from tests.deploy.trees import document, make_tree
 
 if TYPE_CHECKING:
@@ -65,3 +68,24 @@ def test_blanks_around_a_document_do_no_harm(tmp_path: Path) -> None:
     tree = make_tree(tmp_path / "tree", {"card": ["qa"]})
     tree.write(KEY, b"\n" + document("card") + b"\r\n")
     assert deploy(tree, [f"file://{tmp_path}/out"]).exit_code is ExitCode.DONE
+
+
+@pytest.mark.parametrize("from_disk", [False, True])
+def test_each_of_many_files_is_read_from_memory_or_a_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, from_disk: bool
+) -> None:
+    blocks = count() if from_disk else repeat(0)
+    monkeypatch.setattr(source, "_blocks_read", lambda: next(blocks))
+    tree = make_tree(tmp_path / "tree", {f"c{number}": ["qa"] for number in range(60)})
+    broken = [path for path in tree.paths() if "9/" in path]
+    for path in broken:
+        tree.write(path, b"{")
+
+    found = source.read_source(tree, "identity", 16, {}, with_md5=True)
+
+    assert sorted([*found.documents, *found.broken]) == tree.paths()
+    assert sorted(found.broken) == broken
+    for path, one in found.documents.items():
+        data = tree.read(path)
+        body = Body.of(data)
+        assert one == LocalObject.of(path, Body(data, body.sha256, body.md5))

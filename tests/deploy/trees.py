@@ -28,9 +28,9 @@ class MemoryTree(Tree):
         """Whether it holds anything."""
         return bool(self.files)
 
-    def refs(self) -> list[DocumentRef]:
+    def paths(self) -> list[str]:
         """The documents that it holds."""
-        return sorted(ref for path in list(self.files) if (ref := DocumentRef.of(path)))
+        return sorted(path for path in list(self.files) if DocumentRef.of(path))
 
     def read(self, path: str, max_bytes: int = MAX_FILE_BYTES) -> bytes:
         """The bytes at `path`. Raises TreeError."""
