@@ -1,8 +1,9 @@
 """Several jobs publish to one destination at once: no release is lost, whatever their pace, and
 the manifest never names a document that is not there.
 
-TEST_RACES: how many rounds. `--races-long`: many, everywhere. What every order of two jobs leads to
-is seen in test_interleavings.py; here they have threads and delays.
+`--races-long`: many rounds, at every service. TEST_RACES: how many. What
+every order of two jobs leads to is seen in test_interleavings.py; here they have threads and
+delays.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
     from myop_cdn.report import PublishReport
 
-ROUNDS, MANY_ROUNDS = int(os.environ.get("TEST_RACES", "2")), 200
+FEW_ROUNDS, MANY_ROUNDS = 2, 200
 _serial = count()
 
 
@@ -124,7 +125,7 @@ class Site:
         self.url = url
         self.myop = myop
         self.backend = open_backend(url)
-        self.rounds = ROUNDS
+        self.rounds = FEW_ROUNDS
 
     def publish(self, scope: Scope, **options: Any) -> PublishReport:
         """One job, in a workspace of its own."""
@@ -179,7 +180,8 @@ def site(
     monkeypatch.setattr(
         target, "open_backend", lambda url, options: slow(open_backend(url, options), myop)
     )
-    site.rounds = MANY_ROUNDS if races_long else ROUNDS
+    usual = MANY_ROUNDS if races_long else FEW_ROUNDS
+    site.rounds = int(os.environ.get("TEST_RACES", usual))
     return site
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -57,8 +58,8 @@ def moto_endpoint() -> Iterator[str]:
 def running(env: Mapping[str, str] | None = None) -> Iterator[str]:
     """moto's server, as long as it is needed."""
     port = free_port()
-    words = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with serving(words, port, env) as url:
+    script = Path(__file__).with_name("moto_server.py")
+    with serving([sys.executable, "-P", str(script), str(port)], port, env) as url:
         yield url
 
 
