@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -242,7 +243,7 @@ def serve(console: Console, settings: ServeSettings) -> None:
     from myop_cdn.inputs import webhook_secrets
     from myop_cdn.listener.http import sockets
     from myop_cdn.listener.queued_log import QueuedLog
-    from myop_cdn.listener.service import Listener, open_queue
+    from myop_cdn.listener.service import Listener, end_loudly, open_queue
     from myop_cdn.listener.state_folder import locked
     from myop_cdn.notify.policy import Policy
     from myop_cdn.notify.sender import Notifier
@@ -267,6 +268,7 @@ def serve(console: Console, settings: ServeSettings) -> None:
     with ExitStack() as stack:
         log = QueuedLog(console)
         stack.callback(log.close)
+        threading.excepthook = end_loudly(log)
         policy = Policy(times.notify_after, times.notify_every.total_seconds())
         memory = None if database else settings.state.state_dir / "notices.json"
         notifier = Notifier(channels(), policy, log.warning, memory)

@@ -68,6 +68,9 @@ class Limits(Protocol[Task_contra]):
     def of(self, task: Task_contra, /) -> float:
         """For all of this task."""
 
+    def after(self, task: Task_contra, /) -> str:
+        """What follows, or what to do, where this task was cut off; in words."""
+
 
 class Work(Protocol[Task_contra, Result_co]):
     """What a child does. It must be picklable, and so must be tasks and results."""
@@ -187,11 +190,12 @@ class Child(Generic[Task, Result]):
         except TimeoutError as error:
             child.kill()
             self._dismiss(child)
-            raise MyopCdnError(f"the run was cut off: {error}", "it is tried again") from None
+            raise MyopCdnError(f"it was cut off: {error}", limits.after(task)) from None
         except (OSError, EOFError, ValueError):  # ValueError: closed by kill()
             self._dismiss(child)
             kind = ProcessKilled if child.was_killed and not self._killed else MyopCdnError
-            raise kind(f"the publishing process ended early ({child.ending})") from None
+            words = f"its process ended early ({child.ending})"
+            raise kind(words, self._limits.after(task)) from None
         if ended.is_spent:
             self._dismiss(child)
         with self._guard:
@@ -351,10 +355,12 @@ class _Process:
 
     def _read(self) -> None:
         assert self._process.stdout is not None
-        with self._process.stdout as pipe, contextlib.suppress(EOFError, OSError):
-            while True:
-                self._sent.put(_receive(pipe))
-        self._sent.put(None)
+        try:
+            with self._process.stdout as pipe, contextlib.suppress(EOFError, OSError):
+                while True:
+                    self._sent.put(_receive(pipe))
+        finally:
+            self._sent.put(None)  # or whoever waits for it would do so to the end of its time
 
 
 @dataclass(frozen=True, slots=True)
@@ -375,6 +381,9 @@ class _JobLimits:
 
     def of(self, job: _Job, /) -> float:
         return self.run.of(job.scope)
+
+    def after(self, job: _Job, /) -> str:  # noqa: ARG002 - Limits
+        return "it is tried again"
 
 
 class ChildPublisher(Child[_Job, PublishReport]):
@@ -570,6 +579,8 @@ def _read(source: BinaryIO, given: queue.SimpleQueue[Any], lease: _Lease) -> Non
             else:
                 given.put(value)
     except (EOFError, OSError):
+        pass
+    finally:
         _end_group()
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
-from myop_cdn.errors import ListenerError
+from myop_cdn.errors import ListenerError, unexpected
 from myop_cdn.listener.http.request import HttpError, Request
 from myop_cdn.listener.http.response import Response
 from myop_cdn.listener.queue import outcome
@@ -124,7 +124,10 @@ class PublishingStore:
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
             record, done = job
-            problems = [] if record.state == "ignored" else self._problems(record)
+            try:
+                problems = [] if record.state == "ignored" else self._problems(record)
+            except Exception as error:  # a defect must not end the thread: nobody would be answered
+                problems = [unexpected(error).message]
             done(None, ListenerError("; ".join(problems)) if problems else None)
 
     def _problems(self, record: Record) -> list[str]:

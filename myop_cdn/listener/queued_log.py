@@ -59,8 +59,9 @@ class QueuedLog:
         while (line := self._lines.get()) is not None:
             level, message, fields = line
             say: Callable[..., None] = getattr(self._log, level)
-            # Whoever read stderr may have gone; the listener goes on without.
-            with contextlib.suppress(OSError, ValueError):
+            # Whoever read stderr may have gone, and nobody could be told of a line that can't be
+            # written: the listener goes on without it.
+            with contextlib.suppress(Exception):
                 say(message, **fields)
                 if self._dropped and self._lines.qsize() < self._most // 2:
                     dropped, self._dropped = self._dropped, 0

@@ -11,7 +11,7 @@ from datetime import timedelta
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from myop_cdn.errors import ExitCode, MyopCdnError
+from myop_cdn.errors import ExitCode, MyopCdnError, unexpected
 from myop_cdn.listener.delivery import DeliveryChecks, DeliveryHandler, Rules
 from myop_cdn.listener.http import sockets
 from myop_cdn.listener.http.peers import TrustedProxies
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from myop_cdn.listener import Log, Publisher
     from myop_cdn.listener.queue.base import Queue
+    from myop_cdn.listener.queued_log import QueuedLog
     from myop_cdn.notify.policy import Event
 
 _LOOK = 1.0  # seconds between two looks at the files with the secrets
@@ -50,6 +51,26 @@ class Settings:
     sync_at_start: bool = True
     proxies: TrustedProxies = field(default_factory=TrustedProxies)
     journal: str | None = None
+
+
+def end_loudly(
+    log: QueuedLog, leave: Callable[[int], object] = os._exit
+) -> Callable[[threading.ExceptHookArgs], None]:
+    """For `threading.excepthook`: a thread that ends by a defect takes the process with it.
+
+    Without one of its threads a listener would only look alive. What it has answered is on the
+    disk, and whoever starts it again has it go on with that. leave: ends the process, with an exit
+    code.
+    """
+
+    def ended(given: threading.ExceptHookArgs) -> None:
+        name = given.thread.name if given.thread else "unknown"
+        error = unexpected(given.exc_value or given.exc_type())
+        log.warning("a thread of the listener has ended", thread=name, error=error.message)
+        log.close()
+        leave(ExitCode.FAILED)
+
+    return ended
 
 
 def open_queue(
@@ -171,8 +192,9 @@ class Listener:
         """Read the secrets again; connections and deliveries under way go on."""
         try:
             self.checks.secrets = self._read_secrets()
-        except MyopCdnError as error:
-            self._log.warning("the secrets were not read again", error=error.message)
+        except Exception as error:  # with the old ones, rather than never again
+            words = error if isinstance(error, MyopCdnError) else unexpected(error)
+            self._log.warning("the secrets were not read again", error=words.message)
         else:
             self._log.info("read the secrets again", secrets=len(self.checks.secrets))
 

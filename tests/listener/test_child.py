@@ -112,8 +112,9 @@ def test_a_run_that_hangs_or_takes_too_long_is_cut_off_and_the_next_has_another_
 ) -> None:
     child = ChildPublisher(Obliging(str(tmp_path)), limits=limits)
     first = child(told("report")).sync.output
-    with pytest.raises(MyopCdnError, match=why):
+    with pytest.raises(MyopCdnError, match=why) as error:
         child(told(word))
+    assert error.value.hint == "it is tried again"
     assert not alive(int(first))
     assert child(told("report")).sync.output != first
     child.kill()

@@ -6,6 +6,7 @@ import re
 import secrets
 import socket
 import threading
+import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,9 @@ from tests.listener.rig import Lines, until
 if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
+
+    from myop_cdn.listener.admin.desk import Task
+    from myop_cdn.progress import Progress
 
 ORGANIZATION = "an-organization"
 
@@ -94,9 +98,8 @@ class Stand:
         self.url = f"http://127.0.0.1:{self.port}/"
         desk = DestinationDesk({self.destination: self.destination}, DeployOptions())
         acting = DestinationDesk({self.destination: self.destination}, DeployOptions())
-        self.admin = Admin(
-            self.listener, found, self.log, desk=desk, acting=acting, **self._options
-        )
+        given = {"desk": desk, "acting": acting} | self._options
+        self.admin = Admin(self.listener, found, self.log, **given)
         self.admin.start()
         self._published()
         return self
@@ -122,6 +125,14 @@ class Stand:
     def _published(self) -> None:
         self.receiver.next_report()
         until(lambda: self.listener.queue.runs(1)[0].state != "running", "the end of the run")
+
+
+class Hanging:
+    """Work for a child that comes to no end."""
+
+    def __call__(self, task: Task, progress: Progress | None = None) -> bytes:
+        time.sleep(600)
+        raise AssertionError(task, progress)
 
 
 class Sink:

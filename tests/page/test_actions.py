@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from myop_cdn.listener.admin.desk import DeskLimits
 from myop_cdn.listener.admin.session import COOKIE, Sessions, TooManyGuesses
+from myop_cdn.listener.child import Child
 from tests.listener.rig import PATIENCE, until
+from tests.page.stand import Hanging
 from tests.page.test_page import card, few
 
 if TYPE_CHECKING:
@@ -220,6 +223,27 @@ def test_a_document_is_rolled_back_and_resumed_after_a_preview(
     page.get_by_role("button", name="Sign in").wait_for()
     assert page.get_by_role("button", name="Roll back to this").count() == 0
     assert visitor.errors == []
+
+
+@pytest.mark.parametrize("preview", [True, False])
+def test_an_action_that_is_cut_off_says_so_and_is_not_done_again(
+    stand: Callable[..., Stand], preview: bool
+) -> None:
+    here = stand(few, **guarded(), acting=Child(Hanging(), DeskLimits(act=0.5)))
+    client, mine = Client(here), {"Authorization": f"Bearer {TOKEN}"}
+    asked = {"action": "rollback", "destination": here.destination, "to": "1", "preview": preview}
+    job = client.post("action", asked, **mine)[1]["job"]
+
+    def outcome() -> Any:
+        url = f"{here.url}page/job?job={job}"
+        with urllib.request.urlopen(urllib.request.Request(url, headers=mine)) as answer:
+            return json.load(answer)["outcome"]
+
+    found = until(outcome)
+    assert "it was cut off: it took too long" in found["error"]
+    assert "tried again" not in found["error"]
+    assert ("a part of it may be done" in found["error"]) is not preview
+    assert ("nothing was changed" in found["error"]) is preview
 
 
 def test_a_delivery_is_done_again_or_forgotten(

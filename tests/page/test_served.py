@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 
 import pytest
 
+from myop_cdn.errors import ListenerError
 from myop_cdn.page.snapshot import Contents
 from tests.listener.rig import PATIENCE
 from tests.page.test_page import card, few
@@ -143,6 +144,39 @@ def test_who_waits_for_a_change_is_answered_when_there_is_one(here: Stand) -> No
     assert json.loads(answers[0][1])["deliveries"][0]["id"] == delivery
     last = get(here, "page/state")[2]["ETag"]
     assert get(here, "page/state", If_None_Match=last, Prefer="wait=1")[0] == 304
+
+
+@pytest.mark.parametrize(("error", "status"), [(ListenerError("away"), 503), (ValueError(), 500)])
+def test_the_page_goes_on_after_a_time_in_which_no_state_could_be_had(
+    here: Stand, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int
+) -> None:
+    tag = get(here, "page/state")[2]["ETag"]
+    queue, given = here.listener.queue, [0]
+    version = queue.version
+
+    def failing() -> str:
+        given[0] += 1
+        if given[0] > 1:  # not in the request itself, but while it waits
+            raise error
+        return version()
+
+    monkeypatch.setattr(queue, "version", failing)
+    assert get(here, "page/state", If_None_Match=tag, Prefer="wait=8")[0] == status
+    monkeypatch.undo()
+    assert get(here, "page/state", If_None_Match=tag, Prefer="wait=1")[0] == 304
+    assert ("could not be put together" in here.log.text()) == (status == 500)
+
+
+def test_the_state_is_put_together_once_for_all_who_look(
+    here: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue, looks = here.listener.queue, list[int]()
+    overview = queue.overview
+    monkeypatch.setattr(queue, "overview", lambda: looks.append(1) or overview())
+    monkeypatch.setattr(queue, "version", lambda: "another")
+    for _ in range(5):
+        assert get(here, "page/state", Accept_Encoding="gzip")[0] == 200
+    assert len(looks) == 1
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])

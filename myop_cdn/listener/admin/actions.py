@@ -6,16 +6,16 @@ once, and how it went when somebody asks for it.
 
 from __future__ import annotations
 
+import itertools
 import json
-import threading
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 from myop_cdn import names
-from myop_cdn.errors import InputError, MyopCdnError
-from myop_cdn.listener.admin.desk import ResumeTask, RollbackTask
+from myop_cdn.errors import InputError, ListenerError, MyopCdnError
+from myop_cdn.listener.admin.desk import DeskQueue, ResumeTask, RollbackTask
 from myop_cdn.listener.admin.session import COOKIE, LASTS, TooManyGuesses
 from myop_cdn.listener.http.response import Response
 from myop_cdn.listener.queue.base import LiveDocument
@@ -68,26 +68,22 @@ class Actions:
         wall: Callable[[], float],
     ) -> None:
         self._listener = listener
-        self._desk = desk
+        self._tasks = DeskQueue(desk, "page actions", log, _JOBS) if desk else None
         self._sessions = sessions
         self._log = log
         self._wall = wall
         self._jobs: OrderedDict[int, Outcome | None] = OrderedDict()
-        self._number = 0
-        self._tasks: deque[tuple[int, RollbackTask | ResumeTask]] = deque()
-        self._given = threading.Condition()
-        self._stopped = False
-        self._thread = threading.Thread(target=self._work, name="page actions", daemon=True)
+        self._numbers = itertools.count(1)
 
     def start(self) -> None:
         """Begin."""
-        self._thread.start()
+        if self._tasks is not None:
+            self._tasks.start()
 
     def stop(self) -> None:
         """End; a job that has begun is left to its process."""
-        with self._given:
-            self._stopped = True
-            self._given.notify_all()
+        if self._tasks is not None:
+            self._tasks.stop()
 
     def answer(self, request: Request, peer: str, body: bytes) -> Response:
         """The answer to any of `PATHS` and `POST_PATHS`. Raises MyopCdnError."""
@@ -193,43 +189,37 @@ class Actions:
         return RollbackTask(destination, to, component, environment, preview)
 
     def _begin(self, task: RollbackTask | ResumeTask) -> Response:
-        if self._desk is None:
+        if self._tasks is None:
             raise InputError("destinations can't be reached from here")
-        with self._given:
-            self._number += 1
-            self._jobs[self._number] = None
-            while len(self._jobs) > _JOBS:
-                self._jobs.popitem(last=False)
-            self._tasks.append((self._number, task))
-            self._given.notify_all()
-            return _answer({"job": self._number})
+        number = next(self._numbers)
 
-    def _work(self) -> None:
-        while True:
-            with self._given:
-                while not self._tasks:
-                    if self._stopped:
-                        return
-                    self._given.wait()
-                number, task = self._tasks.popleft()
-            outcome = self._carry_out(task)
-            with self._given:
-                if number in self._jobs:
-                    self._jobs[number] = outcome
+        def done(found: bytes | MyopCdnError) -> None:
+            if number in self._jobs:
+                self._jobs[number] = self._outcome(task, found)
 
-    def _carry_out(self, task: RollbackTask | ResumeTask) -> Outcome:
-        assert self._desk is not None  # or there would be no task
-        try:
-            told = json.loads(self._desk.do(task))
+        self._jobs[number] = None
+        if not self._tasks.put(task, done):
+            del self._jobs[number]
+            return Response.error(503, "too much is asked for at once")
+        while len(self._jobs) > _JOBS:
+            self._jobs.popitem(last=False)
+        return _answer({"job": number})
+
+    def _outcome(self, task: RollbackTask | ResumeTask, found: bytes | MyopCdnError) -> Outcome:
+        if isinstance(found, MyopCdnError):
+            words = f"{found.message}; {found.hint}" if found.hint else found.message
             if not task.preview:
+                self._log.warning("an action of the page failed", error=found.message)
+            return Outcome("It was not done" if task.preview else "It failed", (), words)
+        told = json.loads(found)
+        outcome = Outcome(told["title"], tuple(told["lines"]), told["error"])
+        if not task.preview:
+            self._log.info("done for the page", what=outcome.title, error=outcome.error)
+            try:
                 self._note(task.destination, told["live"])
-                self._log.info("done for the page", what=told["title"], error=told["error"])
-            return Outcome(told["title"], tuple(told["lines"]), told["error"])
-        except MyopCdnError as error:
-            words = f"{error.message}; {error.hint}" if error.hint else error.message
-            return Outcome("It was not done", (), words)
-        except Exception as error:  # a defect must not end the thread
-            return Outcome("It was not done", (), f"unexpected {type(error).__name__}")
+            except ListenerError as error:  # the next full sync puts it right
+                self._log.warning("what is live was not written down", error=error.message)
+        return outcome
 
     def _note(self, lane: str, changed: list[dict[str, str]]) -> None:
         """Have the journal know what a destination holds now."""

@@ -7,19 +7,24 @@ lock: both belong into a child.
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import dataclass, field, replace
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol
 
-from myop_cdn.errors import InputError, StorageError
+from myop_cdn.errors import InputError, MyopCdnError, StorageError, unexpected
 from myop_cdn.page import render
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from myop_cdn.deploy.options import DeployOptions
     from myop_cdn.deploy.target import Target
+    from myop_cdn.listener import Log
     from myop_cdn.model import DocumentRef
     from myop_cdn.progress import Progress
+
+    Done = Callable[[bytes | MyopCdnError], None]
 
 _LINES = 200  # of what a rollback does
 
@@ -93,6 +98,58 @@ class DeskLimits:
     def of(self, task: Task, /) -> float:
         """For all of a task."""
         return self.look if isinstance(task, (DocumentTask, HistoryTask)) else self.act
+
+    def after(self, task: Task, /) -> str:
+        """What to do where a task was cut off: none of them is done again by itself."""
+        if isinstance(task, (DocumentTask, HistoryTask)) or task.preview:
+            return "nothing was changed; try it again in a while"
+        return "a part of it may be done: see the history before you do it again"
+
+
+class DeskQueue:
+    """Tasks for a desk, done one after the other on a thread of its own.
+
+    most: how many may wait.
+    """
+
+    def __init__(self, desk: Desk, name: str, log: Log, most: int) -> None:
+        self._desk = desk
+        self._log = log
+        self._most = most
+        self._tasks: SimpleQueue[tuple[Task, Done] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End; a task that has begun is left to its process."""
+        self._tasks.put(None)
+
+    def put(self, task: Task, done: Done) -> bool:
+        """Have a task done; `done` is given what came of it. Whether there was room."""
+        if self._tasks.qsize() >= self._most:
+            return False
+        self._tasks.put((task, done))
+        return True
+
+    def _run(self) -> None:
+        while (given := self._tasks.get()) is not None:
+            task, done = given
+            found: bytes | MyopCdnError
+            try:
+                found = self._desk.do(task)
+            except MyopCdnError as error:
+                found = error
+            except Exception as error:  # a defect must not end the thread
+                found = unexpected(error)
+            try:
+                done(found)
+            except Exception as error:
+                self._log.warning(
+                    "the page failed", thread=self._thread.name, error=unexpected(error).message
+                )
 
 
 @dataclass(frozen=True, slots=True)

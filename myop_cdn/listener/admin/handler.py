@@ -68,7 +68,7 @@ class Admin:
         self._server = Server(sockets, self, _LIMITS, wall=wall)
         self._thread = threading.Thread(target=self._server.run, name="admin", daemon=True)
         self._since = wall()
-        self._page = PageHandler(listener, desk, wall, self._since)
+        self._page = PageHandler(listener, desk, log, self._since)
         self._actions = Actions(listener, acting, sessions, log, wall)
 
     def start(self) -> None:

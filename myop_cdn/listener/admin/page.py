@@ -15,23 +15,24 @@ import re
 import shlex
 import threading
 import time
-from collections import deque
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 from myop_cdn import names, page
-from myop_cdn.errors import InputError, ListenerError, MyopCdnError
+from myop_cdn.errors import InputError, ListenerError, MyopCdnError, unexpected
 from myop_cdn.listener import status
-from myop_cdn.listener.admin.desk import DocumentTask, HistoryTask
+from myop_cdn.listener.admin.desk import DeskQueue, DocumentTask, HistoryTask
 from myop_cdn.listener.http.response import JSON_TYPE, Response
 from myop_cdn.listener.queue.base import LiveQuery
 from myop_cdn.model import DocumentRef
 from myop_cdn.page import render
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
+    from myop_cdn.listener import Log
     from myop_cdn.listener.admin.desk import Desk, Task
     from myop_cdn.listener.http.protocol import Responder
     from myop_cdn.listener.http.request import Request
@@ -46,6 +47,7 @@ _TICK = 0.2  # seconds between two looks for a change, while somebody waits for 
 _DELIVERIES, _RELEASES, _RUNS, _RETRIES = 30, 6, 120, 100  # in one state
 _MOST = 60  # components in one answer
 _SMALL = 600  # bytes that are not worth compressing
+_GZIP = re.compile(rb"\bgzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))")
 _HEADERS = (
     ("X-Content-Type-Options", "nosniff"),
     ("Referrer-Policy", "no-referrer"),
@@ -69,38 +71,36 @@ def refusal(request: Request) -> Response | None:
 
 
 class PageHandler:
-    """Answers what the page asks for. `now` and `since` are seconds since the epoch.
+    """Answers what the page asks for. since: when the listener began, in seconds since the epoch.
 
     desk: asked on a thread of its own; None where destinations can't be read.
     """
 
-    def __init__(
-        self, listener: Listener, desk: Desk | None, wall: Callable[[], float], since: float
-    ) -> None:
+    def __init__(self, listener: Listener, desk: Desk | None, log: Log, since: float) -> None:
         self._listener = listener
-        self._wall = wall
+        self._log = log
         self._since = since
-        self._desk = desk
-        self._tasks: deque[tuple[Responder, Request, Task]] = deque()
+        self._tasks = DeskQueue(desk, "page", log, _QUEUED) if desk else None
         self._changed = threading.Condition()
         self._waiting: list[_Waiting] = []
         self._stopped = False
-        self._seen = ("", b"", "")  # the version, the state at it, its tag
-        self._threads = [
-            threading.Thread(target=work, name=f"page {work.__name__}", daemon=True)
-            for work in (self._watch, self._work)
-        ]
+        self._state_guard = threading.Lock()
+        self._seen = ("", _Content(b""))  # the version, the state at it
+        self._thread = threading.Thread(target=self._watch, name="page changes", daemon=True)
 
     def start(self) -> None:
         """Begin."""
-        for thread in self._threads:
-            thread.start()
+        self._thread.start()
+        if self._tasks is not None:
+            self._tasks.start()
 
     def stop(self) -> None:
         """End; who waits gets no answer."""
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
+        if self._tasks is not None:
+            self._tasks.stop()
 
     def answer(self, responder: Responder, request: Request) -> Response | None:
         """The answer, or None where it comes later. Raises ListenerError, InputError."""
@@ -109,40 +109,39 @@ class PageHandler:
         if path == "/":
             found = page.served()
             headers = (*found.headers, ("Cache-Control", "no-cache"))
-            return _tagged(request, found.body, HTML_TYPE, headers)
+            return _content(found.body).answer(request, HTML_TYPE, headers)
         if path == "/page/state":
             return self._state(responder, request)
         if path == "/page/components":
-            return _tagged(request, _json(self._components(query)))
+            return _Content(_json(self._components(query))).answer(request)
         task = _task(path, query, [worker.lane.name for worker in self._listener.workers])
-        if self._desk is None:
+        if self._tasks is None:
             raise InputError("destinations can't be read here")
-        with self._changed:
-            if len(self._tasks) >= _QUEUED:  # of clients that have left, nearly all of them
-                return Response.error(503, "too much is asked for at once")
-            self._tasks.append((responder, request, task))
-            self._changed.notify_all()
+        if not self._tasks.put(task, lambda found: responder.answer(_of_desk(request, found))):
+            # Of clients that have left, nearly all of them.
+            return Response.error(503, "too much is asked for at once")
         return None
 
     # -- the state, and waiting for its change
 
     def _state(self, responder: Responder, request: Request) -> Response | None:
         seconds = _wait(request)
-        body, tag = self._current()
-        if seconds and tag in _tags(request) and len(self._waiting) < _QUEUED:
+        content = self._current()
+        if seconds and content.is_known(request) and len(self._waiting) < _QUEUED:
             waiting = _Waiting(responder, request, time.monotonic() + seconds)
             with self._changed:
                 self._waiting.append(waiting)
                 self._changed.notify_all()
             return None
-        return _tagged(request, body, tag=tag)
+        return content.answer(request)
 
-    def _current(self) -> tuple[bytes, str]:
-        version = f"{self._listener.queue.version()} {self._listener.draining}"
-        if version != self._seen[0]:
-            body = _json(self._described())
-            self._seen = (version, body, _tag(body))
-        return self._seen[1:]
+    def _current(self) -> _Content:
+        """The state, put together once for all who look, and only where something changed."""
+        with self._state_guard:
+            version = f"{self._listener.queue.version()} {self._listener.draining}"
+            if version != self._seen[0]:
+                self._seen = (version, _Content(_json(self._described())))
+            return self._seen[1]
 
     def _watch(self) -> None:
         """Answer those who wait, when there is something new, or their time is over."""
@@ -152,19 +151,22 @@ class PageHandler:
                     self._changed.wait()
                     continue
             time.sleep(_TICK)
+            found: _Content | Response
             try:
-                body, tag = self._current()
-            except ListenerError:
-                continue  # who asks next is told of it
+                found = self._current()
+            except ListenerError as error:
+                found = Response.error(503, error.message)
+            except Exception as error:  # a defect must not end the thread, nor go unseen
+                words = unexpected(error).message
+                self._log.warning("the page's state could not be put together", error=words)
+                found = Response.error(500, words)
             now = time.monotonic()
-            due: list[_Waiting] = []
-            waiting: list[_Waiting] = []
             with self._changed:
-                for one in self._waiting:
-                    (due if one.until <= now or one.lacks(tag) else waiting).append(one)
-                self._waiting = waiting
+                due = [one for one in self._waiting if one.is_due(found, now)]
+                self._waiting = [one for one in self._waiting if one not in due]
             for one in due:
-                one.responder.answer(_tagged(one.request, body, tag=tag))
+                answer = found if isinstance(found, Response) else found.answer(one.request)
+                one.responder.answer(answer)
 
     def _described(self) -> dict[str, Any]:
         listener, queue = self._listener, self._listener.queue
@@ -237,35 +239,20 @@ class PageHandler:
             **_found(self._listener.queue.search(wanted)),
         }
 
-    # -- what a destination is asked for
 
-    def _work(self) -> None:
-        while True:
-            with self._changed:
-                while not self._tasks:
-                    if self._stopped:
-                        return
-                    self._changed.wait()
-                responder, request, task = self._tasks.popleft()
-            responder.answer(self._done(request, task))
-
-    def _done(self, request: Request, task: Task) -> Response:
-        assert self._desk is not None  # or there would be no task
-        kept = "private, max-age=600" if "at=" in request.query else "no-store"
-        try:
-            found = self._desk.do(task)
-        except MyopCdnError as error:
-            if request.path == "/page/document":
-                body = render.note(error.message).encode()
-                return Response(200, body, HTML_TYPE, (*_HEADERS, *render.FRAME_HEADERS, _PRIVATE))
-            return Response.error(502, error.message, *_HEADERS, _ALONE)
-        except Exception as error:  # a defect must not end the thread
-            return Response.error(500, f"unexpected {type(error).__name__}")
-        if request.path == "/page/document":
-            headers = (*render.FRAME_HEADERS, ("Cache-Control", kept))
-            return _tagged(request, found, HTML_TYPE, headers)
-        kind = "text/plain; charset=utf-8" if request.path == "/page/source" else JSON_TYPE
-        return _tagged(request, found, kind, (_ALONE, ("Cache-Control", kept)))
+def _of_desk(request: Request, found: bytes | MyopCdnError) -> Response:
+    """What a destination was asked for, or why it can't be had."""
+    framed = request.path == "/page/document"
+    if isinstance(found, MyopCdnError):
+        if framed:
+            body = render.note(found.message).encode()
+            return Response(200, body, HTML_TYPE, (*_HEADERS, *render.FRAME_HEADERS, _PRIVATE))
+        return Response.error(502, found.message, *_HEADERS, _ALONE)
+    kept = ("Cache-Control", "private, max-age=600" if "at=" in request.query else "no-store")
+    if framed:
+        return _Content(found).answer(request, HTML_TYPE, (*render.FRAME_HEADERS, kept))
+    kind = "text/plain; charset=utf-8" if request.path == "/page/source" else JSON_TYPE
+    return _Content(found).answer(request, kind, (_ALONE, kept))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -274,8 +261,44 @@ class _Waiting:
     request: Request
     until: float
 
-    def lacks(self, tag: str) -> bool:
-        return tag not in _tags(self.request)
+    def is_due(self, found: _Content | Response, now: float) -> bool:
+        if isinstance(found, Response) or self.until <= now:
+            return True
+        return not found.is_known(self.request)
+
+
+class _Content:
+    """The body of an answer, with its tag; compressed once, for all who take it so."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self._packed: bytes | None = None
+        self.tag = f'"{hashlib.sha256(body).hexdigest()[:24]}"'
+
+    def is_known(self, request: Request) -> bool:
+        """Whether the client says that it has it."""
+        values = b",".join(request.values("if-none-match")).decode("latin-1")
+        return self.tag in {one.strip().removeprefix("W/") for one in values.split(",")}
+
+    def answer(
+        self,
+        request: Request,
+        kind: str = JSON_TYPE,
+        headers: tuple[tuple[str, str], ...] = (_ALONE, _PRIVATE),
+    ) -> Response:
+        """Compressed where the client takes that; 304 where it has it already."""
+        headers = (*_HEADERS, *headers, ("ETag", self.tag), ("Vary", "Accept-Encoding"))
+        if self.is_known(request):
+            return Response(304, b"", kind, headers)
+        takes = b",".join(request.values("accept-encoding")).lower()
+        if len(self._body) <= _SMALL or not _GZIP.search(takes):
+            return Response(200, self._body, kind, headers)
+        if self._packed is None:
+            self._packed = gzip.compress(self._body, 6, mtime=0)
+        return Response(200, self._packed, kind, (*headers, ("Content-Encoding", "gzip")))
+
+
+_content = cache(_Content)  # of the page itself, which is always the same
 
 
 def _task(path: str, query: Mapping[str, str], lanes: list[str]) -> Task:
@@ -357,33 +380,5 @@ def _wait(request: Request) -> float:
     return 0.0
 
 
-def _tags(request: Request) -> set[str]:
-    values = b",".join(request.values("if-none-match")).decode("latin-1")
-    return {one.strip().removeprefix("W/") for one in values.split(",")}
-
-
-def _tag(body: bytes) -> str:
-    return f'"{hashlib.sha256(body).hexdigest()[:24]}"'
-
-
 def _json(value: dict[str, Any]) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
-
-
-def _tagged(
-    request: Request,
-    body: bytes,
-    kind: str = JSON_TYPE,
-    headers: tuple[tuple[str, str], ...] = (_ALONE, _PRIVATE),
-    tag: str = "",
-) -> Response:
-    """`body`, compressed where the client takes that, or 304 where it has it already."""
-    tag = tag or _tag(body)
-    headers = (*_HEADERS, *headers, ("ETag", tag), ("Vary", "Accept-Encoding"))
-    if tag in _tags(request):
-        return Response(304, b"", kind, headers)
-    takes = b",".join(request.values("accept-encoding")).lower()
-    if len(body) > _SMALL and re.search(rb"\bgzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))", takes):
-        body = gzip.compress(body, 6, mtime=0)
-        headers = (*headers, ("Content-Encoding", "gzip"))
-    return Response(200, body, kind, headers)
