@@ -10,23 +10,10 @@ import sys
 
 TYPE_CHECKING = False  # as type checkers read it; importing typing would take longer than all else
 if TYPE_CHECKING:
-    from myop_cdn.api import (
-        Delivery,
-        DeployOptions,
-        InputError,
-        MyopCdnError,
-        PayloadError,
-        Release,
-        Scope,
-        SignatureInvalid,
-        check,
-        deploy,
-        parse_payload,
-        publish,
-        status,
-        sync,
-        verify,
-    )
+    from myop_cdn.api import check, deploy, parse_payload, publish, status, sync, verify
+    from myop_cdn.deploy.options import DeployOptions
+    from myop_cdn.errors import InputError, MyopCdnError, PayloadError, SignatureInvalid
+    from myop_cdn.model import Delivery, Release, Scope
 
 __version__ = "0.1.0"
 __all__ = [

@@ -20,10 +20,12 @@ from myop_cdn.deploy import deploy as _deploy
 from myop_cdn.deploy.history import Selection
 from myop_cdn.deploy.options import DeployOptions
 from myop_cdn.deploy.target import open_targets
-from myop_cdn.errors import InputError, MyopCdnError, PayloadError, SignatureInvalid
+from myop_cdn.errors import InputError, MyopCdnError, SignatureInvalid
+from myop_cdn.errors import PayloadError as PayloadError  # for those who import the package
 from myop_cdn.export.api import ApiExporter
 from myop_cdn.export.client import check_url
-from myop_cdn.model import Delivery, Release, Scope
+from myop_cdn.model import Delivery, Scope
+from myop_cdn.model import Release as Release
 from myop_cdn.publish import publish as _publish
 from myop_cdn.status import LiveStatus, compare, read_status
 from myop_cdn.sync import SyncOptions
@@ -35,24 +37,6 @@ if TYPE_CHECKING:
 
     from myop_cdn.check import Expectation
     from myop_cdn.report import CheckReport, DeployReport, PublishReport, SyncReport
-
-__all__ = [
-    "Delivery",
-    "DeployOptions",
-    "InputError",
-    "MyopCdnError",
-    "PayloadError",
-    "Release",
-    "Scope",
-    "SignatureInvalid",
-    "check",
-    "deploy",
-    "parse_payload",
-    "publish",
-    "status",
-    "sync",
-    "verify",
-]
 
 EVERYTHING = Scope("full")
 DEFAULT_URL = "https://cloud.myop.dev"
@@ -226,7 +210,7 @@ def _own_secrets() -> tuple[bytes, ...]:
     """The signing secrets that the environment tells of. One that a cloud keeps is asked for once
     a minute, not for every request that somebody makes up; if that fails the old one is good.
     """
-    file = inputs.secret_file(inputs.SECRET_VARIABLE, inputs.SECRET_CREDENTIAL)
+    file = inputs.SIGNING_SECRET.file()
     if file is None or not inputs.is_kept(file):
         return inputs.webhook_secrets((), _ignore)
     now, before = time.monotonic(), _kept.get(file)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from myop_cdn.errors import InputError
 from myop_cdn.text import HIDDEN, line, shown_url
@@ -17,10 +17,6 @@ if TYPE_CHECKING:
 
     Warn = Callable[[str], None]
 
-SECRET_VARIABLE = "MYOP_WEBHOOK_SECRET"  # noqa: S105 - the variable's name
-KEY_VARIABLE = "MYOP_API_KEY"
-SECRET_CREDENTIAL = "webhook-secret"  # noqa: S105 - the file's name
-KEY_CREDENTIAL = "api-key"
 KEY_HINT = (
     "set MYOP_API_KEY or --api-key-file; keys are made in Dashboard > Rollout > Settings > "
     "Self-Hosting and look like myop_sk_ and 64 hex digits"
@@ -29,6 +25,56 @@ MAX_SECRET_BYTES = 64 * 1024
 SHORT_SECRET = 16  # bytes
 _CHUNK = 1 << 20
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+class Secret(NamedTuple):
+    """A secret of the environment: its variable, systemd's credential, and what it is in words."""
+
+    variable: str
+    credential: str
+    what: str
+
+    def file(self) -> str | None:
+        """The file that holds what the environment variable would: that of `<variable>_FILE`, as
+        Docker's images have it, else systemd's credential; None where there is neither.
+        """
+        named = os.environ.get(f"{self.variable}_FILE")
+        if named:
+            return named
+        folder = os.environ.get("CREDENTIALS_DIRECTORY")
+        if folder:
+            path = os.path.join(folder, self.credential)  # noqa: PTH118 - `verify` starts with it
+            return path if os.path.isfile(path) else None  # noqa: PTH113
+        return None
+
+    def words(self, warn: Warn) -> tuple[list[bytes], str] | None:
+        """The words of the secret, and where they come from: the environment variable, or the
+        file in its place. None where there is neither.
+
+        Raises InputError where both are given, or nothing is in them.
+        """
+        variable, value = self.variable, os.environ.get(self.variable)
+        if value is not None and value.strip():
+            if os.environ.get(f"{variable}_FILE"):
+                raise InputError(f"{variable} and {variable}_FILE are both set: give one of them")
+            return os.fsencode(value).split(), variable
+        file = self.file()
+        if file is not None:
+            return words_of(file, self.what, warn), f"the file {file}"
+        if value is not None:
+            raise InputError(
+                f"{variable} is empty or blank",
+                "in a CI job that is a secret with another name, or one that this branch or event "
+                "is not given",
+            )
+        return None
+
+
+SIGNING_SECRET = Secret("MYOP_WEBHOOK_SECRET", "webhook-secret", "signing secret")
+API_KEY = Secret("MYOP_API_KEY", "api-key", "API key")
+NOTICE_URL = Secret("MYOP_CDN_NOTIFY", "notify-url", "notices' URL")
+NOTICE_SECRET = Secret("MYOP_CDN_NOTIFY_SECRET", "notify-secret", "notices' secret")
+SECRETS = (API_KEY, SIGNING_SECRET, NOTICE_URL, NOTICE_SECRET)
 
 
 def read_input(name: str, limit: int, what: str) -> bytes | bytearray:
@@ -79,45 +125,6 @@ def _size(limit: int) -> str:
     return f"{limit >> 20} MiB" if limit >= 1 << 20 else f"{limit >> 10} KiB"
 
 
-def secret_file(variable: str, credential: str) -> str | None:
-    """The file that holds what the environment variable would: that of `<variable>_FILE`, as
-    Docker's images have it, else systemd's credential of that name; None where there is neither.
-    """
-    named = os.environ.get(f"{variable}_FILE")
-    if named:
-        return named
-    folder = os.environ.get("CREDENTIALS_DIRECTORY")
-    if folder:
-        path = os.path.join(folder, credential)  # noqa: PTH118 - this module starts with `verify`
-        return path if os.path.isfile(path) else None  # noqa: PTH113
-    return None
-
-
-def secret_words(
-    variable: str, credential: str, what: str, warn: Warn
-) -> tuple[list[bytes], str] | None:
-    """The words of a secret that no option names, and where they come from: the environment
-    variable, or the file that `secret_file` finds. None where there is neither.
-
-    what: the secret in words. Raises InputError where both are given, or nothing is in them.
-    """
-    value = os.environ.get(variable)
-    if value is not None and value.strip():
-        if os.environ.get(f"{variable}_FILE"):
-            raise InputError(f"{variable} and {variable}_FILE are both set: give one of them")
-        return os.fsencode(value).split(), variable
-    file = secret_file(variable, credential)
-    if file is not None:
-        return words_of(file, what, warn), f"the file {file}"
-    if value is not None:
-        raise InputError(
-            f"{variable} is empty or blank",
-            "in a CI job that is a secret with another name, or one that this branch or event is "
-            "not given",
-        )
-    return None
-
-
 def webhook_secrets(files: Sequence[str], warn: Warn) -> tuple[bytes, ...]:
     """The signing secrets: of `files` where any are given, else of MYOP_WEBHOOK_SECRET or the file
     in its place.
@@ -128,13 +135,8 @@ def webhook_secrets(files: Sequence[str], warn: Warn) -> tuple[bytes, ...]:
     """
     from myop_cdn.signature import check_secrets
 
-    if files:
-        secrets = tuple(
-            secret for name in files for secret in words_of(name, "signing secret", warn)
-        )
-    else:
-        found = secret_words(SECRET_VARIABLE, SECRET_CREDENTIAL, "signing secret", warn)
-        secrets = () if found is None else tuple(found[0])
+    found = signing_secrets(files, warn)
+    secrets = () if found is None else tuple(found[0])
     check_secrets(secrets)
     if any(len(secret) < SHORT_SECRET for secret in secrets):
         warn(
@@ -142,6 +144,14 @@ def webhook_secrets(files: Sequence[str], warn: Warn) -> tuple[bytes, ...]:
             "whoever guesses it can announce releases"
         )
     return secrets
+
+
+def signing_secrets(files: Sequence[str], warn: Warn) -> tuple[list[bytes], str] | None:
+    """The same as they are, good or not, and where they come from; None where there are none."""
+    if not files:
+        return SIGNING_SECRET.words(warn)
+    words = [word for name in files for word in words_of(name, SIGNING_SECRET.what, warn)]
+    return words, ", ".join(files)
 
 
 def words_of(name: str, what: str, warn: Warn) -> list[bytes]:
@@ -211,9 +221,9 @@ def api_key(file: str | None, warn: Warn) -> tuple[str, str] | None:
     Raises InputError when it can't be read or could not be sent in a header.
     """
     if file is not None:
-        words, source = words_of(file, "API key", warn), f"the file {file}"
+        words, source = words_of(file, API_KEY.what, warn), f"the file {file}"
     else:
-        found = secret_words(KEY_VARIABLE, KEY_CREDENTIAL, "API key", warn)
+        found = API_KEY.words(warn)
         if found is None:
             return None
         words, source = found

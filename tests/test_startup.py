@@ -140,4 +140,4 @@ def test_this_program_s_backends_are_registered_as_they_are_looked_up() -> None:
 def test_help_imports_no_command() -> None:
     modules = loaded("--help")
     assert not tops(modules) & (HEAVY | {"urllib3"})
-    assert "myop_cdn.cli.sync" not in modules
+    assert "myop_cdn.cli.publish" not in modules

@@ -12,6 +12,7 @@ import click
 
 from myop_cdn import __version__
 from myop_cdn.cli.console import Console
+from myop_cdn.cli.options import global_options, suggestion
 from myop_cdn.errors import InputError, Interrupted, MyopCdnError, unexpected
 from myop_cdn.text import shown
 
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 # what `serve` needs. The first line of each help text stands here for the same reason.
 COMMANDS: dict[str, tuple[str, str]] = {
     "verify": ("myop_cdn.cli.verify:verify", "Check a webhook body's signature; a filter."),
-    "sync": ("myop_cdn.cli.sync:sync", "Export what was released into a folder."),
-    "deploy": ("myop_cdn.cli.deploy:deploy", "Upload a folder to S3, GCS, Azure or a folder."),
+    "sync": ("myop_cdn.cli.publish:sync", "Export what was released into a folder."),
+    "deploy": ("myop_cdn.cli.publish:deploy", "Upload a folder to S3, GCS, Azure or a folder."),
     "publish": ("myop_cdn.cli.publish:publish", "Sync, then deploy."),
     "status": ("myop_cdn.cli.status:status", "Show what is live at a destination."),
     "check": ("myop_cdn.cli.check:check", "Ask a CDN as a browser would, and say what is wrong."),
@@ -36,7 +37,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "send": ("myop_cdn.cli.send:send", "Send a signed test delivery to a receiver."),
     "sandbox": ("myop_cdn.cli.sandbox:sandbox", "Serve Myop's API from a folder, for rehearsals."),
     "init": ("myop_cdn.cli.init:init", "Write the files for a CI system or a server."),
-    "config": ("myop_cdn.cli.config_show:config", "Show what is configured, and where."),
+    "config": ("myop_cdn.cli.config:config", "Show what is configured, and where."),
     "demo": ("myop_cdn.cli.demo:demo", "Show the whole loop on this machine."),
     "help": ("myop_cdn.cli.help:help_", "Show a command's help, or read about a topic."),
 }
@@ -69,8 +70,6 @@ class Root(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """The command that is about to run. One that ends by itself is made interruptible."""
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            from myop_cdn.cli.config import suggestion
-
             near = suggestion(args[0], COMMANDS)
             ctx.fail(f"there is no command {shown(args[0])!r}{near}")
         found = super().resolve_command(ctx, args)
@@ -181,45 +180,18 @@ def interruptible() -> Iterator[None]:
             room.signal(number, room.SIG_DFL)
 
 
-def _read_config(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:  # noqa: ARG001
-    if value:
-        from myop_cdn.cli.config import default_map
-        from myop_cdn.cli.options import CONFIG_FILE
-
-        ctx.default_map = default_map(value)
-        ctx.meta[CONFIG_FILE] = value
-    return value
-
-
 @click.group(
     cls=Root,
     no_args_is_help=False,  # a missing command is bad usage: exit code 2 with every Click
     context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "MYOP_CDN"},
 )
 @click.version_option(__version__, "-V", "--version", prog_name="myop-cdn")
-@click.option("-v", "--verbose", count=True, help="Say more; twice for tracebacks.")
-@click.option("-q", "--quiet", is_flag=True, help="Say only what went wrong.")
-@click.option(
-    "--log-format",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="How stderr is written.",
-)
-@click.option(
-    "--config",
-    metavar="FILE",
-    callback=_read_config,
-    is_eager=True,
-    expose_value=False,
-    help="TOML file with a table of options for each command.",
-)
-@click.pass_obj
-def cli(console: Console, verbose: int, quiet: bool, log_format: str) -> None:
+def cli() -> None:
     """Verify Myop's webhooks, export what was released, and publish it to your own CDN.
 
     Every option can be given as an environment variable MYOP_CDN_<COMMAND>_<OPTION>.
     These options may also follow the command.
     """
-    console.verbosity = -1 if quiet else verbose
-    console.log_format = "json" if log_format == "json" else "text"
+
+
+cli.params += global_options()

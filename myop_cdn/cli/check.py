@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import ExitStack
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import click
 
-from myop_cdn.cli.options import Destination, Duration, Origin, argument, command, group, option
+from myop_cdn.cli.options import ORIGIN, Destination, argument, command, group, option, option_group
 from myop_cdn.cli.settings import (
     JsonSettings,
     ReportSettings,
@@ -22,6 +20,7 @@ from myop_cdn.cli.settings import (
 
 if TYPE_CHECKING:
     from datetime import timedelta
+    from pathlib import Path
 
     from myop_cdn.check import Expectation
     from myop_cdn.cli.console import Console
@@ -31,49 +30,39 @@ _MOST_NAMED = 3  # documents that a line names
 _MOST_LINES = 20  # of one kind of fault
 
 
-@dataclass(frozen=True, slots=True)
+@option_group("What should be there")
 class ExpectationSettings:
     """What should be there."""
 
-    TITLE: ClassVar[str] = "What should be there"
     tree: Path | None = option(
-        type=click.Path(path_type=Path, file_okay=False),
-        metavar="DIR",
-        help="The folder that sync wrote. Without it and --destination the CDN's own manifest "
+        "The folder that sync wrote. Without it and --destination the CDN's own manifest "
         "tells what to ask for, and contents are not compared.",
+        "DIR",
     )
     destination: str | None = option(
-        type=Destination(),
-        metavar="URL",
-        help="The destination behind the CDN, as given to deploy.",
+        "The destination behind the CDN, as given to deploy.", "URL", type=Destination()
     )
 
 
-@dataclass(frozen=True, slots=True)
+@option_group("Asking")
 class AskSettings:
     """How the CDN is asked."""
 
-    TITLE: ClassVar[str] = "Asking"
     origin: str = option(
-        type=Origin(),
+        "The origin of the page that asks: your application's.",
+        "URL",
+        type=ORIGIN,
         default="https://app.example.com",
-        metavar="URL",
-        help="The origin of the page that asks: your application's.",
     )
     sample: int | None = option(
-        type=click.IntRange(1),
-        metavar="N",
-        help="Ask for so many documents, taken at random, not for all.",
+        "Ask for so many documents, taken at random, not for all.", "N", type=click.IntRange(1)
     )
     wait: timedelta = option(
-        type=Duration(),
-        default="0",
-        metavar="DURATION",
-        help="Ask again for so long until the CDN shows the new documents.",
+        "Ask again for so long until the CDN shows the new documents.", default="0"
     )
 
 
-@dataclass(frozen=True, slots=True)
+@option_group()
 class CheckSettings:
     """All that `check` takes."""
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from myop_cdn.cli.options import argument, command, group, option
+from myop_cdn.cli.options import argument, command, group, option, option_group
 from myop_cdn.cli.serve import StateSettings
 from myop_cdn.cli.settings import JsonSettings
 from myop_cdn.errors import InputError
@@ -23,31 +23,27 @@ _NAMED = 5  # releases in a line
 _STATES = ("waiting", "retrying", "done", "failed", "ignored")
 
 
-@dataclass(frozen=True, slots=True)
+@option_group("Which")
 class ListSettings:
     """All that `deliveries list` takes."""
 
-    TITLE: ClassVar[str] = "Which"
-    limit: int = option(
-        type=click.IntRange(1, 10_000), default=20, metavar="N", help="How many, newest first."
-    )
-    state: str | None = option(type=click.Choice(_STATES), help="Only those in this state.")
+    limit: int = option("How many, newest first.", "N", type=click.IntRange(1, 10_000), default=20)
+    state: str | None = option("Only those in this state.", type=click.Choice(_STATES))
     journal: StateSettings = group(StateSettings)
     output: JsonSettings = group(JsonSettings)
 
 
-@dataclass(frozen=True, slots=True)
+@option_group("Output")
 class ShowSettings:
     """All that `deliveries show` takes."""
 
-    TITLE: ClassVar[str] = "Output"
     delivery_id: str = argument(metavar="ID")
-    raw: bool = option(is_flag=True, help="Only the body, byte for byte.")
+    raw: bool = option("Only the body, byte for byte.")
     output: JsonSettings = group(JsonSettings)
     journal: StateSettings = group(StateSettings)
 
 
-@dataclass(frozen=True, slots=True)
+@option_group()
 class DeliverySettings:
     """Which delivery, of which listener."""
 

@@ -6,8 +6,6 @@ import os
 import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,13 +15,14 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from myop_cdn.cli.options import Duration, command, option
+from myop_cdn.cli.options import command, option, option_group
 from myop_cdn.demo.live import LiveDemo
 from myop_cdn.demo.place import fresh
 from myop_cdn.demo.run import Demo
 
 if TYPE_CHECKING:
     from datetime import timedelta
+    from pathlib import Path
 
     from rich.console import RenderableType
 
@@ -41,28 +40,23 @@ STYLES: dict[Tone, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@option_group()
 class DemoSettings:
     """All that `demo` takes."""
 
     output: Path | None = option(
-        type=click.Path(file_okay=False, path_type=Path),
-        metavar="DIR",
-        help="Leave everything in this folder, new or empty; a fresh temporary one otherwise.",
+        "Leave everything in this folder, new or empty; a fresh temporary one otherwise.", "DIR"
     )
     serve: bool = option(
-        is_flag=True,
-        help="Serve the listener's page while one release after another arrives, until Ctrl-C.",
+        "Serve the listener's page while one release after another arrives, until Ctrl-C."
     )
     port: int = option(
+        "The port of the page of --serve.",
         type=click.IntRange(0, 65535),
         default=0,
         show_default="a free one",
-        help="The port of the page of --serve.",
     )
-    every: timedelta = option(
-        type=Duration(), default="6s", metavar="DURATION", help="Time between two releases."
-    )
+    every: timedelta = option("Time between two releases.", default="6s")
 
 
 @command(DemoSettings, "myop-cdn demo", "myop-cdn demo --serve")

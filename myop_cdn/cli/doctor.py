@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
+from myop_cdn import inputs
 from myop_cdn.cli.console import SILENT, Console
-from myop_cdn.cli.options import Destination, Origin, argument, command, group, option
+from myop_cdn.cli.options import ORIGIN, Destination, argument, command, group, option, option_group
 from myop_cdn.cli.settings import (
     ApiSettings,
     JsonSettings,
     NoticeSettings,
     SecretSettings,
     SiteSettings,
+    channels_of,
     open_target,
-)
-from myop_cdn.inputs import (
-    KEY_HINT,
-    SECRET_CREDENTIAL,
-    SECRET_VARIABLE,
-    api_key,
-    secret_words,
-    words_of,
 )
 
 if TYPE_CHECKING:
@@ -32,26 +25,20 @@ if TYPE_CHECKING:
     from myop_cdn.doctor import Diagnosis, DoctorReport, State
 
 
-@dataclass(frozen=True, slots=True)
+@option_group("Notices")
 class NoticeTest:
     """Whether somebody is told now."""
 
-    TITLE: ClassVar[str] = "Notices"
-    test_notice: bool = option(
-        is_flag=True, help="Send a test to all that --notify and --on-failure name."
-    )
+    test_notice: bool = option("Send a test to all that --notify and --on-failure name.")
 
 
-@dataclass(frozen=True, slots=True)
+@option_group("Pages")
 class DoctorSettings:
     """All that `doctor` takes."""
 
-    TITLE: ClassVar[str] = "Pages"
     destination: str | None = argument(type=Destination(), metavar="[DESTINATION]", required=False)
     origin: str | None = option(
-        type=Origin(),
-        metavar="URL",
-        help="The origin of the page that reads the documents: your application's.",
+        "The origin of the page that reads the documents: your application's.", "URL", type=ORIGIN
     )
     api: ApiSettings = group(ApiSettings)
     secrets: SecretSettings = group(SecretSettings)
@@ -126,12 +113,12 @@ def _api(settings: ApiSettings) -> Iterator[Diagnosis]:
     collected = _Collected()
     key, source = None, ""
     try:
-        found = api_key(settings.api_key_file, collected.warn_once)
+        found = inputs.api_key(settings.api_key_file, collected.warn_once)
     except InputError as error:
         yield Diagnosis("API key", "wrong", error.message, error.hint)
     else:
         if found is None:
-            yield Diagnosis("API key", "wrong", "there is none", KEY_HINT)
+            yield Diagnosis("API key", "wrong", "there is none", inputs.KEY_HINT)
         else:
             key, source = found
     yield from (_warned("API key", "wrong", one) for one in collected.found)
@@ -141,15 +128,10 @@ def _api(settings: ApiSettings) -> Iterator[Diagnosis]:
 def _secret(settings: SecretSettings) -> Iterator[Diagnosis]:
     from myop_cdn.doctor import Diagnosis, signing_secrets
 
-    collected, what = _Collected(), "signing secret"
-    if settings.secret_file:
-        files = settings.secret_file
-        found = [word for file in files for word in words_of(file, what, collected.warn_once)]
-        there: tuple[list[bytes], str] | None = found, ", ".join(files)
-    else:
-        there = secret_words(SECRET_VARIABLE, SECRET_CREDENTIAL, what, collected.warn_once)
+    collected = _Collected()
+    there = inputs.signing_secrets(settings.secret_file, collected.warn_once)
     if there is None:
-        advice = f"verify and serve need one: {SECRET_VARIABLE} or --secret-file"
+        advice = f"verify and serve need one: {inputs.SIGNING_SECRET.variable} or --secret-file"
         yield Diagnosis("secret", "note", "there is none", advice)
         return
     yield from signing_secrets(*there)
@@ -157,7 +139,6 @@ def _secret(settings: SecretSettings) -> Iterator[Diagnosis]:
 
 
 def _notices(settings: DoctorSettings) -> Iterator[Diagnosis]:
-    from myop_cdn.cli.notices import channels_of
     from myop_cdn.doctor import Diagnosis
     from myop_cdn.notify.policy import Notice
     from myop_cdn.notify.sender import Undelivered, new_identity

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
 import click
 
-from myop_cdn.cli.config import suggestion
-from myop_cdn.cli.options import argument, command
+from myop_cdn.cli.options import argument, command, option_group, suggestion
 from myop_cdn.errors import InputError
 from myop_cdn.text import shown
 
@@ -17,7 +15,7 @@ if TYPE_CHECKING:
     from myop_cdn.cli.console import Console
 
 
-@dataclass(frozen=True, slots=True)
+@option_group()
 class HelpSettings:
     """All that `help` takes."""
 

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
-from myop_cdn.cli.options import Destination, MaxDelete, argument, command, group, option
+from myop_cdn.cli.options import (
+    MAX_DELETE,
+    Destination,
+    argument,
+    command,
+    group,
+    option,
+    option_group,
+)
 from myop_cdn.cli.settings import (
     CdnSettings,
     JsonSettings,
@@ -30,22 +37,18 @@ if TYPE_CHECKING:
 _MOST_LINES = 20  # of one commit
 
 
-@dataclass(frozen=True, slots=True)
+@option_group("History")
 class HistorySettings:
     """All that `history` takes."""
 
-    TITLE: ClassVar[str] = "History"
     destination: str = argument(type=Destination(), metavar="DESTINATION")
-    forget: bool = option(
-        is_flag=True,
-        help="Delete the contents that are kept of these documents' past, for good.",
-    )
+    forget: bool = option("Delete the contents that are kept of these documents' past, for good.")
     which: SelectionSettings = group(SelectionSettings)
     site: SiteSettings = group(SiteSettings)
     output_json: JsonSettings = group(JsonSettings)
 
 
-@dataclass(frozen=True, slots=True)
+@option_group()
 class DiffSettings:
     """All that `diff` takes."""
 
@@ -56,24 +59,20 @@ class DiffSettings:
     output_json: JsonSettings = group(JsonSettings)
 
 
-@dataclass(frozen=True, slots=True)
+@option_group("Where to go back to")
 class RollbackSettings:
     """All that `rollback` takes."""
 
-    TITLE: ClassVar[str] = "Where to go back to"
     destination: str = argument(type=Destination(), metavar="DESTINATION")
     to: str | None = option(
-        metavar="COMMIT|TIME",
-        help="A commit's number, or a time (2026-03-24T10:00:00Z): the last commit by then.",
+        "A commit's number, or a time (2026-03-24T10:00:00Z): the last commit by then.",
+        "COMMIT|TIME",
     )
-    resume: bool = option(
-        is_flag=True, help="Hold back no longer what an earlier rollback took away."
-    )
+    resume: bool = option("Hold back no longer what an earlier rollback took away.")
     max_delete: DeleteLimit | None = option(
-        type=MaxDelete(),
-        metavar="N|N%",
-        help="How many documents may be removed because they were not there then; more is "
+        "How many documents may be removed because they were not there then; more is "
         "refused.  [default: 25%, or one component's documents]",
+        type=MAX_DELETE,
     )
     written: WriteSettings = group(WriteSettings)
     which: SelectionSettings = group(SelectionSettings)

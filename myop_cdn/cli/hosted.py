@@ -16,8 +16,7 @@ from contextlib import ExitStack
 from myop_cdn.cli import cli
 from myop_cdn.cli.console import Console
 from myop_cdn.cli.options import filled
-from myop_cdn.cli.publisher import child_of, publishers_of
-from myop_cdn.cli.serve import ServeSettings, check, settings_of
+from myop_cdn.cli.serve import ServeSettings, check, child_of, publishers_of, settings_of
 from myop_cdn.errors import InputError
 from myop_cdn.inputs import webhook_secrets
 from myop_cdn.listener.delivery import DeliveryChecks, DeliveryHandler
@@ -108,8 +107,6 @@ def settings_from_environment() -> tuple[ServeSettings, Console]:
     """
     console = Console()
     with cli.make_context("myop-cdn", ["serve"], obj=console) as root:
-        console.verbosity = -1 if root.params["quiet"] else root.params["verbose"]
-        console.log_format = root.params["log_format"]
         command = cli.get_command(root, "serve")
         assert command is not None
         with command.make_context("serve", [], parent=root) as ctx:

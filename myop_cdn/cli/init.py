@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from myop_cdn.cli.options import argument, command, option
+from myop_cdn.cli.options import argument, command, option, option_group
 from myop_cdn.errors import InputError, MyopCdnError
 from myop_cdn.recipes import DESTINATION, RECIPES, own_package, render
 
@@ -20,19 +19,19 @@ if TYPE_CHECKING:
     from myop_cdn.recipes import Recipe
 
 
-@dataclass(frozen=True, slots=True)
+@option_group()
 class InitSettings:
     """All that `init` takes."""
 
     name: str = argument(type=click.Choice(list(RECIPES)))
     folder: str = argument(default=".", metavar="[DIR|-]")
-    destination: str = option(metavar="URL", default=DESTINATION, help="Where to publish.")
+    destination: str = option("Where to publish.", "URL", default=DESTINATION)
     package: str | None = option(
-        metavar="PACKAGE",
-        help="What pip is to install: a name with a version, a git URL or the path of a wheel.  "
+        "What pip is to install: a name with a version, a git URL or the path of a wheel.  "
         "[default: where this program came from]",
+        "PACKAGE",
     )
-    force: bool = option(is_flag=True, help="Overwrite files that are there already.")
+    force: bool = option("Overwrite files that are there already.")
 
 
 @command(InitSettings, "myop-cdn init github --destination s3://my-bucket/myop")

@@ -1,6 +1,6 @@
 """How a command says what it takes: frozen dataclasses whose fields are its options.
 
-A command's settings are a dataclass (`settings`). `option()` and `argument()` make its fields
+A command's settings are such a class (`option_group`). `option()` and `argument()` make its fields
 options of the same name; `group()` puts another such dataclass into it, so that several commands
 share options that belong together. `@command(Settings)` makes a Click command of a function that
 takes the console and these settings: what mypy checks is what the command line gives.
@@ -28,7 +28,7 @@ from myop_cdn.cli.console import Console
 from myop_cdn.errors import ExitCode, MyopCdnError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from click.shell_completion import CompletionItem
 
@@ -40,7 +40,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 CONFIG_FILE = "myop_cdn.config"  # where in a context's `meta` the file's name is
+_TITLES: dict[type[Any], str] = {}  # of the classes of options
 TARGET_OPTIONS = "myop_cdn.target_options"  # and the options of the targets that are named
+# Variables that belong to several commands, those that a command of --on-failure gets, and those
+# that the files of `init` set for themselves.
+_OF_NO_COMMAND = {f"MYOP_CDN_{name}" for name in (
+    "TRACEBACK", "NOTIFY", "NOTIFY_FILE", "NOTIFY_SECRET", "NOTIFY_SECRET_FILE", "EVENT",
+    "SUBJECT", "MESSAGE", "HINT", "FAILURES", "SINCE", "LEFT_OUT", "TIME", "RUN_URL", "JOURNAL",
+    "DESTINATION", "PACKAGE", "EXTRAS", "ID_TOKEN",
+)}  # fmt: skip
 _TIME_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _SIZE_UNITS = {"": 1, "b": 1, "kib": 1024, "k": 1024, "mib": 1024**2, "m": 1024**2}
 
@@ -64,13 +72,15 @@ class Summarized(Protocol):
         """The run for its readers."""
 
 
-def option(*names: str, **attributes: Any) -> Any:
-    """A field that is an option: `--its-name`, and `names` beside it.
+def option(help: str, metavar: str | None = None, **attributes: Any) -> Any:
+    """A field that is an option: `--its-name`.
 
+    The field's type says what need not be said: a bool is a flag, a tuple takes the option several
+    times, a timedelta is a `Duration`, and a Path that the help calls FILE or DIR is one.
     attributes: as of `click.option`. even_empty: an environment variable counts even when it is
     empty: a job that hands on a header which was missing has asked for a check.
     """
-    return field(metadata={"option": (names, attributes)})
+    return field(metadata={"option": {"help": help, "metavar": metavar, **attributes}})
 
 
 def argument(**attributes: Any) -> Any:
@@ -79,7 +89,7 @@ def argument(**attributes: Any) -> Any:
 
 
 def group(settings: type[T]) -> T:
-    """A field that holds other settings. Their TITLE is the heading of their options."""
+    """A field that holds the options of another such class, under their own heading."""
     return cast("T", field(metadata={"group": settings}))
 
 
@@ -89,11 +99,18 @@ def group(settings: type[T]) -> T:
     kw_only_default=True,
     field_specifiers=(option, argument, group),
 )
-def settings(cls: type[T]) -> type[T]:
-    """A decorator that makes a class of options a dataclass. Nobody compares or shows one, so it
-    has no methods for that: making them takes a start longer than all the rest of the class.
+def option_group(title: str = "Options") -> Callable[[type[T]], type[T]]:
+    """A decorator that makes a class of options a dataclass. title: their heading in the help.
+
+    Nobody compares or shows one, so it has no methods for that: making them takes a start longer
+    than all the rest of the class.
     """
-    return dataclass(eq=False, repr=False, kw_only=True)(cls)
+
+    def decorate(cls: type[T]) -> type[T]:
+        _TITLES[cls] = title
+        return dataclass(eq=False, repr=False, kw_only=True)(cls)
+
+    return decorate
 
 
 class Option(click.Option):
@@ -118,7 +135,7 @@ class Command(click.Command):
     def __init__(self, *args: Any, examples: tuple[str, ...] = (), **attributes: Any) -> None:
         super().__init__(*args, **attributes)
         self.examples = examples
-        self.params += _global_options()
+        self.params += global_options(repeated=True)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse, with targets in the place of their names, and warn of variables that were meant
@@ -134,8 +151,6 @@ class Command(click.Command):
             given = ctx.params[place.name]
             ctx.params[place.name] = with_destinations(given, targets, many=many)
         if any(name.startswith("MYOP_CDN_") for name in os.environ):
-            from myop_cdn.cli.config import unknown_variables
-
             for warning in unknown_variables(self, ctx.auto_envvar_prefix or "", os.environ):
                 _console(ctx).warning(warning)
         return rest
@@ -227,19 +242,36 @@ def command(
 
 
 def parameters(settings: type[Any]) -> Iterator[click.Parameter]:
-    """The options and arguments that a dataclass of settings stands for."""
-    title = getattr(settings, "TITLE", "Options")
+    """The options and arguments that a class of settings stands for."""
     for one in fields(settings):
         if "group" in one.metadata:
             yield from parameters(one.metadata["group"])
         elif "argument" in one.metadata:
             yield click.Argument([one.name], **_completed(one.metadata["argument"]))
         else:
-            names, attributes = one.metadata["option"]
-            flag = f"--{one.name.replace('_', '-')}"
-            if "default" in attributes and attributes["default"] is not None:
+            attributes = one.metadata["option"]
+            attributes = {**_told_by(str(one.type), attributes["metavar"]), **attributes}
+            if attributes.get("default") is not None:
                 attributes = {"show_default": True, **attributes}
-            yield Option([*names, flag, one.name], title=title, **_completed(attributes))
+            names = [f"--{one.name.replace('_', '-')}", one.name]
+            yield Option(names, title=_TITLES[settings], **_completed(attributes))
+
+
+def _told_by(annotation: str, metavar: str | None) -> dict[str, Any]:
+    """What an option's attributes are by the type of its field."""
+    if annotation == "bool":
+        return {"is_flag": True}
+    if annotation.startswith("tuple["):
+        return {"multiple": True}
+    if annotation.startswith("timedelta"):
+        return {"type": DURATION}
+    if annotation.startswith("Path"):
+        from pathlib import Path  # `verify` has no path among its options, and starts without it
+
+        is_folder = metavar == "DIR"
+        kind = click.Path(path_type=Path, file_okay=not is_folder, dir_okay=is_folder)
+        return {"type": kind}
+    return {}
 
 
 def _completed(attributes: dict[str, Any]) -> dict[str, Any]:
@@ -291,28 +323,88 @@ def _put_in_force(ctx: click.Context) -> None:
     ctx.default_map = {**(ctx.default_map or {}), **ctx.meta.get(TARGET_OPTIONS, {})}
 
 
-def _global_options() -> list[click.Parameter]:
-    """The options of the whole program once more, for those who give them after the command."""
+def global_options(*, repeated: bool = False) -> list[click.Parameter]:
+    """The options of the whole program.
+
+    repeated: those of a command, for people who give them after it; its help does not list them.
+    """
 
     def louder(ctx: click.Context, param: click.Parameter, value: Any) -> None:
         console = _console(ctx)
         if value and param.name == "log_format":
             console.log_format = value
-        elif value:
-            console.verbosity = -1 if param.name == "quiet" else value
+        elif value and param.name == "quiet":
+            console.verbosity = -1
+        elif value and (repeated or console.verbosity >= 0):  # of two that stand together -q counts
+            console.verbosity = value
 
-    def read(ctx: click.Context, param: click.Parameter, value: str | None) -> None:  # noqa: ARG001
+    def read(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:  # noqa: ARG001
         if value:
             _read_config(ctx, value)
+        return value
 
-    shared: dict[str, Any] = {"expose_value": False, "hidden": True, "is_eager": True}
-    formats = click.Choice(["text", "json"])
+    shared: dict[str, Any] = {"expose_value": False, "hidden": repeated, "is_eager": True}
     return [
-        click.Option(["-v", "--verbose"], count=True, callback=louder, **shared),
-        click.Option(["-q", "--quiet"], is_flag=True, callback=louder, **shared),
-        click.Option(["--log-format"], type=formats, callback=louder, **shared),
-        click.Option(["--config"], callback=read, allow_from_autoenv=False, **shared),
+        click.Option(
+            ["-v", "--verbose"],
+            count=True,
+            callback=louder,
+            help="Say more; twice for tracebacks.",
+            **shared,
+        ),
+        click.Option(
+            ["-q", "--quiet"],
+            is_flag=True,
+            callback=louder,
+            help="Say only what went wrong.",
+            **shared,
+        ),
+        click.Option(
+            ["--log-format"],
+            type=click.Choice(["text", "json"]),
+            default=None if repeated else "text",
+            show_default=True,
+            callback=louder,
+            help="How stderr is written.",
+            **shared,
+        ),
+        click.Option(
+            ["--config"],
+            metavar="FILE",
+            callback=read,
+            allow_from_autoenv=not repeated,
+            help="TOML file with a table of options for each command.",
+            **shared,
+        ),
     ]
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """`; did you mean …?` where one of `known` is spelt nearly like `name`, else nothing."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, list(known), 1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def unknown_variables(
+    command: click.Command, prefix: str, variables: Iterable[str]
+) -> Iterator[str]:
+    """A warning for each of `variables` that names no option of the command it is meant for.
+
+    prefix: of the variables of `command`, without the underscore that follows it.
+    """
+    from myop_cdn.cli import COMMANDS, cli
+
+    hidden = {one for one in command.params if isinstance(one, click.Option) and one.hidden}
+    known = [f"{prefix}_{one.name}".upper() for one in command.params if one not in hidden]
+    whole = {f"MYOP_CDN_{one.name}".upper() for one in cli.params} | _OF_NO_COMMAND
+    others = tuple(f"MYOP_CDN_{name}_".upper() for name in COMMANDS)
+    for name in sorted(variables):
+        if name.startswith(f"{prefix}_") and name not in known:
+            yield f"{name} is not the variable of an option{suggestion(name, known)}"
+        elif name.startswith("MYOP_CDN_") and not name.startswith(others) and name not in whole:
+            yield f"{name} is not the variable of a command"
 
 
 class Destination(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
@@ -349,124 +441,90 @@ class SecretFile(click.ParamType):  # type: ignore[type-arg]  # generic since cl
         return rv.split() if "://" in rv else [name for name in rv.split(os.pathsep) if name]
 
 
-class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
-    """A number with `s`, `m`, `h` or `d`; `0` means off."""
+class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
+    """A value that a function reads; its ValueError says what is wrong with the text."""
 
-    name = "duration"
+    def __init__(self, name: str, read: Callable[[str], object]) -> None:
+        self.name = name
+        self._read = read
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> timedelta:
-        """The duration; a usage error for anything else."""
-        if isinstance(value, timedelta):
-            return value
-        text = str(value).strip()
-        if text == "0":
-            return timedelta(0)
-        match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)([smhd])", text)
-        if match is None:
-            self.fail(f"{text!r} is not a duration: write 30s, 5m, 24h or 7d; 0 is off", param, ctx)
+    ) -> object:
+        """What it stands for; a usage error for anything else."""
         try:
-            return timedelta(seconds=float(match[1]) * _TIME_UNITS[match[2]])
-        except OverflowError:
-            self.fail(f"{text!r} is too long", param, ctx)
-
-
-class History(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
-    """How much of the past is kept: a number of contents of each document, or a duration."""
-
-    name = "n|duration"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> HistoryLimit:
-        """The limit; a usage error for anything else."""
-        from myop_cdn.deploy.options import HistoryLimit
-
-        if isinstance(value, HistoryLimit):
-            return value
-        text = str(value).strip()
-        if re.fullmatch(r"[0-9]{1,6}", text):
-            return HistoryLimit(count=int(text))
-        return HistoryLimit(age=Duration().convert(text, param, ctx))
-
-
-class MaxDelete(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
-    """A number of objects, or a percentage of them."""
-
-    name = "n|n%"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> DeleteLimit:
-        """The limit; a usage error for anything else."""
-        # Imported here because `verify` reads this module and must start fast.
-        from myop_cdn.model import DeleteLimit
-
-        if isinstance(value, DeleteLimit):
-            return value
-        text = str(value).strip()
-        if re.fullmatch(r"[0-9]{1,9}", text):
-            return DeleteLimit(count=int(text))
-        match = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)\s*%", text)
-        if match is None or float(match[1]) > 100:
-            self.fail(f"{text!r} is neither a number nor a percentage up to 100%", param, ctx)
-        return DeleteLimit(percent=float(match[1]))
-
-
-class Size(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
-    """A number of bytes, or one with KiB or MiB."""
-
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """The size in bytes; a usage error for anything else."""
-        match = re.fullmatch(r"(\d{1,12})\s*([a-z]*)", str(value).strip().lower(), re.ASCII)
-        if match is None or match[2] not in _SIZE_UNITS or not int(match[1]):
-            self.fail(f"{value!r} is not a size: write 65536, 64KiB or 1MiB", param, ctx)
-        return int(match[1]) * _SIZE_UNITS[match[2]]
-
-
-class HostPort(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
-    """HOST:PORT, with an IPv6 address in brackets."""
-
-    name = "host:port"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Address:
-        """The address; a usage error for anything else."""
-        from myop_cdn.listener.http.sockets import Address
-
-        if isinstance(value, Address):
-            return value
-        try:
-            return Address.parse(str(value).strip())
+            return self._read(str(value).strip())
         except ValueError as error:
             self.fail(str(error), param, ctx)
 
 
-class HeaderValue(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
+def duration(text: str) -> timedelta:
+    """A number with `s`, `m`, `h` or `d`; `0` means off."""
+    if text == "0":
+        return timedelta(0)
+    match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)([smhd])", text)
+    if match is None:
+        raise ValueError(f"{text!r} is not a duration: write 30s, 5m, 24h or 7d; 0 is off")
+    try:
+        return timedelta(seconds=float(match[1]) * _TIME_UNITS[match[2]])
+    except OverflowError:
+        raise ValueError(f"{text!r} is too long") from None
+
+
+def _history(text: str) -> HistoryLimit:
+    """How much of the past is kept: a number of contents of each document, or a duration."""
+    from myop_cdn.deploy.options import HistoryLimit
+
+    if re.fullmatch(r"[0-9]{1,6}", text):
+        return HistoryLimit(count=int(text))
+    return HistoryLimit(age=duration(text))
+
+
+def _max_delete(text: str) -> DeleteLimit:
+    """A number of objects, or a percentage of them."""
+    from myop_cdn.model import DeleteLimit  # `verify` reads this module and must start fast
+
+    if re.fullmatch(r"[0-9]{1,9}", text):
+        return DeleteLimit(count=int(text))
+    match = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)\s*%", text)
+    if match is None or float(match[1]) > 100:
+        raise ValueError(f"{text!r} is neither a number nor a percentage up to 100%")
+    return DeleteLimit(percent=float(match[1]))
+
+
+def _size(text: str) -> int:
+    """A number of bytes, or one with KiB or MiB."""
+    match = re.fullmatch(r"(\d{1,12})\s*([a-z]*)", text.lower(), re.ASCII)
+    if match is None or match[2] not in _SIZE_UNITS or not int(match[1]):
+        raise ValueError(f"{text!r} is not a size: write 65536, 64KiB or 1MiB")
+    return int(match[1]) * _SIZE_UNITS[match[2]]
+
+
+def _address(text: str) -> Address:
+    """HOST:PORT, with an IPv6 address in brackets."""
+    from myop_cdn.listener.http.sockets import Address
+
+    return Address.parse(text)
+
+
+def _header_value(text: str) -> str:
     """What may stand in an HTTP header: printable ASCII on one line, or nothing."""
-
-    name = "text"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The text without blanks around it; a usage error for anything else."""
-        text = str(value).strip()
-        if not all(" " <= sign <= "~" for sign in text):
-            self.fail("a header's value is plain ASCII on one line", param, ctx)
-        return text
+    if not all(" " <= sign <= "~" for sign in text):
+        raise ValueError("a header's value is plain ASCII on one line")
+    return text
 
 
-class Origin(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
-    """An origin as browsers write it: scheme, host, port where it is not the usual one."""
+def _origin(text: str) -> str:
+    """An origin as browsers write it: scheme, host, port where it is not the usual one; or "*"."""
+    if text != "*" and re.fullmatch(r"https?://[A-Za-z0-9.*\[\]:-]+", text) is None:
+        raise ValueError(f"{text!r} is not an origin: write https://app.example.com")
+    return text
 
-    name = "origin"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The origin, or "*"; a usage error for anything else."""
-        text = str(value).strip()
-        if text != "*" and re.fullmatch(r"https?://[A-Za-z0-9.*\[\]:-]+", text) is None:
-            self.fail(f"{text!r} is not an origin: write https://app.example.com", param, ctx)
-        return text
+DURATION = Parsed("duration", duration)
+HISTORY = Parsed("n|duration", _history)
+MAX_DELETE = Parsed("n|n%", _max_delete)
+SIZE = Parsed("size", _size)
+ADDRESS = Parsed("host:port", _address)
+HEADER_VALUE = Parsed("text", _header_value)
+ORIGIN = Parsed("origin", _origin)

@@ -1,12 +1,18 @@
-"""`myop-cdn publish`: sync, then deploy, in one process."""
+"""`myop-cdn sync`, `deploy` and `publish`: what was released goes to a folder, and from there to
+its destinations.
+"""
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+import time
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from myop_cdn.cli.options import Destination, Duration, argument, command, group, option
+import click
+
+from myop_cdn.cli.options import Destination, argument, command, group, option, option_group
 from myop_cdn.cli.settings import (
     DeploySettings,
     ExportSettings,
@@ -15,41 +21,160 @@ from myop_cdn.cli.settings import (
     PlanSettings,
     RunSettings,
     SourceSettings,
+    channels_of,
     check_plan,
     deploy_options,
+    exporter_of,
     sync_options,
 )
-from myop_cdn.errors import ExitCode, MyopCdnError
+from myop_cdn.errors import (
+    ExitCode,
+    InputError,
+    Interrupted,
+    MyopCdnError,
+    SignatureInvalid,
+    SignatureUncheckable,
+    unexpected,
+)
+from myop_cdn.model import Scope
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import timedelta
-    from pathlib import Path
 
     from myop_cdn.cli.console import Console
+    from myop_cdn.notify.policy import EventKind
+    from myop_cdn.notify.sender import Channel
     from myop_cdn.progress import Progress
-    from myop_cdn.report import PublishReport
+    from myop_cdn.report import DeployReport, PublishReport, SyncReport
     from myop_cdn.tree import Tree
 
+# How long a run that failed waits at its end: for receivers, and for a command, which has a time
+# limit of its own.
+_LAST_WORD_SECONDS = 12.0
+_COMMAND_SECONDS = 35.0
 
-@dataclass(frozen=True, slots=True)
+
+@option_group()
+class SyncSettings:
+    """All that `sync` takes."""
+
+    source: SourceSettings = group(SourceSettings)
+    export: ExportSettings = group(ExportSettings)
+    limits: LimitSettings = group(LimitSettings)
+    run: RunSettings = group(RunSettings)
+
+
+@command(
+    SyncSettings,
+    "myop-cdn sync --output ./myop-static",
+    'myop-cdn sync --payload body.json --signature "$SIGNATURE" --json',
+)
+def sync(console: Console, settings: SyncSettings) -> SyncReport:
+    """Export what was released from Myop into a folder of static JSON files.
+
+    Without a payload everything is exported. An incremental sync never removes a file; a full
+    one removes the documents that are gone from Myop, up to --max-delete.
+    """
+    from myop_cdn.cli.reports import say_sync
+
+    console.known["output"] = str(settings.export.output)
+    scope = scope_of(settings.source, console)
+    console.known["scope"] = scope.kind
+    report = _sync(console, settings, scope)
+    say_sync(console, report, dry_run=settings.run.dry_run)
+    return report
+
+
+def _sync(console: Console, settings: SyncSettings, scope: Scope) -> SyncReport:
+    from myop_cdn.sync import left_alone
+    from myop_cdn.sync import sync as run
+    from myop_cdn.tree import DryRunTree, Tree
+
+    options = sync_options(settings.export, settings.limits)
+    output = settings.export.output
+    with ExitStack() as stack:
+        tree = stack.enter_context(DryRunTree.of(output)) if settings.run.dry_run else Tree(output)
+        if scope.kind == "none":
+            return left_alone(tree)
+        exporter = exporter_of(settings.export, console)
+        progress = stack.enter_context(console.progress())
+        return run(scope, exporter, tree, options, progress)
+
+
+@option_group("What to upload")
+class DeployCommandSettings:
+    """All that `deploy` takes."""
+
+    destinations: tuple[str, ...] = argument(
+        nargs=-1, required=True, type=Destination(), metavar="DESTINATION..."
+    )
+    source: Path = option(
+        "The folder to upload.", "DIR", type=click.Path(path_type=Path), default="./myop-static"
+    )
+    force: bool = option(
+        "Upload documents even where the destination holds what was exported later."
+    )
+    plan: PlanSettings = group(PlanSettings)
+    deploy: DeploySettings = group(DeploySettings)
+    limits: LimitSettings = group(LimitSettings)
+    run: RunSettings = group(RunSettings)
+
+
+@command(
+    DeployCommandSettings,
+    "myop-cdn deploy s3://my-bucket/myop --dry-run",
+    "myop-cdn deploy s3://my-bucket/myop file:///srv/cdn --delete",
+    "myop-cdn deploy s3://my-bucket/myop --plan-out release.plan",
+    "myop-cdn deploy s3://my-bucket/myop --apply release.plan",
+)
+def deploy(console: Console, settings: DeployCommandSettings) -> DeployReport:
+    """Upload a folder to S3, GCS, Azure or a folder.
+
+    A DESTINATION is s3://bucket[/prefix], gs://bucket[/prefix], az://container[/prefix],
+    https://ACCOUNT.blob.core.windows.net/container[/prefix] or file:///folder. Contents are
+    compared by hash, so what is there already is not uploaded again.
+    """
+    from myop_cdn.cli.reports import offer_documents, say_deploy, say_plan
+    from myop_cdn.deploy import apply
+    from myop_cdn.deploy import deploy as run
+    from myop_cdn.tree import Tree
+
+    plan = settings.plan
+    check_plan(plan, "force")
+    options = deploy_options(
+        settings.deploy,
+        settings.limits,
+        dry_run=settings.run.dry_run,
+        force=settings.force,
+        plan_out=plan.plan_out,
+    )
+    with console.progress() as progress:
+        if plan.apply is not None:
+            report = apply(plan.apply, settings.destinations, options, progress)
+        else:
+            report = run(Tree(settings.source), settings.destinations, options, progress)
+    say_deploy(console, report)
+    say_plan(console, plan.plan_out, report)
+    offer_documents(console, settings.destinations, options, report)
+    return report
+
+
+@option_group("CDN")
 class CheckSettings:
     """Whether the CDN is asked afterwards."""
 
-    TITLE: ClassVar[str] = "CDN"
     check: str | None = option(
-        metavar="BASE_URL",
-        help="Then ask the CDN for what was exported, as 'myop-cdn check' does; BASE_URL is what "
+        "Then ask the CDN for what was exported, as 'myop-cdn check' does; BASE_URL is what "
         "enableSelfHosted() is given.",
+        "BASE_URL",
     )
     check_wait: timedelta = option(
-        type=Duration(),
-        default="30s",
-        metavar="DURATION",
-        help="How long --check asks again until the CDN shows the new documents.",
+        "How long --check asks again until the CDN shows the new documents.", default="30s"
     )
 
 
-@dataclass(frozen=True, slots=True)
+@option_group()
 class PublishSettings:
     """All that `publish` takes."""
 
@@ -81,21 +206,19 @@ def publish(console: Console, settings: PublishSettings) -> PublishReport:
     holds only what was released.
     """
     if not settings.notices.wanted or settings.run.dry_run or settings.plan.plan_out is not None:
-        return _run(console, settings)
-    from myop_cdn.cli.notices import channels_of, told_of
+        return _publish(console, settings)
     from myop_cdn.text import shown_url
 
     channels = channels_of(settings.notices, console, allow_http=settings.export.api.allow_http)
     subject = ", ".join(shown_url(one) for one in settings.destinations)
     with told_of(subject, channels, console) as tell:
-        report = _run(console, settings)
+        report = _publish(console, settings)
         tell(report.error)
     return report
 
 
-def _run(console: Console, settings: PublishSettings) -> PublishReport:
+def _publish(console: Console, settings: PublishSettings) -> PublishReport:
     from myop_cdn.cli.reports import offer_documents, say_deploy, say_plan, say_sync
-    from myop_cdn.cli.source import exporter_of, scope_of
     from myop_cdn.publish import publish as run
     from myop_cdn.tree import DryRunTree, Tree
 
@@ -181,3 +304,120 @@ def _apply(console: Console, file: Path, settings: PublishSettings) -> PublishRe
         deployed = apply(file, settings.destinations, options, progress)
     say_deploy(console, deployed)
     return PublishReport(left_alone(Tree(settings.export.output)), deployed)
+
+
+@contextmanager
+def told_of(
+    subject: str, channels: Sequence[Channel], console: Console
+) -> Iterator[Callable[[MyopCdnError | None], None]]:
+    """A run of which `channels` are told when it fails: by an error that leaves the block, or by
+    the one that the yielded function is called with. At the end they get a bounded time.
+
+    subject: what is published, in words.
+    """
+    from myop_cdn.notify.policy import Event, Policy
+    from myop_cdn.notify.sender import Command, Notifier
+
+    notifier = Notifier(channels, Policy(after=1, every=0.0), console.warning)
+
+    def tell(error: MyopCdnError | None) -> None:
+        if error is not None and not isinstance(error, Interrupted):
+            kind: EventKind = "refused" if error.exit_code == ExitCode.REFUSED else "failed"
+            notifier.tell(Event(kind, subject, error.message, error.hint, time.time()))
+
+    try:
+        yield tell
+    except Exception as error:
+        tell(error if isinstance(error, MyopCdnError) else unexpected(error))
+        raise
+    finally:
+        has_command = any(isinstance(one, Command) for one in channels)
+        notifier.close(_COMMAND_SECONDS if has_command else _LAST_WORD_SECONDS)
+
+
+def scope_of(settings: SourceSettings, console: Console) -> Scope:
+    """What the options ask for. Nothing is parsed before a signature that was given is valid.
+
+    Raises InputError (bad usage, a payload of no known form), SignatureInvalid,
+    SignatureUncheckable (GitLab's rewritten body).
+    """
+    from myop_cdn.payload import parse_releases
+
+    _check_usage(settings)
+    if settings.payload is not None:
+        scope = _from_payload(settings, console)
+    elif settings.releases is not None:
+        scope = Scope("incremental", parse_releases(_releases(settings.releases)))
+    else:
+        scope = Scope("full")
+    return Scope("full", scope.releases) if settings.full else scope
+
+
+def _check_usage(settings: SourceSettings) -> None:
+    if settings.payload is not None and settings.releases is not None:
+        raise InputError("--payload and --releases are two ways to say the same: give one")
+    # An empty one with nothing to sign is a scheduled job's unset variable.
+    signs_nothing = settings.signed.signature == "" and settings.releases is None
+    if settings.payload is None and settings.signed.signature is not None and not signs_nothing:
+        raise InputError("--signature signs a payload: give --payload FILE or --payload -")
+    # A full sync acts upon nobody's word; releases that nobody signed are somebody's.
+    told_what = settings.payload is not None or settings.releases is not None
+    if settings.signed.require_signature and told_what and settings.signed.signature is None:
+        raise InputError(
+            "--require-signature: the payload comes without a signature",
+            "give --signature the X-Myop-Signature header's value",
+        )
+
+
+def _from_payload(settings: SourceSettings, console: Console) -> Scope:
+    from myop_cdn import payload
+    from myop_cdn.inputs import read_input, webhook_secrets
+
+    assert settings.payload is not None  # the caller has looked
+    body = bytes(read_input(settings.payload, payload.MAX_BYTES, "payload"))
+    if settings.signed.signature is not None:
+        _verify(
+            body,
+            settings.signed.signature,
+            webhook_secrets(settings.signed.secrets.secret_file, console.warn_once),
+            console,
+        )
+    delivery = payload.parse(body)
+    if delivery.form == "gitlab" and settings.signed.signature is None:
+        console.warning(
+            "GitLab has written this payload again: its signature can't be checked here, and "
+            "nothing vouches for it but GitLab's trigger token"
+        )
+    if delivery.scope.kind == "none":
+        console.info(f"the event {delivery.event!r} asks for nothing: left alone")
+    if settings.signed.signature is None:
+        return delivery.scope.without_announcements()
+    return delivery.scope
+
+
+def _verify(body: bytes, header: str, secrets: tuple[bytes, ...], console: Console) -> None:
+    from myop_cdn import explain, signature
+
+    verdict = signature.verify(body, header, secrets)
+    if verdict.valid:
+        console.info(f"the payload is signed with secret {verdict.index}")
+        return
+    if verdict.mismatch and explain.looks_reserialized(body):
+        raise SignatureUncheckable(
+            "the signature can't be checked: this payload was written again by GitLab",
+            "check it before GitLab (myop-cdn serve), or go without --signature: sync then only "
+            "asks Myop's API again",
+        )
+    raise SignatureInvalid(
+        f"the payload's signature is not valid: {verdict.reason}",
+        "myop-cdn verify --explain looks for the cause",
+    )
+
+
+def _releases(value: str) -> bytes:
+    if value == "-":
+        from myop_cdn.inputs import read_input
+        from myop_cdn.payload import MAX_BYTES
+
+        return bytes(read_input("-", MAX_BYTES, "array of releases"))
+    return value.encode("utf-8", "surrogateescape")

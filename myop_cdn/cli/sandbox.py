@@ -7,63 +7,53 @@ import signal
 import sys
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from myop_cdn.cli.options import Duration, command, option
+from myop_cdn.cli.options import Parsed, command, duration, option, option_group
 from myop_cdn.inputs import api_key
 from myop_cdn.sandbox import REHEARSAL_KEY, Request, Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import timedelta
 
     from myop_cdn.cli.console import Console
 
 
-class Latency(Duration):
+def _latency(text: str) -> timedelta:
     """A duration; a bare number is one of seconds."""
-
-    name = "seconds|duration"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> timedelta:
-        """The duration; a usage error for anything else."""
-        text = str(value).strip()
-        bare = not isinstance(value, timedelta) and text[-1:].isdigit()
-        return super().convert(f"{text}s" if bare else value, param, ctx)
+    return duration(f"{text}s" if text[-1:].isdigit() else text)
 
 
-@dataclass(frozen=True, slots=True)
+@option_group()
 class SandboxSettings:
     """All that `sandbox` takes."""
 
     tree: Path = option(
+        "The folder of an export; read anew at each request.",
         type=click.Path(exists=True, file_okay=False, path_type=Path),
         required=True,
-        help="The folder of an export; read anew at each request.",
     )
-    host: str = option(default="127.0.0.1", help="The address to listen on.")
+    host: str = option("The address to listen on.", default="127.0.0.1")
     port: int = option(
-        type=click.IntRange(0, 65535),
-        default=0,
-        help="The port to listen on; 0 picks a free one.",
+        "The port to listen on; 0 picks a free one.", type=click.IntRange(0, 65535), default=0
     )
     latency: timedelta = option(
-        type=Latency(), default="0", help="How long each answer is held back: 0.8, 2s, 1m."
+        "How long each answer is held back: 0.8, 2s, 1m.",
+        type=Parsed("seconds|duration", _latency),
+        default="0",
     )
     fail_rate: float = option(
+        "The share of answers, 0 to 1, that fail: 503, cut bodies, closed connections.",
         type=click.FloatRange(0, 1),
         default=0.0,
-        help="The share of answers, 0 to 1, that fail: 503, cut bodies, closed connections.",
     )
-    seed: int = option(type=int, default=0, help="Which requests those are.")
+    seed: int = option("Which requests those are.", type=int, default=0)
     api_key_file: str | None = option(
-        metavar="FILE", help="File with the only key to accept; without it any myop_sk_… is."
+        "File with the only key to accept; without it any myop_sk_… is.", "FILE"
     )
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from myop_cdn import names
-from myop_cdn.cli.options import argument, command, group, option
+from myop_cdn.cli.options import argument, command, group, option, option_group
 from myop_cdn.cli.settings import JsonSettings, SecretSettings
 from myop_cdn.errors import InputError, MyopCdnError
 from myop_cdn.text import shown, shown_url
@@ -18,36 +18,29 @@ if TYPE_CHECKING:
     from myop_cdn.send import DeliveryResponse, Faults
 
 
-@dataclass(frozen=True, slots=True)
+@option_group("Faults, to see the refusal")
 class FaultSettings:
     """What is wrong with the delivery on purpose."""
 
-    TITLE: ClassVar[str] = "Faults, to see the refusal"
-    bad_signature: bool = option(is_flag=True, help="Sign another body: a 401 is expected.")
-    stale: bool = option(is_flag=True, help="Date it an hour back: a 401 is expected.")
-    oversized: bool = option(is_flag=True, help="Pad it to over 2 MiB: a 413 is expected.")
-    duplicate: bool = option(is_flag=True, help="Send it twice: two times 200, one release.")
-    chunked: bool = option(is_flag=True, help="Send it in chunks, without a Content-Length.")
+    bad_signature: bool = option("Sign another body: a 401 is expected.")
+    stale: bool = option("Date it an hour back: a 401 is expected.")
+    oversized: bool = option("Pad it to over 2 MiB: a 413 is expected.")
+    duplicate: bool = option("Send it twice: two times 200, one release.")
+    chunked: bool = option("Send it in chunks, without a Content-Length.")
 
 
-@dataclass(frozen=True, slots=True)
+@option_group("What to send")
 class SendSettings:
     """All that `send` takes."""
 
-    TITLE: ClassVar[str] = "What to send"
     url: str = argument(metavar="URL")
     release: tuple[str, ...] = option(
-        multiple=True,
-        metavar="COMPONENT/ENVIRONMENT[=VARIANT]",
-        help="Announce this release; repeat it for more. Without VARIANT it is whatever Myop has; "
+        "Announce this release; repeat it for more. Without VARIANT it is whatever Myop has; "
         "without a release a full sync is asked for.",
+        "COMPONENT/ENVIRONMENT[=VARIANT]",
     )
-    payload: str | None = option(
-        metavar="FILE|-", help="Send this body as it is, instead of one made up."
-    )
-    allow_http: bool = option(
-        is_flag=True, help="Allow plain http:// to a host that is not this machine."
-    )
+    payload: str | None = option("Send this body as it is, instead of one made up.", "FILE|-")
+    allow_http: bool = option("Allow plain http:// to a host that is not this machine.")
     secrets: SecretSettings = group(SecretSettings)
     faults: FaultSettings = group(FaultSettings)
     output: JsonSettings = group(JsonSettings)

@@ -8,20 +8,25 @@ import sys
 import threading
 from collections import Counter
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import click
 
-from myop_cdn.cli.options import Destination, Duration, HostPort, Size, command, group, option
+from myop_cdn.cli.console import SILENT, Console
+from myop_cdn.cli.options import ADDRESS, SIZE, Destination, command, group, option, option_group
 from myop_cdn.cli.settings import (
     DeploySettings,
     ExportSettings,
     LimitSettings,
     NoticeSettings,
     SecretSettings,
+    channels_of,
     deploy_options,
+    exporter_of,
     sync_options,
 )
 from myop_cdn.errors import InputError
@@ -30,19 +35,40 @@ if TYPE_CHECKING:
     import socket
     import ssl
     from collections.abc import Sequence
-    from datetime import timedelta
 
-    from myop_cdn.cli.console import Console
-    from myop_cdn.cli.publisher import CommandPublisher
+    from myop_cdn.deploy import DeployOptions
     from myop_cdn.listener import Log
     from myop_cdn.listener.admin.desk import Desk
+    from myop_cdn.listener.child import ChildPublisher
     from myop_cdn.listener.http.sockets import Address
+    from myop_cdn.listener.queue.base import Queue
     from myop_cdn.listener.service import Listener, Settings
+    from myop_cdn.model import Scope
     from myop_cdn.notify.sender import Channel
+    from myop_cdn.progress import Progress
+    from myop_cdn.report import PublishReport
 
 _LAST_WORD_SECONDS = 2.0  # that the end waits for notices to get through
 _SHORTEST_TOKEN = 16  # bytes
 _DESK_LINGER = 600.0  # seconds that the process which reads destinations for the page stays
+_NAMED = 10  # deliveries in a commit of a destination's log
+# An index that flaps must not take anything away while nobody looks on.
+_DELETE_AFTER = timedelta(hours=1)
+# What a publishing process has no use for: secrets of the listener's own, and its service's.
+NOT_FOR_CHILDREN = (
+    "MYOP_WEBHOOK_SECRET_FILE", "MYOP_CDN_NOTIFY", "MYOP_CDN_NOTIFY_FILE",
+    "MYOP_CDN_NOTIFY_SECRET", "MYOP_CDN_NOTIFY_SECRET_FILE", "MYOP_CDN_SERVE_NOTIFY",
+    "MYOP_CDN_SERVE_ON_FAILURE", "NOTIFY_SOCKET", "WATCHDOG_USEC",
+    "MYOP_CDN_JOURNAL", "MYOP_CDN_SERVE_JOURNAL", "PGPASSWORD", "PGPASSFILE", "PGSERVICE",
+    "PGSERVICEFILE",
+)  # fmt: skip
+# What a publishing process needs for its first upload, by the destination's scheme.
+_MODULES = {
+    "s3": ("myop_cdn.storage.s3", "boto3"),
+    "gs": ("myop_cdn.storage.gcs", "google.auth.transport.requests"),
+    "az": ("myop_cdn.storage.azure", "azure.identity"),
+    "file": ("myop_cdn.storage.local",),
+}
 
 
 def default_state_dir() -> Path:
@@ -54,23 +80,21 @@ def default_state_dir() -> Path:
     return Path(home).expanduser() / "myop-cdn"
 
 
-@dataclass(frozen=True, slots=True)
+@option_group("State")
 class StateSettings:
     """Where a listener keeps its journal."""
 
-    TITLE: ClassVar[str] = "State"
     state_dir: Path = option(
-        type=click.Path(path_type=Path, file_okay=False),
+        "The folder with the journal of deliveries; on a local disk, one for each listener.",
+        "DIR",
         default=default_state_dir,
-        metavar="DIR",
         show_default="$STATE_DIRECTORY, else $XDG_STATE_HOME/myop-cdn",
-        help="The folder with the journal of deliveries; on a local disk, one for each listener.",
     )
     journal: str | None = option(
-        metavar="URL",
-        envvar="MYOP_CDN_JOURNAL",
-        help="Keep the journal in this PostgreSQL database instead, which several listeners may "
+        "Keep the journal in this PostgreSQL database instead, which several listeners may "
         "share: postgresql://user@host/database. See 'myop-cdn help replicas'.",
+        "URL",
+        envvar="MYOP_CDN_JOURNAL",
     )
 
     def postgres(self) -> str | None:
@@ -89,131 +113,102 @@ class StateSettings:
         return self.journal
 
 
-@dataclass(frozen=True, slots=True)
+@option_group("Listening")
 class ListenSettings:
     """Where and how it listens. host and port are None where nobody chose them."""
 
-    TITLE: ClassVar[str] = "Listening"
     host: str | None = option(
-        show_default="127.0.0.1", help="The address to listen on; 0.0.0.0 or :: for all."
+        "The address to listen on; 0.0.0.0 or :: for all.", show_default="127.0.0.1"
     )
     port: int | None = option(
+        "The port to listen on; 0 picks a free one.",
         type=click.IntRange(0, 65535),
         show_default="3000",
-        help="The port to listen on; 0 picks a free one.",
     )
     unix: Path | None = option(
-        type=click.Path(path_type=Path, dir_okay=False),
-        metavar="PATH",
-        help="Listen on a Unix socket instead; on both if --host or --port is given too.",
+        "Listen on a Unix socket instead; on both if --host or --port is given too.", "PATH"
     )
-    path: str = option(default="/webhooks/myop", help="The path that deliveries are POSTed to.")
+    path: str = option("The path that deliveries are POSTed to.", default="/webhooks/myop")
     tls_cert: Path | None = option(
+        "Certificate chain (PEM): speak HTTPS.",
+        "FILE",
         type=click.Path(path_type=Path, exists=True, dir_okay=False),
-        metavar="FILE",
-        help="Certificate chain (PEM): speak HTTPS.",
     )
     tls_key: Path | None = option(
+        "The certificate's private key (PEM), if it is not in the same file.",
+        "FILE",
         type=click.Path(path_type=Path, exists=True, dir_okay=False),
-        metavar="FILE",
-        help="The certificate's private key (PEM), if it is not in the same file.",
     )
     admin: Address | None = option(
-        type=HostPort(),
-        metavar="HOST:PORT",
-        help="Serve the page, /healthz, /readyz, /metrics and /status there; keep it to yourself.",
+        "Serve the page, /healthz, /readyz, /metrics and /status there; keep it to yourself.",
+        type=ADDRESS,
     )
     admin_host: tuple[str, ...] = option(
-        multiple=True,
-        metavar="NAME",
-        help="A name by which --admin is asked, besides localhost and addresses. Repeat it for "
-        "more.",
+        "A name by which --admin is asked, besides localhost and addresses. Repeat it for more.",
+        "NAME",
     )
     admin_token_file: Path | None = option(
-        type=click.Path(path_type=Path),
-        metavar="FILE",
-        help="A file with a token or several; whoever gives one on the page may retry, forget, "
+        "A file with a token or several; whoever gives one on the page may retry, forget, "
         "sync and roll back. Without it the page is read-only.",
+        "FILE",
+        type=click.Path(path_type=Path),
     )
     max_connections: int = option(
+        "Connections at once; of more, those that have stalled longest are closed.",
+        "N",
         type=click.IntRange(1, 65536),
         default=1024,
-        metavar="N",
-        help="Connections at once; of more, those that have stalled longest are closed.",
     )
     max_connections_per_peer: int | None = option(
+        "Connections at once of one address (IPv6: of one /64); not of trusted proxies.",
+        "N",
         type=click.IntRange(1, 65536),
-        metavar="N",
         show_default="a quarter of --max-connections; for peers on this machine all",
-        help="Connections at once of one address (IPv6: of one /64); not of trusted proxies.",
     )
     trusted_proxy: tuple[str, ...] = option(
-        multiple=True,
-        metavar="CIDR",
-        help="A proxy whose X-Forwarded-For or Forwarded names the peer; `unix` for a Unix "
+        "A proxy whose X-Forwarded-For or Forwarded names the peer; `unix` for a Unix "
         "socket's clients. Repeat it for more.",
+        "CIDR",
     )
-    max_body: int = option(
-        type=Size(), default="1MiB", metavar="SIZE", help="The largest body that is taken."
-    )
+    max_body: int = option("The largest body that is taken.", type=SIZE, default="1MiB")
     max_age: timedelta = option(
-        type=Duration(),
-        default="5m",
-        metavar="DURATION",
-        help="How old, or how far ahead, a signed timestamp may be; 0 for any.",
+        "How old, or how far ahead, a signed timestamp may be; 0 for any.", default="5m"
     )
 
 
-@dataclass(frozen=True, slots=True)
+@option_group("Publishing")
 class PublishingSettings:
     """Where it publishes to, and when."""
 
-    TITLE: ClassVar[str] = "Publishing"
     deploy: tuple[str, ...] = option(
-        multiple=True,
+        "Where to publish; repeat it for more. Without it only --output is kept up to date.",
         type=Destination(),
-        metavar="DESTINATION",
-        help="Where to publish; repeat it for more. Without it only --output is kept up to date.",
     )
     full_sync_every: timedelta = option(
-        type=Duration(),
-        default="24h",
-        metavar="DURATION",
-        help="Time between two full syncs, give or take a tenth; 0 for none.",
+        "Time between two full syncs, give or take a tenth; 0 for none.", default="24h"
     )
     no_sync_at_start: bool = option(
-        is_flag=True,
-        help="No full sync at the start, unless the last process did not end in order.",
+        "No full sync at the start, unless the last process did not end in order."
     )
     grace: timedelta = option(
-        type=Duration(),
-        default="8s",
-        metavar="DURATION",
-        help="How long a run may go on after SIGTERM; then it is left for the next start.",
+        "How long a run may go on after SIGTERM; then it is left for the next start.", default="8s"
     )
 
 
-@dataclass(frozen=True, slots=True)
+@option_group("Notices")
 class NoticeTimes:
     """When somebody is told."""
 
-    TITLE: ClassVar[str] = "Notices"
     notify_after: int = option(
-        type=click.IntRange(1, 1000),
-        default=2,
-        metavar="N",
-        help="How many failures in a row make a notice.",
+        "How many failures in a row make a notice.", "N", type=click.IntRange(1, 1000), default=2
     )
     notify_every: timedelta = option(
-        type=Duration(),
+        "Time between two notices of one destination, but for a recovery, which is sent at once.",
         default="1h",
-        metavar="DURATION",
-        help="Time between two notices of one destination, but for a recovery, which is sent at "
-        "once.",
     )
 
 
-@dataclass(frozen=True, slots=True)
+@option_group()
 class ServeSettings:
     """All that `serve` takes."""
 
@@ -238,8 +233,6 @@ def serve(console: Console, settings: ServeSettings) -> None:
     A delivery is answered 200 once it is durably stored; what it announces is published after
     that, whatever happens in between. SIGTERM ends in order, SIGHUP reads the secrets again.
     """
-    from myop_cdn.cli.notices import channels_of
-    from myop_cdn.cli.publisher import child_of, publishers_of
     from myop_cdn.inputs import webhook_secrets
     from myop_cdn.listener.http import sockets
     from myop_cdn.listener.queued_log import QueuedLog
@@ -317,26 +310,24 @@ def serve(console: Console, settings: ServeSettings) -> None:
 
 def _are_in_environment(settings: ServeSettings) -> bool:
     """Whether the signing secrets are where only a restart changes them."""
-    from myop_cdn.inputs import SECRET_VARIABLE
+    from myop_cdn.inputs import SIGNING_SECRET
 
     given = settings.secrets.secret_file
-    return all(one == "-" for one in given) if given else bool(os.environ.get(SECRET_VARIABLE))
+    return (
+        all(one == "-" for one in given) if given else bool(os.environ.get(SIGNING_SECRET.variable))
+    )
 
 
 def _files_of(settings: ServeSettings) -> list[Path]:
     """The files with secrets and certificates, which are read again when they change."""
     from myop_cdn import inputs
-    from myop_cdn.cli import notices
 
     listening = settings.listening
     names: list[str | None] = [*settings.secrets.secret_file]
     files = [file for file in (listening.tls_cert, listening.tls_key) if file is not None]
-    names += [
-        inputs.secret_file(notices.URL_VARIABLE, notices.URL_CREDENTIAL),
-        inputs.secret_file(notices.SECRET_VARIABLE, notices.SECRET_CREDENTIAL),
-    ]
-    if not settings.secrets.secret_file and not os.environ.get(inputs.SECRET_VARIABLE):
-        names.append(inputs.secret_file(inputs.SECRET_VARIABLE, inputs.SECRET_CREDENTIAL))
+    names += [inputs.NOTICE_URL.file(), inputs.NOTICE_SECRET.file()]
+    if not settings.secrets.secret_file and not os.environ.get(inputs.SIGNING_SECRET.variable):
+        names.append(inputs.SIGNING_SECRET.file())
     return files + [
         Path(name) for name in names if name and name != "-" and not inputs.is_kept(name)
     ]
@@ -344,8 +335,6 @@ def _files_of(settings: ServeSettings) -> list[Path]:
 
 def check(settings: ServeSettings, publishers: list[CommandPublisher], console: Console) -> None:
     """Raise InputError for settings that no run could work with. Makes no request."""
-    from myop_cdn.cli.publisher import deploy_options_of
-    from myop_cdn.cli.source import exporter_of
     from myop_cdn.deploy import check_destinations
 
     export, limits, path = settings.export, settings.limits, settings.listening.path
@@ -371,6 +360,97 @@ def check(settings: ServeSettings, publishers: list[CommandPublisher], console: 
             )
 
 
+@dataclass(frozen=True, slots=True)
+class CommandPublisher:
+    """Sync, then deploy, as `publish` does it. Everything is opened anew for each run, so that a
+    key that was changed is seen. It is pickled: runs happen in a process of their own.
+
+    destination: the one it brings up to date, None for the output folder alone.
+    """
+
+    settings: ServeSettings
+    destination: str | None
+
+    def __call__(
+        self, scope: Scope, progress: Progress | None = None, deliveries: tuple[str, ...] = ()
+    ) -> PublishReport:
+        """Export what `scope` names and bring the destination up to it."""
+        from myop_cdn.publish import Cause, publish
+        from myop_cdn.tree import Tree
+
+        export, limits = self.settings.export, self.settings.limits
+        return publish(
+            scope,
+            # What there is to warn of was said when the listener started.
+            lambda: exporter_of(export, Console(SILENT)),
+            Tree(export.output),
+            () if self.destination is None else (self.destination,),
+            # What is behind is retried beside the others, and a name that no component has yet
+            # is not a reason to publish nothing.
+            replace(sync_options(export, limits), ask_again_seconds=0.0, unknown_is_error=False),
+            deploy_options_of(self.settings),
+            progress,
+            Cause("serve", delivery=_named(deliveries)),
+        )
+
+    @property
+    def name(self) -> str:
+        """What the listener calls the destination."""
+        from myop_cdn.text import shown_url
+
+        return shown_url(self.destination or self.settings.export.output.absolute().as_uri())
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """What a publishing process needs for its first run, whatever is to be published."""
+        scheme = (self.destination or "").partition("://")[0].lower()
+        return (
+            "myop_cdn.publish",
+            "myop_cdn.export.api",
+            "myop_cdn.export.auto",
+            *_MODULES.get(scheme, ()),
+        )
+
+
+def _named(deliveries: tuple[str, ...]) -> str:
+    """Deliveries as a destination's log names them."""
+    more = len(deliveries) - _NAMED
+    return ", ".join(deliveries[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def deploy_options_of(settings: ServeSettings) -> DeployOptions:
+    """How a listener's runs deploy."""
+    return deploy_options(settings.deploy, settings.limits, delete_after=_DELETE_AFTER)
+
+
+def publishers_of(settings: ServeSettings) -> list[CommandPublisher]:
+    """One for each destination. None knows whom the listener tells, or where its journal is."""
+    known = replace(
+        settings,
+        notices=NoticeSettings(notify=(), on_failure=None),
+        state=replace(settings.state, journal=None),
+    )
+    destinations = settings.publishing.deploy or (None,)
+    return [CommandPublisher(known, destination) for destination in destinations]
+
+
+def child_of(publisher: CommandPublisher, queue: Queue, lock: int | None = None) -> ChildPublisher:
+    """A process for one destination: where it hangs it is cut off, and holds up no other.
+
+    lock: of the state folder, which the process is to hold, too.
+    """
+    from myop_cdn.inputs import SIGNING_SECRET
+    from myop_cdn.listener.child import ChildPublisher
+
+    return ChildPublisher(
+        publisher,
+        lock,
+        without=(SIGNING_SECRET.variable, *NOT_FOR_CHILDREN),
+        modules=publisher.modules,
+        held_until=partial(queue.held_until, publisher.name),
+    )
+
+
 def _note_signals() -> list[int]:
     """Signals that come before there is a listener: one that asks for the end is heard then."""
     early: list[int] = []
@@ -385,15 +465,14 @@ def _desk(
     settings: ServeSettings, publishers: Sequence[CommandPublisher], stack: ExitStack
 ) -> Desk:
     """What the page has destinations asked by: a process that is started when somebody looks."""
-    from myop_cdn.cli.publisher import NOT_FOR_CHILDREN
-    from myop_cdn.inputs import KEY_VARIABLE, SECRET_VARIABLE
+    from myop_cdn.inputs import API_KEY, SIGNING_SECRET
     from myop_cdn.listener.admin.desk import DeskLimits, DestinationDesk
     from myop_cdn.listener.child import Child
 
     output = settings.export.output.absolute().as_uri()
     urls = {one.name: one.destination or output for one in publishers}
     work = DestinationDesk(urls, deploy_options(settings.deploy, settings.limits))
-    without = (SECRET_VARIABLE, KEY_VARIABLE, *NOT_FOR_CHILDREN)
+    without = (SIGNING_SECRET.variable, API_KEY.variable, *NOT_FOR_CHILDREN)
     child = Child(work, DeskLimits(), linger=_DESK_LINGER, without=without)
     stack.callback(child.kill)
     return child

@@ -1,7 +1,8 @@
 """The options that several commands share, in groups with a purpose.
 
 Each class is one heading in a command's help. What the rooms below take is made of them here,
-in one place each: `deploy_options`, `sync_options`, `open_target`, `selection_of`.
+in one place each: `deploy_options`, `sync_options`, `open_target`, `selection_of`, `api_of`,
+`exporter_of`, `channels_of`.
 """
 
 from __future__ import annotations
@@ -9,245 +10,209 @@ from __future__ import annotations
 import os
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import click
 
 from myop_cdn.cli.console import Console
 from myop_cdn.cli.options import (
-    Duration,
-    HeaderValue,
-    History,
-    MaxDelete,
-    Origin,
+    HEADER_VALUE,
+    HISTORY,
+    MAX_DELETE,
+    ORIGIN,
     SecretFile,
     group,
     option,
-    settings,
+    option_group,
 )
 from myop_cdn.text import shown
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from myop_cdn.deploy.history import Selection
     from myop_cdn.deploy.options import DeployOptions, Encoding, HistoryLimit
     from myop_cdn.deploy.target import Target
+    from myop_cdn.export import Exporter
     from myop_cdn.model import DeleteLimit
+    from myop_cdn.notify.sender import Channel
     from myop_cdn.sync import SyncOptions
 
 
-@settings
+@option_group("Signature")
 class SecretSettings:
     """What signatures are checked with."""
 
-    TITLE: ClassVar[str] = "Signature"
     secret_file: tuple[str, ...] = option(
-        multiple=True,
-        type=SecretFile(),
-        metavar="FILE",
-        help="File with the webhook's signing secret, or with several while one is being "
+        "File with the webhook's signing secret, or with several while one is being "
         "replaced, or the URL of one that a cloud keeps (aws-sm://NAME, gcp-sm://PROJECT/NAME, "
         "az-kv://VAULT/NAME); repeat it for more. Without it MYOP_WEBHOOK_SECRET is taken.",
+        "FILE",
+        type=SecretFile(),
     )
 
 
-@settings
+@option_group("Signature")
 class SignatureSettings:
     """How a payload is vouched for."""
 
-    TITLE: ClassVar[str] = "Signature"
     signature: str | None = option(
+        "The X-Myop-Signature header's value; the payload is checked before all else.",
+        "SIG",
         even_empty=True,
-        metavar="SIG",
-        help="The X-Myop-Signature header's value; the payload is checked before all else.",
     )
     secrets: SecretSettings = group(SecretSettings)
-    require_signature: bool = option(
-        is_flag=True, help="Refuse a payload that comes without a signature."
-    )
+    require_signature: bool = option("Refuse a payload that comes without a signature.")
 
 
-@settings
+@option_group("What to export")
 class SourceSettings:
     """What is to be exported: for commands that run once."""
 
-    TITLE: ClassVar[str] = "What to export"
     payload: str | None = option(
-        metavar="FILE|-",
-        help="The webhook's body, GitHub's event file, GitLab's $TRIGGER_PAYLOAD, …",
+        "The webhook's body, GitHub's event file, GitLab's $TRIGGER_PAYLOAD, …", "FILE|-"
     )
-    releases: str | None = option(metavar="JSON|-", help="The payload's array of releases alone.")
-    full: bool = option(is_flag=True, help="Export everything, whatever the payload says.")
+    releases: str | None = option("The payload's array of releases alone.", "JSON|-")
+    full: bool = option("Export everything, whatever the payload says.")
     signed: SignatureSettings = group(SignatureSettings)
 
 
-@settings
+@option_group("Myop's API")
 class ApiSettings:
     """How Myop's API is asked."""
 
-    TITLE: ClassVar[str] = "Myop's API"
     api_key_file: str | None = option(
-        metavar="FILE",
-        help="File with the API key, or its URL as for --secret-file. Without it MYOP_API_KEY is "
-        "taken.",
+        "File with the API key, or its URL as for --secret-file. Without it MYOP_API_KEY is taken.",
+        "FILE",
     )
     api_url: str = option(
-        metavar="URL",
+        "Myop's API; MYOP_API_URL names it too.",
+        "URL",
         envvar="MYOP_API_URL",
         default="https://cloud.myop.dev",
-        help="Myop's API; MYOP_API_URL names it too.",
     )
-    allow_http: bool = option(
-        is_flag=True, help="Allow plain http:// to a host that is not this machine."
-    )
+    allow_http: bool = option("Allow plain http:// to a host that is not this machine.")
 
 
-@settings
+@option_group("Export")
 class ExportSettings:
     """Where it is exported from, and the folder it goes to."""
 
-    TITLE: ClassVar[str] = "Export"
     output: Path = option(
-        type=click.Path(path_type=Path, file_okay=False),
-        default="./myop-static",
-        metavar="DIR",
-        help="The folder that holds the exported files.",
+        "The folder that holds the exported files.", "DIR", default="./myop-static"
     )
     environment: tuple[str, ...] = option(
-        multiple=True,
-        metavar="NAME",
-        help="Export this environment only; repeat it for more. 'preview' is one of the names.",
+        "Export this environment only; repeat it for more. 'preview' is one of the names.", "NAME"
     )
     exporter: str = option(
+        "Myop's API, Myop's own command-line tool, or (auto) the API, and the tool of "
+        "--export-command where the API's index can't be read.",
         type=click.Choice(["auto", "api", "npx"]),
         default="auto",
-        help="Myop's API, Myop's own command-line tool, or (auto) the API, and the tool of "
-        "--export-command where the API's index can't be read.",
     )
     export_command: str | None = option(
-        metavar="WORDS",
-        help="What the npx exporter runs; 'npx --yes myop@1.2.3 export' names a version, which "
+        "What the npx exporter runs; 'npx --yes myop@1.2.3 export' names a version, which "
         "auto needs.  [default: npx --yes myop export]",
+        "WORDS",
     )
     api: ApiSettings = group(ApiSettings)
 
 
-@settings
+@option_group("Limits")
 class LimitSettings:
     """How much at once."""
 
-    TITLE: ClassVar[str] = "Limits"
     max_delete: DeleteLimit | None = option(
-        type=MaxDelete(),
-        metavar="N|N%",
-        help="How many documents one run may remove; more is refused.  "
+        "How many documents one run may remove; more is refused.  "
         "[default: 25%, or one component's documents]",
+        type=MAX_DELETE,
     )
-    jobs: int = option(
-        type=click.IntRange(1, 256), default=16, metavar="N", help="How many requests at once."
-    )
+    jobs: int = option("How many requests at once.", "N", type=click.IntRange(1, 256), default=16)
 
 
-@settings
+@option_group("Objects")
 class WriteSettings:
     """How whatever is written is kept, uploads and copies alike."""
 
-    TITLE: ClassVar[str] = "Objects"
     acl: str = option(
+        "The canned ACL (S3) or predefined ACL (GCS) of what is written, public-read for one.",
+        "ACL",
         default="",
         show_default=False,
-        metavar="ACL",
-        help="The canned ACL (S3) or predefined ACL (GCS) of what is written, public-read for one.",
     )
     storage_class: str = option(
+        "The storage class (S3, GCS) or access tier (Azure) of what is written.",
+        "CLASS",
         default="",
         show_default=False,
-        metavar="CLASS",
-        help="The storage class (S3, GCS) or access tier (Azure) of what is written.",
     )
 
 
-@settings
+@option_group("Objects")
 class ObjectSettings:
     """How objects are stored at a destination."""
 
-    TITLE: ClassVar[str] = "Objects"
     cache_control: str = option(
-        type=HeaderValue(),
-        default="public, max-age=300",  # as of DeployOptions, which a sync has no need to load
-        metavar="TEXT",
-        help="The objects' Cache-Control header.",
+        "The objects' Cache-Control header.", type=HEADER_VALUE, default="public, max-age=300"
     )
     encoding: Encoding = option(
-        type=click.Choice(["identity", "gzip"]),
-        default="identity",
-        help="How objects are stored.",
+        "How objects are stored.", type=click.Choice(["identity", "gzip"]), default="identity"
     )
     cors_origin: tuple[str, ...] = option(
-        type=Origin(),
-        multiple=True,
-        metavar="URL",
-        help="Let pages of this origin read the objects (https://app.example.com); repeat it.",
+        "Let pages of this origin read the objects (https://app.example.com); repeat it.",
+        "URL",
+        type=ORIGIN,
     )
     ledger: str | None = option(
-        metavar="URL", help="Keep the log in this folder or bucket, not beside the objects."
+        "Keep the log in this folder or bucket, not beside the objects.", "URL"
     )
     history: HistoryLimit | None = option(
-        type=History(),
-        metavar="N|DURATION",
-        help="How much of what is replaced is kept, to go back to: so many contents of each "
+        "How much of what is replaced is kept, to go back to: so many contents of each "
         "document, or those of so long; 0 keeps nothing.  [default: 10]",
+        type=HISTORY,
     )
     written: WriteSettings = group(WriteSettings)
     endpoint_url: str | None = option(
-        metavar="URL",
-        help="An S3-compatible service for s3:// destinations; AWS_ENDPOINT_URL works too.",
+        "An S3-compatible service for s3:// destinations; AWS_ENDPOINT_URL works too.", "URL"
     )
 
 
-@settings
+@option_group("Deleting")
 class DeleteSettings:
     """What may be taken away at a destination."""
 
-    TITLE: ClassVar[str] = "Deleting"
-    delete: bool = option(is_flag=True, help="Delete objects that a complete tree lacks.")
+    delete: bool = option("Delete objects that a complete tree lacks.")
     delete_after: timedelta | None = option(
-        type=Duration(),
-        metavar="DURATION",
+        "How long a document has to have been gone before --delete takes it away.",
         show_default="0; for serve 1h",
-        help="How long a document has to have been gone before --delete takes it away.",
     )
 
 
-@settings
+@option_group("CDN")
 class CdnSettings:
     """Who is told of what has changed."""
 
-    TITLE: ClassVar[str] = "CDN"
     invalidate: tuple[str, ...] = option(
-        multiple=True,
-        metavar="CDN",
-        help="Tell this CDN what has changed: cloudfront:ID, cloudcdn:PROJECT/URLMAP, "
+        "Tell this CDN what has changed: cloudfront:ID, cloudcdn:PROJECT/URLMAP, "
         "cloudflare:ZONE or frontdoor:…; repeat it for more.",
+        "CDN",
     )
-    wait: bool = option(is_flag=True, help="Wait until the CDNs are done.")
+    wait: bool = option("Wait until the CDNs are done.")
 
 
-@settings
+@option_group("Plan")
 class PlanSettings:
     """A plan that is approved before it is carried out."""
 
-    TITLE: ClassVar[str] = "Plan"
     plan_out: Path | None = option(
-        type=click.Path(path_type=Path, dir_okay=False),
-        metavar="FILE",
-        help="Show what would be done, and write it to this file with the documents that it "
+        "Show what would be done, and write it to this file with the documents that it "
         "needs; change nothing.",
+        "FILE",
     )
     apply: Path | None = option(
-        type=click.Path(path_type=Path, dir_okay=False),
-        metavar="FILE",
-        help="Carry out a plan as it was written. It is refused, and nothing changed, where what "
+        "Carry out a plan as it was written. It is refused, and nothing changed, where what "
         "is there is no longer what the plan saw.",
+        "FILE",
     )
 
 
@@ -268,7 +233,7 @@ def check_plan(settings: PlanSettings, *excluded: str) -> None:
             raise click.UsageError(f"{flag} makes no sense with --apply: {why}", ctx)
 
 
-@settings
+@option_group()
 class DeploySettings:
     """All that only a deploy takes, for `deploy`, `publish` and `serve` alike."""
 
@@ -277,36 +242,27 @@ class DeploySettings:
     cdn: CdnSettings = group(CdnSettings)
 
 
-@settings
+@option_group("Which documents")
 class SelectionSettings:
     """Which documents."""
 
-    TITLE: ClassVar[str] = "Which documents"
-    component: tuple[str, ...] = option(
-        multiple=True, metavar="ID", help="This component only; repeat it for more."
-    )
+    component: tuple[str, ...] = option("This component only; repeat it for more.", "ID")
     environment: tuple[str, ...] = option(
-        multiple=True,
-        metavar="NAME",
-        help="This environment only; repeat it for more. 'preview' is one of the names.",
+        "This environment only; repeat it for more. 'preview' is one of the names.", "NAME"
     )
 
 
-@settings
+@option_group("Destination")
 class SiteSettings:
     """How a destination that was published to is reached, and its log."""
 
-    TITLE: ClassVar[str] = "Destination"
     ledger: str | None = option(
-        metavar="URL", help="The folder or bucket that keeps the log, as given to deploy."
+        "The folder or bucket that keeps the log, as given to deploy.", "URL"
     )
     endpoint_url: str | None = option(
-        metavar="URL",
-        help="An S3-compatible service for s3:// destinations; AWS_ENDPOINT_URL works too.",
+        "An S3-compatible service for s3:// destinations; AWS_ENDPOINT_URL works too.", "URL"
     )
-    jobs: int = option(
-        type=click.IntRange(1, 256), default=16, metavar="N", help="How many requests at once."
-    )
+    jobs: int = option("How many requests at once.", "N", type=click.IntRange(1, 256), default=16)
 
 
 def _note_json(ctx: click.Context, param: click.Parameter, value: bool) -> bool:  # noqa: ARG001
@@ -317,16 +273,12 @@ def _note_json(ctx: click.Context, param: click.Parameter, value: bool) -> bool:
     return value
 
 
-@settings
+@option_group("Output")
 class JsonSettings:
     """How a report is printed."""
 
-    TITLE: ClassVar[str] = "Output"
     json: bool = option(
-        is_flag=True,
-        is_eager=True,
-        callback=_note_json,
-        help="Print the report as one JSON object on stdout.",
+        "Print the report as one JSON object on stdout.", is_eager=True, callback=_note_json
     )
 
 
@@ -353,49 +305,44 @@ def _note_report(
     return value
 
 
-@settings
+@option_group("Output")
 class ReportSettings:
     """What is written of a run besides, for people and for CI systems."""
 
-    TITLE: ClassVar[str] = "Output"
     report: tuple[Path, ...] = option(
-        multiple=True,
+        "Write a report of the run, a failed one too, to this file: Markdown (.md), JUnit's "
+        "XML (.xml), JSON (.json) or a page (.html), by the ending; repeat it for more.",
+        "FILE",
         is_eager=True,
         type=click.Path(path_type=Path),
         callback=_note_report,
-        metavar="FILE",
-        help="Write a report of the run, a failed one too, to this file: Markdown (.md), JUnit's "
-        "XML (.xml), JSON (.json) or a page (.html), by the ending; repeat it for more.",
     )
 
 
-@settings
+@option_group("Output")
 class RunSettings:
     """How one run goes about it."""
 
-    TITLE: ClassVar[str] = "Output"
-    dry_run: bool = option(is_flag=True, help="Show what would be done; change nothing.")
+    dry_run: bool = option("Show what would be done; change nothing.")
     output_json: JsonSettings = group(JsonSettings)
     reports: ReportSettings = group(ReportSettings)
 
 
-@settings
+@option_group("Notices")
 class NoticeSettings:
     """Who is told when it fails."""
 
-    TITLE: ClassVar[str] = "Notices"
     notify: tuple[str, ...] = option(
-        multiple=True,
-        metavar="URL",
-        envvar="MYOP_CDN_NOTIFY",
-        help="Tell this webhook when publishing fails: Slack's, Teams's or Discord's, by the "
+        "Tell this webhook when publishing fails: Slack's, Teams's or Discord's, by the "
         "host, or any other, which gets JSON that is signed with MYOP_CDN_NOTIFY_SECRET; repeat "
         "it for more. MYOP_CDN_NOTIFY, or the file of MYOP_CDN_NOTIFY_FILE, keeps it secret.",
+        "URL",
+        envvar="MYOP_CDN_NOTIFY",
     )
     on_failure: str | None = option(
-        metavar="COMMAND",
-        help="Run this when publishing fails, without a shell; the facts are in its environment "
+        "Run this when publishing fails, without a shell; the facts are in its environment "
         "(MYOP_CDN_EVENT, MYOP_CDN_MESSAGE, …).",
+        "COMMAND",
     )
 
     @property
@@ -474,3 +421,86 @@ def sync_options(export: ExportSettings, limits: LimitSettings) -> SyncOptions:
         environments=frozenset(export.environment),
         max_delete=limits.max_delete or DeleteLimit(),
     )
+
+
+def api_of(settings: ApiSettings, console: Console) -> tuple[str, str, str]:
+    """The API's URL, the key, and where the key came from, checked before any request is made.
+
+    Raises InputError: no key, a URL that is not one.
+    """
+    from myop_cdn.errors import InputError
+    from myop_cdn.export.client import check_url
+    from myop_cdn.inputs import KEY_HINT, api_key
+
+    found = api_key(settings.api_key_file, console.warn_once)
+    if found is None:
+        raise InputError("there is no API key", KEY_HINT)
+    return check_url(settings.api_url, allow_http=settings.allow_http), *found
+
+
+def exporter_of(settings: ExportSettings, console: Console) -> Exporter:
+    """The exporter that the settings name, checked before any request is made.
+
+    Raises InputError: no key, a URL that is not one, no such program.
+    """
+    # Imported here, as a scope of nothing needs no exporter.
+    import shlex
+
+    from myop_cdn.errors import InputError
+    from myop_cdn.export import AutoExporter
+    from myop_cdn.export.api import ApiExporter
+    from myop_cdn.export.npx import DEFAULT_COMMAND, NpxExporter, is_pinned
+
+    url, key, source = api_of(settings.api, console)
+
+    def command() -> list[str]:
+        if settings.export_command is None:
+            return list(DEFAULT_COMMAND)
+        try:
+            return shlex.split(settings.export_command)
+        except ValueError as error:
+            raise InputError(f"--export-command: {str(error).lower()}") from None
+
+    def pinned() -> NpxExporter:
+        if settings.export_command is None or not is_pinned(command()):
+            raise InputError(
+                "Myop's command-line tool was not run: without a version the newest code of a "
+                "registry would get the API key",
+                "name the version: --export-command 'npx --yes myop@1.2.3 export'; or run the "
+                "newest all the same: --exporter npx",
+            )
+        return NpxExporter(command(), url, key)
+
+    if settings.exporter == "npx":
+        return NpxExporter(command(), url, key)
+    api = ApiExporter(url, key, source, allow_http=settings.api.allow_http)
+    return api if settings.exporter == "api" else AutoExporter(api, pinned)
+
+
+def channels_of(settings: NoticeSettings, console: Console, *, allow_http: bool) -> list[Channel]:
+    """Who is told. Raises InputError for URLs, secrets and commands that can't be."""
+    from myop_cdn.inputs import NOTICE_SECRET, NOTICE_URL, SHORT_SECRET
+    from myop_cdn.notify.messages import run_link, signing_key
+    from myop_cdn.notify.sender import Command, Receiver
+
+    urls: Sequence[str] = settings.notify
+    warn = console.warn_once
+    if not urls and (found := NOTICE_URL.words(warn)):
+        urls = [os.fsdecode(one) for one in found[0]]
+    link = run_link(dict(os.environ))
+    keys: list[bytes] = []
+    if urls and (found := NOTICE_SECRET.words(warn)):
+        keys = [signing_key(os.fsdecode(one)) for one in found[0]]
+        if any(len(key) < SHORT_SECRET for key in keys):
+            warn(f"the notices' secret is shorter than {SHORT_SECRET} bytes")
+    receivers = [Receiver.at(url, keys, link, allow_http=allow_http) for url in urls]
+    unsigned = [one.name for one in receivers if one.form == "json"] if not keys else []
+    if unsigned:
+        warn(
+            f"notices to {', '.join(unsigned)} are not signed: set {NOTICE_SECRET.variable}, so "
+            "that whoever gets them can tell them from others"
+        )
+    channels: list[Channel] = list(receivers)
+    if settings.on_failure is not None:
+        channels.append(Command.parse(settings.on_failure, link))
+    return channels

@@ -4,47 +4,44 @@ from __future__ import annotations
 
 import sys
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
-from pathlib import Path
 from shutil import get_terminal_size
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import click
 
 from myop_cdn.cli.history import warn
-from myop_cdn.cli.options import Destination, argument, command, group, option
+from myop_cdn.cli.options import Destination, argument, command, group, option, option_group
 from myop_cdn.cli.settings import (
     ApiSettings,
     JsonSettings,
     SelectionSettings,
     SiteSettings,
+    api_of,
     open_target,
     selection_of,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from myop_cdn.cli.console import Console
     from myop_cdn.deploy.history import Selection
     from myop_cdn.status import LiveDocument, LiveStatus
 
 
-@dataclass(frozen=True, slots=True)
+@option_group("Compare")
 class StatusSettings:
     """All that `status` takes."""
 
-    TITLE: ClassVar[str] = "Compare"
     destination: str = argument(type=Destination(), metavar="DESTINATION")
     against: str | None = option(
-        type=click.Choice(["myop"]), help="Ask Myop for each document, and show what is behind."
+        "Ask Myop for each document, and show what is behind.", type=click.Choice(["myop"])
     )
     html: Path | None = option(
-        type=click.Path(path_type=Path, dir_okay=False),
-        metavar="FILE",
-        help="Write it as a page, too: one file that shows the documents, before and after.",
+        "Write it as a page, too: one file that shows the documents, before and after.", "FILE"
     )
     which: SelectionSettings = group(SelectionSettings)
     site: SiteSettings = group(SiteSettings)
@@ -70,7 +67,6 @@ def status(console: Console, settings: StatusSettings) -> LiveStatus:
     jobs = settings.site.jobs
     exporter = None
     if settings.against is not None:
-        from myop_cdn.cli.source import api_of
         from myop_cdn.export.api import ApiExporter
 
         url, key, source = api_of(settings.api, console)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from myop_cdn.cli.options import Duration, SecretFile, argument, command, option
+from myop_cdn.cli.options import SecretFile, argument, command, option, option_group
 from myop_cdn.errors import InputError, MyopCdnError, SignatureInvalid, SignatureUncheckable
 from myop_cdn.inputs import read_input, webhook_secrets
 
@@ -22,29 +21,23 @@ GITLAB_HINT = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@option_group()
 class VerifySettings:
     """All that `verify` takes."""
 
     file: str = argument(default="-", metavar="[FILE|-]")
-    signature: str | None = option(
-        even_empty=True, metavar="SIG", help="The X-Myop-Signature header's value."
-    )
+    signature: str | None = option("The X-Myop-Signature header's value.", "SIG", even_empty=True)
     secret_file: tuple[str, ...] = option(
-        multiple=True,
-        type=SecretFile(),
-        metavar="FILE",
-        help="File with the signing secret, or with several while one is being replaced, or the "
+        "File with the signing secret, or with several while one is being replaced, or the "
         "URL of one that a cloud keeps (aws-sm://NAME, gcp-sm://PROJECT/NAME, az-kv://VAULT/NAME); "
         "repeat it for more. Without it MYOP_WEBHOOK_SECRET is taken.",
+        "FILE",
+        type=SecretFile(),
     )
     max_age: timedelta = option(
-        type=Duration(),
-        default="0",
-        metavar="DURATION",
-        help="How far the signed timestamp may lie in the past or the future; 0 is off.",
+        "How far the signed timestamp may lie in the past or the future; 0 is off.", default="0"
     )
-    explain: bool = option(is_flag=True, help="Say why a signature fails.")
+    explain: bool = option("Say why a signature fails.")
 
 
 @command(

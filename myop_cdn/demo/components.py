@@ -90,7 +90,6 @@ SIGN_IN = Component(
     PASSKEY,
 )
 COMPONENTS = (BANNER, PRICING, SIGN_IN)
-VARIANTS = {one.id: one for part in COMPONENTS for one in (*part.live, part.latest)}
 
 
 class Myop:

@@ -65,7 +65,7 @@ def test_a_defect_is_told_without_a_traceback_or_its_message(
     def broken(*_: object) -> None:
         raise ZeroDivisionError("whsec_secret")
 
-    monkeypatch.setattr("myop_cdn.cli.source.scope_of", broken)
+    monkeypatch.setattr("myop_cdn.cli.publish.scope_of", broken)
     ended = run("sync", "--json")
     assert ended.code == 1
     assert "unexpected ZeroDivisionError at test_main.py:" in ended.err
@@ -80,7 +80,7 @@ def test_an_interruption_exits_130_with_one_json_object(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("myop_cdn.cli.source.scope_of", interrupted)
+    monkeypatch.setattr("myop_cdn.cli.publish.scope_of", interrupted)
     ended = run("--log-format", "json", "sync", "--json")
     assert ended.code == 130
     assert ended.json["error"]["exitCode"] == 130
