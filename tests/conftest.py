@@ -31,7 +31,9 @@ pytest_plugins = [
     "tests.servers.s3",
 ]
 
-settings.register_profile("house", deadline=None, max_examples=60)  # no test asserts on timing
+# No test asserts on timing. What is run again and again while somebody writes takes fewer examples.
+settings.register_profile("house", deadline=None, max_examples=60)
+settings.register_profile("quick", deadline=None, max_examples=12)
 settings.load_profile("house")
 
 
@@ -51,6 +53,12 @@ _DEBIAN = {"forward_proxy", "postgres"}
 def _is_pure(path: Path) -> bool:
     """Whether a file's tests need nothing but this process and a folder."""
     return _NEEDS_MORE.search(path.read_text("utf-8")) is None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """With `-m pure` properties are tried on fewer examples."""
+    if config.option.markexpr == "pure":
+        settings.load_profile("quick")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
