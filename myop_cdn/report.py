@@ -211,7 +211,8 @@ class DestinationReport:
     refused: why nothing was done, where safety forbade it, with the hint. error: what ended the
     work at this destination as a whole (no credentials, no such bucket, …). refusal: `refused`
     as the error it was, for messages. commit: the name of the commit in the destination's log,
-    None where nothing had to be committed. kept: the keys that are counted in `unchanged`.
+    None where nothing had to be committed. kept: the keys that are counted in `unchanged`, and
+    since: when what they hold came there, in seconds since 1970, as far as is known.
     names: what people call the objects that were deleted, overtaken or failed, by key, as far as
     is known. notes: what a run of its kind leaves out as it should, so that nobody need be warned.
     """
@@ -230,6 +231,7 @@ class DestinationReport:
     error: MyopCdnError | None = field(default=None, compare=False)
     refusal: RefusedError | None = field(default=None, compare=False)
     kept: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    since: Mapping[str, int] = field(default_factory=dict, compare=False, repr=False)
     names: Mapping[str, str] = field(default_factory=dict, compare=False)
     notes: tuple[str, ...] = ()
 

@@ -159,6 +159,13 @@ class Destination:
         logged = (self.view.objects or {}).get(key)
         return there.facts if there and there.facts else logged
 
+    def since(self, key: str) -> int:
+        """When what the document holds came there, in seconds since 1970; 0 where not known."""
+        there = self.remote.get(key)
+        if there is not None and there.facts is not None and there.facts.variant:
+            return there.since(there.facts.variant)
+        return int(there.modified.timestamp()) if there and there.modified else 0
+
     def drifted(self, changed: Collection[str]) -> set[str]:
         """Documents that the log has and that are gone, without a commit that tells of it, as far
         as a look at everything tells. changed: what this run changed.

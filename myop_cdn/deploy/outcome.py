@@ -106,9 +106,10 @@ class Outcome:
         invalidated: Iterable[str],
         failed: Iterable[FailedKey],
         called: Callable[[str], str],
+        since: Callable[[str], int] = lambda _: 0,
     ) -> DestinationReport:
         """The report. invalidated: paths; failed: what went wrong with the CDNs. called: what
-        people call an object.
+        people call an object. since: when what it holds came there; 0 where not known.
         """
         everything = [FailedKey(key, why) for key, why in {**self.lasting, **self.failed}.items()]
         kept = self.unchanged - self.uploads.keys()
@@ -126,6 +127,7 @@ class Outcome:
             commit=str(self.commit.number) if self.commit else None,
             error=self.error,
             kept=tuple(kept),
+            since={key: moment for key in kept if (moment := since(key))},
             names={
                 key: called(key)
                 for key in {*self.failed, *self.overtaken, *self.deleted}

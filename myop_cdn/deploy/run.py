@@ -174,6 +174,7 @@ class Run:
             self._invalidations.paths,
             self._invalidations.failed,
             self._called,
+            self.there.since,
         )
 
     def _called(self, key: str) -> str:

@@ -6,6 +6,7 @@ import gzip
 import json
 import re
 import threading
+import time
 import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ import pytest
 
 from myop_cdn.errors import ListenerError
 from myop_cdn.page.snapshot import Contents
-from tests.listener.rig import PATIENCE
+from tests.listener.rig import PATIENCE, until
 from tests.page.test_page import card, few
 
 if TYPE_CHECKING:
@@ -177,6 +178,18 @@ def test_the_state_is_put_together_once_for_all_who_look(
     for _ in range(5):
         assert get(here, "page/state", Accept_Encoding="gzip")[0] == 200
     assert len(looks) == 1
+
+
+def test_what_was_there_before_the_journal_is_live_since_it_came_there(here: Stand) -> None:
+    queue = here.listener.queue
+    queue.set_live(here.destination, [], list(queue.live(here.destination, None)))
+    begun = time.time()
+    queue.request_full_sync("a new journal", 0.0)
+    for worker in here.listener.workers:
+        worker.wake()
+    found = until(lambda: queue.live(here.destination, None))
+    assert len(found) > 3
+    assert all(0 < one.since < begun for one in found.values())
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])

@@ -72,7 +72,8 @@ class Outcome:
     documents that did not get there, each with its error. published: those that did. overtaken:
     those that were left as they are because the destination holds what is newer, each with why.
     gone: the paths that were removed. changed: the documents whose content is another than before
-    the run. refused: whether the run was refused for safety.
+    the run. refused: whether the run was refused for safety. since: when what was there already
+    came there, in seconds since 1970, where a destination tells.
     """
 
     state: RunState
@@ -86,6 +87,7 @@ class Outcome:
     uploaded: int = 0
     changed: frozenset[DocumentRef] = frozenset()
     refused: bool = False
+    since: Mapping[DocumentRef, float] = field(default_factory=dict)
 
 
 def of(result: PublishReport | MyopCdnError) -> Outcome:
@@ -121,6 +123,12 @@ def of(result: PublishReport | MyopCdnError) -> Outcome:
         uploaded=sum(len(one.uploaded) for one in destinations),
         changed=_changed(result),
         refused=isinstance(result.error, RefusedError),
+        since={
+            ref: float(moment)
+            for destination in destinations
+            for key, moment in destination.since.items()
+            if (ref := DocumentRef.of(key))
+        },
     )
     if error is None and result.exit_code not in (ExitCode.DONE, ExitCode.PARTLY):
         error = "the publish did not succeed" if result.error is None else result.error.message
@@ -200,10 +208,10 @@ def live_changes(
             document.name,
             variant.id if variant else None,
             variant.name if variant else "",
-            now,
+            min(now, outcome.since.get(ref, now)),
         )
         if before is not None and before.variant_id == found.variant_id:
-            found = replace(found, since=before.since)
+            found = replace(found, since=min(before.since, found.since))
         newest = met.get(ref)
         if newest is not None:
             found = replace(found, announced=newest.announced, announced_by=newest.delivery)

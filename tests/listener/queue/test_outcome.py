@@ -293,6 +293,18 @@ def test_a_document_with_the_variant_it_had_is_live_since_then() -> None:
     assert (document.since, document.announced, document.announced_by) == (NOW - 99, 5.0, "d5")
 
 
+def test_a_document_that_was_there_before_is_live_since_it_came_there() -> None:
+    run = work(taken(5, release(A, "v2")))
+    there = DestinationReport("s3://b", unchanged=1, since={A.path: int(NOW) - 99})
+    result = replace(good(run.scope, a="v2"), deploy=DeployReport(False, (there,)))
+    (document,), _ = live(run, result)
+    assert document.since == int(NOW) - 99
+    had = LiveDocument(A, "The a", "v2", "V2", NOW - 10)
+    assert live(run, result, a=had)[0][0].since == int(NOW) - 99
+    had = replace(had, since=NOW - 1000)
+    assert live(run, result, a=had)[0][0].since == NOW - 1000
+
+
 def test_a_full_sync_lists_all_and_drops_what_is_gone_but_only_a_whole_one() -> None:
     had = LiveDocument(B, "The b", "v1", "", NOW - 99)
     result = good(Scope("incremental", (release(A),)))
