@@ -77,6 +77,7 @@ def _begin(stack: ExitStack) -> Receiver:
     workers = []
     for publisher in publishers:
         child = child_of(publisher, queue)
+        child.warm()  # whoever takes over has no time to lose
         lane = Lane(publisher.name, given.full_every.total_seconds())
         workers.append((Worker(lane, queue, child, log, metrics), child))
 

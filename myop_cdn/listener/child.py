@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Generic, Protocol, TypeVar
 
-from myop_cdn.errors import MyopCdnError, ProcessKilled, unexpected
+from myop_cdn.errors import LeaseLost, MyopCdnError, ProcessKilled, unexpected
 from myop_cdn.report import PublishReport
 
 if TYPE_CHECKING:
@@ -174,8 +174,8 @@ class Child(Generic[Task, Result]):
         self._killed = False
 
     def do(self, task: Task) -> Result:
-        """Have it done by the child. Raises MyopCdnError, also where the child died or hung, and
-        ProcessKilled where somebody else killed it.
+        """Have it done by the child. Raises MyopCdnError, also where the child died or hung,
+        ProcessKilled where somebody else killed it, and LeaseLost where it might not go on.
         """
         with self._guard:
             if self._killed:
@@ -187,27 +187,19 @@ class Child(Generic[Task, Result]):
             child.send(_Order(task, held))
             limits = self._limits
             ended = child.ended(limits.of(task), limits.silence, self._renewals(child, held))
+            if ended.is_spent:
+                self._dismiss(child)
         except TimeoutError as error:
             child.kill()
             self._dismiss(child)
             raise MyopCdnError(f"it was cut off: {error}", limits.after(task)) from None
         except (OSError, EOFError, ValueError):  # ValueError: closed by kill()
             self._dismiss(child)
-            kind = ProcessKilled if child.was_killed and not self._killed else MyopCdnError
+            kind = MyopCdnError if self._killed else child.loss
             words = f"its process ended early ({child.ending})"
             raise kind(words, self._limits.after(task)) from None
-        if ended.is_spent:
-            self._dismiss(child)
-        with self._guard:
-            if not self._killed:
-                if ended.is_spent:
-                    # So that the next release need not wait for it. What is done is done, though
-                    # no other can be started now.
-                    with contextlib.suppress(MyopCdnError):
-                        self._start()
-                self._timer = threading.Timer(self._linger, self._expire, (self._child,))
-                self._timer.daemon = True
-                self._timer.start()
+        finally:
+            self._rest()
         if isinstance(ended.result, MyopCdnError):
             raise ended.result
         result: Result = ended.result
@@ -240,6 +232,18 @@ class Child(Generic[Task, Result]):
                 child.send(_Renewal(now))
 
         return look
+
+    def _rest(self) -> None:
+        """Have a child wait for the next task, which need not wait for it then."""
+        with self._guard:
+            if self._killed:
+                return
+            if self._child is None:
+                with contextlib.suppress(MyopCdnError):  # the next task will say so
+                    self._start()
+            self._timer = threading.Timer(self._linger, self._expire, (self._child,))
+            self._timer.daemon = True
+            self._timer.start()
 
     def _cancel(self) -> None:
         if self._timer is not None:
@@ -348,10 +352,12 @@ class _Process:
         return f"signal {-code}" if code < 0 else f"exit code {code}"
 
     @property
-    def was_killed(self) -> bool:
-        """Whether a signal ended it, and not the end of its lease."""
+    def loss(self) -> type[MyopCdnError]:
+        """What it is for whoever waits for the process that it ended so."""
         code = self._process.returncode
-        return code is not None and code < 0 and code != -signal.SIGALRM
+        if code == -signal.SIGALRM:
+            return LeaseLost
+        return ProcessKilled if code is not None and code < 0 else MyopCdnError
 
     def _read(self) -> None:
         assert self._process.stdout is not None

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 _PRUNE_EVERY = 600.0  # seconds
 _PRUNED_AT_ONCE = 200  # deliveries in one commit
 _MANY = 20_000  # deliveries that one full sync takes off the list
+_AWAY = 0.25  # seconds between two attempts while the journal is not to be had
 _SHOWN = 100  # deliveries named in a line of the log
 
 
@@ -145,7 +146,7 @@ class Worker:
             except ListenerError as error:
                 # The queue has said so already; nothing was lost, only time.
                 self._log.debug("the journal is not to be had now", error=str(error))
-                wait = Wait(agenda.POLL)
+                wait = Wait(_AWAY)
             except Exception as error:  # a defect must not end the work for good
                 self._log.warning("the worker failed", error=f"{type(error).__name__}: {error}")
                 wait = Wait(agenda.POLL)
@@ -189,12 +190,16 @@ class Worker:
         try:
             result = attempt(self._publisher, scope, cause)
             is_over = self._stopping.is_set() or not self._may_work()
-            if isinstance(result, ProcessKilled) and not is_over:
+            if isinstance(result, (ProcessKilled, LeaseLost)) and not is_over:
                 # Nothing is wrong with the destination that would have to be given time.
                 self._log.warning("the run is done again", run=run, error=result.message)
                 result = attempt(self._publisher, scope, cause)
         finally:
             self.now = Now()
+        if isinstance(result, LeaseLost):
+            # It says nothing of the destination: whoever holds the lease does it again.
+            self._log.warning(result.message, run=run, destination=lane)
+            return
         self._record(work, run, started, outcome.of(result))
 
     def _may_work(self) -> bool:
@@ -280,7 +285,7 @@ class Worker:
                 if self._stopping.is_set():
                     return None
                 self.now = Now()  # it turns still, and what it waits for is told elsewhere
-                self._stopping.wait(agenda.POLL)
+                self._stopping.wait(_AWAY)
 
 
 def attempt(

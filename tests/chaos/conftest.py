@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The options; known only when tests/chaos is named on the command line."""
     parser.addoption("--chaos-long", action="store_true", help="run chaos for as long as it takes")
+    parser.addoption("--chaos-rounds", type=int, default=100, help="of replicas, in the long form")
     parser.addoption("--chaos-seed", type=int, default=1, help="what happens, and when")
 
 
@@ -26,6 +27,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def long(request: pytest.FixtureRequest) -> bool:
     """Whether there is all the time in the world."""
     return bool(request.config.getoption("--chaos-long", default=False))
+
+
+@pytest.fixture
+def rounds(request: pytest.FixtureRequest) -> int:
+    """How many faults befall replicas in the long form."""
+    return int(request.config.getoption("--chaos-rounds", default=100))
 
 
 @pytest.fixture

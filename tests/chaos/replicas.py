@@ -318,6 +318,17 @@ class Replicas:
             logs.append(f"-- {self.holders()[-3:]}, {self.posts[-3:]}, {self.bucket.writes[-2:]}")
         return "\n".join(logs)
 
+    def first_claim_after(self, moment: float, *, not_by: str | None = None) -> float | None:
+        """How long after `moment` another replica than that next took the lease."""
+        return next(
+            (
+                at - moment
+                for at, who in self.holders()
+                if at > moment and who not in (None, not_by)
+            ),
+            None,
+        )
+
     def first_write_after(self, moment: float, *, not_by: str | None = None) -> float | None:
         """How long after `moment` a document was next written, by another replica than that."""
         return next(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from myop_cdn.errors import MyopCdnError, ProcessKilled, RefusedError
+from myop_cdn.errors import LeaseLost, MyopCdnError, ProcessKilled, RefusedError
 from myop_cdn.listener.queue import agenda, deliveries, lanes, outcome
 from myop_cdn.listener.queue.journal import reading, writing
 from myop_cdn.report import DeployReport, DestinationReport, FailedKey, PublishReport, Upload
@@ -179,6 +179,17 @@ def test_a_run_whose_process_was_killed_is_done_again_at_once_but_once(
     rig.post(webhook("b/prod"))
     outage = until(lambda: work(rig).outage)
     assert (outage.attempts, len(rig.publisher.scopes)) == (1, 4)
+
+
+def test_a_run_that_lost_its_lease_says_nothing_of_the_destination_and_is_done_again(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agenda, "FIRST", 300.0)
+    rig.publisher.answers = [raising(LeaseLost("another listener may publish there"))] * 3
+    rig.post(webhook("a/prod"))
+    until(lambda: settled(rig))
+    assert [refs(scope) for scope in rig.publisher.scopes] == [{"a/prod"}] * 4
+    assert work(rig).outage is None
 
 
 def test_an_outage_ends_as_a_full_sync_that_covers_what_waited(rig: Rig) -> None:

@@ -41,6 +41,7 @@ class Postgres:
         self._folder = folder
         self._durable = durable
         self._process: subprocess.Popen[bytes] | None = None
+        self._words: list[str | Path] = []
         # It refuses to run as root.
         self._user = None if os.getuid() else pwd.getpwnam("nobody").pw_uid
         self.port = free_port()
@@ -91,13 +92,17 @@ class Postgres:
         words += ["-c", "max_connections=200", "-c", "shared_buffers=32MB"]
         # A kill takes nothing from the kernel's cache; a disk that is slow says nothing of us.
         words += ["-c", f"fsync={'on' if self._durable else 'off'}"]
-        with (self._folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                self._command("postgres", *words),
-                stdout=log, stderr=log, user=self._user, cwd="/", start_new_session=True,
-            )  # fmt: skip
+        self._words = words
+        self._begin()
         self.wait()
         return self
+
+    def _begin(self) -> None:
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command("postgres", *self._words),
+                stdout=log, stderr=log, user=self._user, cwd="/", start_new_session=True,
+            )  # fmt: skip
 
     def wait(self) -> None:
         """Wait until it answers."""
@@ -110,6 +115,8 @@ class Postgres:
             except psycopg.Error:
                 assert time.monotonic() < end, (self._folder / "log").read_text()[-2000:]
                 time.sleep(0.05)
+                if self._process is not None and self._process.poll() is not None:
+                    self._begin()  # a process of the one before was not quite gone
             else:
                 return
 
@@ -130,6 +137,7 @@ class Postgres:
 
     def _signal(self, number: int) -> None:
         assert self._process is not None
+        os.kill(self._process.pid, signal.SIGSTOP)  # it is to start no other meanwhile
         # Its processes each have a session of their own.
         found = subprocess.run(
             ["ps", "-o", "pid=", "--ppid", str(self._process.pid)],

@@ -12,7 +12,8 @@ from urllib.parse import unquote
 import pytest
 
 from myop_cdn.errors import InputError, LeaseLost, ListenerError
-from myop_cdn.listener.queue import deliveries
+from myop_cdn.listener.queue import deliveries, lanes
+from myop_cdn.listener.queue.agenda import Outage, Start, Wait, next_action
 from myop_cdn.listener.queue.base import Changes, RunEnd, Settlement
 from myop_cdn.listener.queue.postgres import schema
 from myop_cdn.listener.queue.postgres.queue import PostgresQueue, reading, writing
@@ -244,6 +245,29 @@ def test_what_a_run_under_an_earlier_lease_came_to_is_not_recorded_under_a_later
     until(lambda: one._leases.token(CDN.name) > earlier, "the later lease")
     with pytest.raises(LeaseLost):
         one.set_live(CDN.name, [], [A])
+
+
+def test_whoever_takes_a_lane_over_tries_at_once_what_failed_for_another(rig: PostgresRig) -> None:
+    one = held(rig.join([CDN]), CDN)
+    store(one, record("d1"))
+    outage = Outage(3, 1.0, time.time(), time.time() + 600.0, "no route to the bucket")
+    with writing(rig.url) as connection:
+        lanes.set_outage(connection, CDN.name, outage)
+    assert isinstance(next_action(one.agenda(CDN.name), time.time()), Wait)
+    one.let_go(CDN.name)
+    two = held(rig.join([CDN]), CDN)
+    assert isinstance(next_action(two.agenda(CDN.name), time.time()), Start)
+    assert (found := two.agenda(CDN.name).outage)
+    assert found.attempts == 3
+
+
+def test_a_run_that_was_given_up_with_its_lease_is_interrupted_when_the_next_begins(
+    rig: PostgresRig,
+) -> None:
+    queue = held(rig.join([CDN]), CDN)
+    for _ in range(2):
+        queue.begin(CDN.name, "incremental", "deliveries", 1)
+    assert [run.state for run in queue.runs(5)] == ["running", "interrupted"]
 
 
 def test_a_replica_wakes_when_another_one_stored_something(rig: PostgresRig) -> None:

@@ -10,6 +10,12 @@ database:
 - a request that was on its way already meets the destination's conditional write.
 
 All clocks here are monotonic, but for the database's own.
+
+A listener that is killed renewed its lease just before at the worst: another one has the lane
+`LENGTH + _TICK` seconds later at the most, with a process ready to publish. A session that has
+gone is no reason to take it sooner: whoever is cut off from the database, but not from the
+destination, may be publishing still. A listener that is slow keeps its lease as long as it gets to
+renew it within `LENGTH - _MARGIN - _RENEW` seconds.
 """
 
 from __future__ import annotations
@@ -31,9 +37,9 @@ if TYPE_CHECKING:
     from myop_cdn.listener.queue.sql import Connection
 
 T = TypeVar("T")
-LENGTH = 3.0  # seconds from one renewal
-_MARGIN = 0.4  # seconds before its end from which on a lease counts as lost here
-_RENEW = 0.6  # seconds between two renewals
+LENGTH = 2.5  # seconds from one renewal
+_MARGIN = 0.3  # seconds before its end from which on a lease counts as lost here
+_RENEW = 0.4  # seconds between two renewals
 _TICK = 0.2  # seconds between two looks: for what others stored, and for leases that ran out
 _SEEN = 60.0  # seconds between two notes that a lane is served
 _SECONDS = 2.0  # that a statement may take
@@ -151,12 +157,12 @@ class Leases:
         self._look_for_news(session)
 
     def _note(self, session: Session) -> None:
-        with session.transaction():
-            session.executemany(
-                "INSERT INTO lease (lane) VALUES (?) ON CONFLICT (lane) DO UPDATE"
-                " SET seen = clock_timestamp()",
-                [(lane,) for lane in sorted(self._lanes)],
-            )
+        # One statement: a listener that stalls here must not keep another from renewing.
+        session.execute(
+            "INSERT INTO lease (lane) SELECT * FROM unnest(?::text[]) ON CONFLICT (lane) DO UPDATE"
+            " SET seen = clock_timestamp()",
+            (sorted(self._lanes),),
+        )
 
     def _renew(self, session: Session, lanes: list[str]) -> None:
         sent = time.monotonic()

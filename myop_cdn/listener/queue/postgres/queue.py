@@ -144,6 +144,7 @@ class PostgresQueue(SqlQueue):
 
         def work(connection: Connection) -> int:
             fence(connection, lane, self._holder, token)
+            self._interrupt(connection, lane, now)  # one that was given up with its lease
             row = connection.execute(
                 "INSERT INTO run (lane, kind, reason, started, state, deliveries)"
                 " VALUES (?, ?, ?, ?, 'running', ?) RETURNING id",
@@ -203,12 +204,19 @@ class PostgresQueue(SqlQueue):
 
     def _taken(self, connection: Connection, lane: str, is_unclean: bool) -> None:
         now = self._wall()
+        self._interrupt(connection, lane, now)
+        # What kept another listener from publishing need not keep this one.
+        connection.execute(
+            "UPDATE lane SET outage_until = ? WHERE name = ? AND outage_until > ?", (now, lane, now)
+        )
+        if is_unclean:
+            lanes.make_full_due(connection, lane, "unclean exit", now)
+
+    def _interrupt(self, connection: Connection, lane: str, now: float) -> None:
         connection.execute(
             "UPDATE run SET state = 'interrupted', ended = ? WHERE state = 'running' AND lane = ?",
             (now, lane),
         )
-        if is_unclean:
-            lanes.make_full_due(connection, lane, "unclean exit", now)
 
     def _owe(self) -> None:
         # Myop does not send it again, so that only a full sync can tell what was announced.
