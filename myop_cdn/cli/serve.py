@@ -407,7 +407,7 @@ class CommandPublisher:
         return (
             "myop_cdn.publish",
             "myop_cdn.export.api",
-            "myop_cdn.export.auto",
+            "myop_cdn.export.npx",
             *_MODULES.get(scheme, ()),
         )
 

@@ -1,7 +1,7 @@
 """A load generator: many connections, one thread, every answer timed.
 
-As small as it can be, so that it takes less of the machine than what it measures. Run by
-`listener.py`, in a process of its own.
+Run by `listener.py`, in a process of its own, where there is no wrk, which takes far less of the
+machine; `--write` makes what that one sends (see `load.lua`).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import socket
 import sys
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 
 
 def requests(host: str, path: str, secret: bytes, count: int, seed: int) -> list[bytes]:
@@ -180,8 +181,15 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=256)
     parser.add_argument("--requests", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--write", type=Path, help="write the requests there instead")
     given = parser.parse_args()
     secret = sys.stdin.buffer.readline().strip()
+    if given.write is not None:
+        host = f"{given.host}:{given.port[0]}"
+        with given.write.open("wb") as file:
+            for made in requests(host, given.path, secret, given.requests, given.seed):
+                file.write(b"%d\n%s" % (len(made), made))
+        return
     figures = run(
         given.host, given.port, given.path, secret, given.connections, given.requests, given.seed
     )
