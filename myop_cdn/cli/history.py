@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+import click
+
 from myop_cdn.cli.options import (
     MAX_DELETE,
     Destination,
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from myop_cdn.deploy.rollback import RollbackReport
     from myop_cdn.model import DeleteLimit
 
+_LOOK_THROUGH = 1000  # commits, for those of a component
 _MOST_LINES = 20  # of one commit
 
 
@@ -42,6 +45,12 @@ class HistorySettings:
     """All that `history` takes."""
 
     destination: str = argument(type=Destination(), metavar="DESTINATION")
+    limit: int = option(
+        "Show so many commits at the most, the newest; 0 reads the whole log.",
+        "N",
+        type=click.IntRange(min=0),
+        default=100,
+    )
     forget: bool = option("Delete the contents that are kept of these documents' past, for good.")
     which: SelectionSettings = group(SelectionSettings)
     site: SiteSettings = group(SiteSettings)
@@ -96,12 +105,19 @@ def history(console: Console, settings: HistorySettings) -> HistoryReport:
 
     selection = selection_of(settings.which)
     with closing(open_target(settings.destination, settings.site)) as target:
-        work = forget if settings.forget else read_history
-        report = work(target, selection, settings.site.jobs)
+        if settings.forget:
+            report = forget(target, selection, settings.site.jobs)
+        else:
+            limit = settings.limit
+            read = max(_LOOK_THROUGH, 10 * limit) if limit else 0
+            report = read_history(target, selection, settings.site.jobs, limit, read)
     warn(console, report.warnings)
     if not console.wants_json:
         for one in report.commits:
             console.data("\n".join(_commit_lines(one)))
+    if report.older:
+        were = "commit was" if report.older == 1 else "commits were"
+        console.info(f"{report.url}: {report.older} older {were} not read; --limit 0 reads all")
     if report.forgotten is not None:
         console.info(f"{report.url}: {report.forgotten} kept contents deleted")
     if report.held:

@@ -13,7 +13,7 @@ from myop_cdn.report import spoken
 from myop_cdn.text import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from datetime import datetime
 
     from myop_cdn.deploy.log import Entry, Log, State, View
@@ -47,21 +47,36 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """The commits of a log that can be read, newest first, and how the newest was found."""
+    """The commits of a log that can be read, newest first, and how the newest was found. older:
+    how many there are beside these, which were not read.
+    """
 
     view: View
     commits: tuple[Commit, ...]
     warnings: tuple[str, ...] = ()
+    older: int = 0
 
     @classmethod
-    def read(cls, log: Log, jobs: int) -> Past:
-        """Read every commit. Raises StorageError, also where there is no log at all."""
+    def read(
+        cls, log: Log, jobs: int, enough: Callable[[Commit], bool] | None = None, size: int = 100
+    ) -> Past:
+        """Read the commits, newest first, `size` at a time, up to the one that is `enough`.
+
+        enough: called for each in turn; None: every commit is read. Raises StorageError, also
+        where there is no log at all.
+        """
         view = log.newest()
         if view.number == 0:
             raise unreadable(log)
-        commits, warnings = log.all(jobs)
-        kept = tuple(one for one in commits if one.number <= view.number)
-        return cls(view, kept, tuple(dict.fromkeys((*view.warnings, *warnings))))
+        commits, warnings, left = [], list(view.warnings), 0
+        for commit, older in log.newest_first(jobs, warnings, size):
+            if commit.number > view.number:
+                continue
+            commits.append(commit)
+            if enough is not None and enough(commit):
+                left = older
+                break
+        return cls(view, tuple(commits), tuple(dict.fromkeys(warnings)), left)
 
     def resolve(self, text: str) -> int:
         """The commit that a number or a moment (ISO 8601) names: of a moment, the last by then.
@@ -104,14 +119,17 @@ class Past:
         return {key: one for key, one in sorted(total.items()) if _differs(one)}
 
     def unknown(self, selection: Selection) -> tuple[str, ...]:
-        """A warning for each component and environment meant that no commit names."""
+        """A warning for each component and environment meant that no commit read names."""
         if selection.is_everything:
             return ()
         refs = {DocumentRef.of(key) for commit in self.commits for key in commit.changes}
         known = [ref for ref in refs if ref]
+        log = f"none of the {len(self.commits)} newest commits" if self.older else "no commit"
+        components = {ref.component_id for ref in known}
+        environments = {ref.environment for ref in known}
         return (
-            *_unknown("component", selection.components, {ref.component_id for ref in known}),
-            *_unknown("environment", selection.environments, {ref.environment for ref in known}),
+            *_unknown(log, "component", selection.components, components),
+            *_unknown(log, "environment", selection.environments, environments),
         )
 
     def contents(self) -> dict[str, set[str]]:
@@ -133,7 +151,7 @@ class Past:
 @dataclass(frozen=True, slots=True)
 class HistoryReport:
     """The commits that touched what is meant, newest first. held: keys that are held back; names:
-    what people call what is, by key.
+    what people call what is, by key. older: how many commits beside these were not looked at.
     forgotten: how many kept contents were deleted; None where that was not asked for.
     """
 
@@ -143,6 +161,7 @@ class HistoryReport:
     warnings: tuple[str, ...] = ()
     forgotten: int | None = None
     names: Mapping[str, str] = field(default_factory=dict, compare=False)
+    older: int = 0
     error: MyopCdnError | None = field(default=None, compare=False)
 
     def to_json(self) -> dict[str, Any]:
@@ -159,6 +178,7 @@ class HistoryReport:
                 }
                 for one in self.commits
             ],
+            "older": self.older,
             "held": list(self.held),
             "names": dict(self.names),
             "warnings": list(self.warnings),
@@ -191,27 +211,44 @@ class DiffReport:
         }
 
 
-def read_history(target: Target, selection: Selection, jobs: int) -> HistoryReport:
-    """The commits at a destination. Raises StorageError."""
-    past = Past.read(target.log, jobs)
-    commits = []
-    for one in past.commits:
+def read_history(
+    target: Target, selection: Selection, jobs: int, limit: int = 0, read: int = 0
+) -> HistoryReport:
+    """The newest commits at a destination that touched what is meant.
+
+    limit: how many at the most. read: how many are read at the most, to find those. 0: all.
+    Raises StorageError.
+    """
+    commits: list[Commit] = []
+    looked_at = 0
+
+    def enough(one: Commit) -> bool:
+        nonlocal looked_at
+        looked_at += 1
         changes = chosen(one, selection)
         if changes or selection.is_everything:
             commits.append(_with_changes(one, changes))
+        return 0 < limit == len(commits) or looked_at == read
+
+    most = limit if limit and selection.is_everything else read
+    past = Past.read(target.log, jobs, enough, min(most or 100, 100))
     held = held_keys(past.view.state, selection)
     names = {key: _held_name(past, key) for key in held}
     warnings = (*past.warnings, *past.unknown(selection))
-    return HistoryReport(target.store.url, tuple(commits), held, warnings, names=names)
+    url = target.store.url
+    return HistoryReport(url, tuple(commits), held, warnings, names=names, older=past.older)
 
 
 def read_diff(target: Target, start: str | None, end: str | None, jobs: int) -> DiffReport:
     """What changed from `start` to `end`, commits or moments; from `end` to `start` in reverse.
+    No commit older than those is read.
 
     start: None for the commit before `end`. end: None for the newest. Raises InputError,
     StorageError.
     """
-    past = Past.read(target.log, jobs)
+    reached = [_reached(text) for text in (start, end) if text]
+    size = jobs if reached else 1
+    past = Past.read(target.log, jobs, lambda commit: all(one(commit) for one in reached), size)
     last = past.resolve(end) if end else past.view.number
     first = past.resolve(start) if start else last - 1
     low, high = sorted((first, last))
@@ -294,11 +331,10 @@ def check_names(kind: str, given: Collection[str]) -> frozenset[str]:
     return frozenset(given)
 
 
-def _unknown(kind: str, meant: Collection[str], known: Collection[str]) -> list[str]:
+def _unknown(log: str, kind: str, meant: Collection[str], known: Collection[str]) -> list[str]:
     there = ", ".join(map(shown, sorted(known))) if len(known) <= _MOST_NAMED else ""
     return [
-        f"no commit of the log names the {kind} {shown(name)}"
-        + (f"; it names {there}" * bool(there))
+        f"{log} of the log names the {kind} {shown(name)}" + (f"; it names {there}" * bool(there))
         for name in sorted({*meant}.difference(known))
     ]
 
@@ -322,6 +358,15 @@ def _with_changes(commit: Commit, changes: Mapping[str, Change]) -> Commit:
 def _differs(change: Change) -> bool:
     before, after = change.before, change.after
     return (before.sha256 if before else None) != (after.sha256 if after else None)
+
+
+def _reached(text: str) -> Callable[[Commit], bool]:
+    """Whether a commit is as old as the one that a number or a moment names. InputError."""
+    number = check_number(text)
+    if number is not None:
+        return lambda commit: commit.number <= number
+    at = _moment(text)
+    return lambda commit: commit.at <= at
 
 
 def _moment(text: str) -> datetime:

@@ -52,6 +52,7 @@ _INLINE = 8_000  # bytes of carried state that each commit may repeat
 _INLINE_CHANGES = 100  # that a commit's own object holds
 _MOST_REMEMBERED = 10_000  # changes of a commit that was read
 _FEWEST_COMMITS = 100  # before old ones are cleared
+_AT_ONCE = 100  # commits that are read before it is seen whether they are enough
 _PART = 1000  # objects that are written, and read, at once
 _OBJECTS = b',"objects":'  # of a checkpoint
 _BETWEEN = b",\n"  # the parts, and nowhere else: within them JSON has no line break
@@ -532,9 +533,33 @@ class Log:
     def all(self, jobs: int) -> tuple[list[Commit], list[str]]:
         """Every commit that can be read, newest first, and warnings. Raises StorageError."""
         warnings: list[str] = []
-        keys = [one.key for one in self.store.list(f"{self.folder}log/")]
-        commits = self._commits(keys, jobs, warnings)
-        return [commits[number] for number in sorted(commits, reverse=True)], warnings
+        return [commit for commit, _ in self.newest_first(jobs, warnings)], warnings
+
+    def newest_first(
+        self, jobs: int, warnings: list[str], size: int = _AT_ONCE
+    ) -> Iterator[tuple[Commit, int]]:
+        """The commits that can be read, newest first, each with how many are older. They are read
+        `size` at a time, as they are wanted.
+
+        warnings: takes what can't be read. Raises StorageError.
+        """
+        keys: dict[int, list[str]] = {}
+        for one in self.store.list(f"{self.folder}log/"):
+            keys.setdefault(self._number(one), []).append(one.key)
+        numbers = sorted(keys, reverse=True)
+        for start in range(0, len(numbers), size):
+            part = numbers[start : start + size]
+            known = {one: self._read[one] for one in part if self._has_read(one, keys[one])}
+            unread = [key for one in part if one not in known for key in keys[one]]
+            found = known | self._commits(unread, jobs, warnings)
+            for at, number in enumerate(part, start + 1):
+                if number in found:
+                    yield found[number], len(numbers) - at
+
+    def _has_read(self, number: int, keys: Sequence[str]) -> bool:
+        """Whether the commit of this number, at these keys, is known with its changes."""
+        known = self._read.get(number)
+        return known is not None and len(keys) == 1 and bool(known.changes or not known.changes_at)
 
     def append(self, commit: Commit) -> bool:
         """Write a commit under its number; False where somebody else has that number already.

@@ -617,7 +617,7 @@ function drawComponent() {
       make("small", {}, one?.at ? [" since ", when(one.at)] : "")),
       gone ? make("p", { class: "empty" }, "It was deleted.") : framed(version, `${name} in ${environment}, ${label.toLowerCase()}: ${labelled(one)}`, { alive: true, width: 720 }));
   };
-  const nothing = make("figure", { "data-key": "Before" }, make("figcaption", {}, chip("Before")), make("p", { class: "empty" }, "Nothing: this is the first version that the log has."));
+  const nothing = make("figure", { "data-key": "Before" }, make("figcaption", {}, chip("Before")), make("p", { class: "empty" }, told.history.older ? "The log was not read as far back as the version before." : "Nothing: this is the first version that the log has."));
   const held = told.history.held.includes(environment);
   return [
     ...head,
@@ -636,7 +636,8 @@ function drawComponent() {
         make("p", { class: "acts" },
           make("a", { class: "button", href: go({ after: one.commit, before: list[index + 1]?.commit || "" }), "aria-label": `Compare the version of commit ${one.commit} with the one before` }, "Compare"),
           account.signedIn && index > 0 && one.sha256 ? act("rollback", { destination, component: at.component, environment, to: one.commit }, "Roll back to this …") : null)))) :
-        make("p", { class: "empty" }, "The destination's log has nothing of this document.")),
+        make("p", { class: "empty" }, told.history.older ? "The newest commits of the destination's log have nothing of this document." : "The destination's log has nothing of this document."),
+      told.history.older ? make("p", { class: "soft", "data-key": "older" }, `${count(told.history.older, "older commit")} of the log ${told.history.older === 1 ? "was" : "were"} not read; `, make("code", {}, "myop-cdn history --limit 0"), " reads all.") : null),
   ].flat().filter(Boolean);
 }
 

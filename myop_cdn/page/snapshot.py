@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 MOST = 24 * 2**20  # characters of HTML in one file; what is over that is named, but not shown
 _READ_AHEAD = 64  # documents
+_COMMITS = 500  # whose versions are listed
 
 
 class Contents:
@@ -68,7 +69,7 @@ def of_status(
     """
     contents = Contents(jobs)
     try:
-        past = versions(read_history(target, selection, jobs))
+        past = versions(read_history(target, selection, jobs, read=_COMMITS))
     except StorageError:  # without a log there is no past
         past = {}
     newest = sorted(

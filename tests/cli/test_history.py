@@ -46,6 +46,17 @@ def test_history_in_json_is_one_object(run: Run, url: str) -> None:
     assert change["before"]["sha256"] != change["after"]["sha256"]
 
 
+def test_history_says_what_it_has_not_read(run: Run, url: str) -> None:
+    ended = run("history", url, "--limit", "1")
+    assert [one[0] for one in ended.out.decode().splitlines() if one[0] != " "] == ["2"]
+    assert "1 older commit was not read; --limit 0 reads all" in ended.err
+    assert run("history", url, "--limit", "1", "--json").json["older"] == 1
+    assert run("history", url, "--limit", "0", "--json").json["older"] == 0
+    # What a component is looked for in does not depend on how much of it is shown.
+    preview = ("--environment", "preview", "--component", "card", "--limit", "1")
+    assert len(run("history", url, *preview, "--json").json["commits"]) == 1
+
+
 def test_diff_ends_with_0_whether_or_not_there_is_one(run: Run, url: str) -> None:
     ended = run("diff", url)
     assert (ended.code, len(ended.out.decode().splitlines())) == (0, 2)

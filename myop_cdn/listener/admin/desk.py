@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     Done = Callable[[bytes | MyopCdnError], None]
 
 _LINES = 200  # of what a rollback does
+_VERSIONS = 50  # of one component, at the most
+_COMMITS = 300  # that are read for them
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,8 +244,9 @@ def _versions(target: Target, component: str, jobs: int) -> dict[str, Any]:
     from myop_cdn.page.documents import no_versions, versions
 
     try:
-        found = read_history(target, Selection(frozenset({component})), jobs)
+        which = Selection(frozenset({component}))
+        found = read_history(target, which, jobs, _VERSIONS, _COMMITS)
     except StorageError as error:
         return no_versions(component, error.message)
     mine = versions(found).get(component) or no_versions(component)
-    return {**mine, "warnings": list(found.warnings)}
+    return {**mine, "warnings": list(found.warnings), "older": found.older}
