@@ -230,3 +230,22 @@ def unexpected(error: BaseException) -> MyopCdnError:
     if isinstance(error, OSError) and isinstance(error.filename, str):
         what += f", about {error.filename!a}: {error.strerror}"
     return MyopCdnError(what, "this is a defect of myop-cdn: run again with -vv, and report it")
+
+
+def how_to_install(package: str) -> str:
+    """The command that adds a package to the environment that this program runs in, as a hint.
+
+    package: as pip has it. Sources: pipx keeps `pipx_metadata.json`, and uv `uv-receipt.toml`, at
+    the root of a tool's environment.
+    """
+    import shlex
+    import sys
+    from pathlib import Path
+
+    root, wanted = Path(sys.prefix), shlex.quote(package)
+    if (root / "pipx_metadata.json").exists():
+        return f"pipx inject {shlex.quote(root.name)} {wanted}"
+    python = shlex.quote(sys.executable)
+    if (root / "uv-receipt.toml").exists():
+        return f"uv pip install --python {python} {wanted}"
+    return f"{python} -m pip install {wanted}"

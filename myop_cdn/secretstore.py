@@ -17,7 +17,8 @@ import os
 import re
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from myop_cdn.errors import CredentialsError, InputError, SecretError, StorageUnavailable
+from myop_cdn.azurelogin import AzureLogin
+from myop_cdn.errors import InputError, SecretError, StorageUnavailable
 from myop_cdn.retry import Retries, RetryPolicy
 from myop_cdn.text import shown, shown_url
 from myop_cdn.transport import Limits, Transport, TransportError, parse_base_url
@@ -150,29 +151,12 @@ def _from_azure(name: str, match: re.Match[str]) -> bytes:
     if not host.endswith(_VAULT_HOSTS):
         raise InputError(f"{name}: {host} is not one of Azure's key vaults", _HINT)
     target = f"/secrets/{secret}{'/' + version if version else ''}?api-version={_VAULT_VERSION}"
-    token = _azure_token(name, f"https://{host.partition('.')[2]}/.default")
+    token = AzureLogin(name, f"https://{host.partition('.')[2]}/.default").token()
     headers = {"Authorization": f"Bearer {token}"}
     answer = _ask(name, _VAULT.format(host), target, headers, "grant Key Vault Secrets User")
     if not isinstance(answer.get("value"), str):
         raise SecretError(f"{name}: the service's answer holds no secret")
     return str(answer["value"]).encode("utf-8", "surrogatepass")
-
-
-def _azure_token(name: str, scope: str) -> str:
-    try:
-        from azure.core.exceptions import AzureError
-        from azure.identity import DefaultAzureCredential
-    except ImportError:
-        raise SecretError(
-            f"{name}: azure-identity is not installed", "pip install 'myop-cdn[azure]'"
-        ) from None
-    try:
-        return str(DefaultAzureCredential().get_token(scope).token)
-    except (AzureError, ValueError, OSError):  # the latter two for settings that can't be
-        raise CredentialsError(
-            f"{name}: no Azure credentials were found, or they were refused",
-            "az login, a managed identity, or AZURE_CLIENT_ID with AZURE_TENANT_ID",
-        ) from None
 
 
 def _ask(

@@ -12,8 +12,9 @@ import re
 import time
 from typing import TYPE_CHECKING
 
+from myop_cdn.azurelogin import AzureLogin
 from myop_cdn.cdn.api import Api
-from myop_cdn.errors import InputError, InvalidationError
+from myop_cdn.errors import InputError, InvalidationError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -67,18 +68,13 @@ class FrontDoor:
 
 
 def _token(name: str) -> Callable[[], str]:
+    login = AzureLogin(name, f"{BASE}/.default")
+
     def token() -> str:
         try:
-            from azure.core.exceptions import AzureError
-            from azure.identity import DefaultAzureCredential
-        except ImportError:
-            raise InvalidationError(
-                f"{name}: azure-identity is not installed", "pip install 'myop-cdn[azure]'"
-            ) from None
-        try:
-            return str(DefaultAzureCredential().get_token(f"{BASE}/.default").token)
-        except AzureError:
-            raise InvalidationError(f"{name}: no Azure credentials were found") from None
+            return login.token()
+        except StorageError as error:
+            raise InvalidationError(error.message, error.hint) from None
 
     return token
 

@@ -57,7 +57,7 @@ def test_without_psycopg_it_says_what_to_install(tmp_path: Path) -> None:
     words = [sys.executable, "-c", hidden, "serve", "--deploy", "s3://b", "--journal", URL]
     ended = subprocess.run(words, capture_output=True, text=True, env=ENV, cwd=tmp_path)
     assert ended.returncode == 2
-    assert "pip install 'myop-cdn[postgres]'" in ended.stderr
+    assert f"hint: {sys.executable} -m pip install 'psycopg[binary]'" in ended.stderr
 
 
 def test_a_database_that_is_away_is_an_error_of_one_line(run: Run) -> None:

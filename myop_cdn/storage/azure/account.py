@@ -17,13 +17,13 @@ import hashlib
 import hmac
 import os
 import re
-import threading
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote
 
-from myop_cdn.errors import CredentialsError, StorageError, StorageUnreachable
+from myop_cdn.azurelogin import AzureLogin, is_installed
+from myop_cdn.errors import CredentialsError, StorageError, how_to_install
 from myop_cdn.transport import Endpoint, parse_base_url
 from myop_cdn.transport.dates import written
 
@@ -36,10 +36,9 @@ CREDENTIALS_HINT = (
 )
 _SETUP = (
     "set AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT with AZURE_STORAGE_KEY or "
-    "AZURE_STORAGE_SAS_TOKEN, or pip install 'myop-cdn[azure]' for managed and workload identity"
+    "AZURE_STORAGE_SAS_TOKEN"
 )
 _SCOPE = "https://storage.azure.com/.default"
-_RENEW_SECONDS = 300  # before a token expires
 _SIGNED = (
     "content-encoding", "content-language", "content-length", "content-md5", "content-type",
     "date", "if-modified-since", "if-match", "if-none-match", "if-unmodified-since", "range",
@@ -140,42 +139,13 @@ class SharedAccess:
         return joined, {**headers, "x-ms-version": VERSION}
 
 
-class AccessToken(Protocol):
-    """azure-identity's."""
-
-    @property
-    def token(self) -> str:
-        """What is sent."""
-
-    @property
-    def expires_on(self) -> int:
-        """Seconds since the epoch."""
-
-
-class TokenCredential(Protocol):
-    """Whatever azure-identity gives tokens by."""
-
-    def get_token(self, *scopes: str) -> AccessToken:
-        """A token, asked for over the network where none is kept."""
-
-
-class Login:
-    """Carries a token of azure-identity's. url: the destination, for messages.
-
-    Safe between threads.
-    """
+class Bearer:
+    """Carries the token of a login. Safe between threads."""
 
     source_query = ""  # a source in the same account is read by the same right
 
-    def __init__(
-        self, url: str, credential: TokenCredential, clock: Callable[[], float] = time.time
-    ) -> None:
-        self._url = url
-        self._credential = credential
-        self._clock = clock
-        self._token = ""
-        self._expires = 0.0
-        self._lock = threading.Lock()
+    def __init__(self, login: AzureLogin) -> None:
+        self._login = login
 
     def sign(
         self,
@@ -186,26 +156,8 @@ class Login:
         length: int,  # noqa: ARG002 - as above
     ) -> tuple[str, Mapping[str, str]]:
         """See `Signer.sign`."""
-        with self._lock:
-            if self._clock() > self._expires - _RENEW_SECONDS:
-                self._renew()
-            who = {"Authorization": f"Bearer {self._token}", "x-ms-version": VERSION}
+        who = {"Authorization": f"Bearer {self._login.token()}", "x-ms-version": VERSION}
         return _target(path, fields), {**headers, **who}
-
-    def _renew(self) -> None:
-        from azure.core.exceptions import AzureError, ClientAuthenticationError
-
-        try:
-            found = self._credential.get_token(_SCOPE)
-        except ClientAuthenticationError:
-            raise CredentialsError(f"{self._url}: no Azure login was accepted", _SETUP) from None
-        except AzureError:
-            raise StorageUnreachable(
-                f"{self._url}: no connection to Azure's sign-in service", "check the network"
-            ) from None
-        except (ValueError, OSError) as error:  # a tenant that is none, a certificate not there
-            raise _unusable(self._url, error) from None
-        self._token, self._expires = found.token, float(found.expires_on)
 
 
 def find_account(url: str, endpoint: str | None) -> Account:
@@ -252,13 +204,16 @@ def _signer(url: str, endpoint: Endpoint, parts: Mapping[str, str]) -> Signer:
         return SharedKey(name, key)
     if token := os.environ.get("AZURE_STORAGE_SAS_TOKEN", "").strip():
         return SharedAccess(token.removeprefix("?"))
-    try:
-        from azure.identity import DefaultAzureCredential
-    except ImportError:
-        raise CredentialsError(f"{url}: no Azure credentials were found", _SETUP) from None
+    if not is_installed():
+        raise CredentialsError(f"{url}: no Azure credentials were found", _setup())
     if endpoint.scheme != "https":
         raise CredentialsError(f"{url}: a login's token is sent over https alone", _SETUP)
-    return Login(url, DefaultAzureCredential())
+    return Bearer(AzureLogin(url, _SCOPE))
+
+
+def _setup() -> str:
+    install = how_to_install("azure-identity")
+    return f"{_SETUP}; for a managed or workload identity and az login: {install}"
 
 
 def _unusable(url: str, error: Exception) -> StorageError:

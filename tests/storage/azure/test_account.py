@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pytest
 
-from myop_cdn.errors import CredentialsError, StorageUnreachable
-from myop_cdn.storage.azure.account import Login, SharedAccess, SharedKey, find_account
+from myop_cdn.errors import CredentialsError
+from myop_cdn.storage.azure.account import SharedAccess, SharedKey, find_account
 
 MINE = "https://mine.blob.core.windows.net"
 TEXT = "DefaultEndpointsProtocol=https;AccountName=mine;AccountKey=a2V5==;EndpointSuffix=x.net"
@@ -101,49 +99,3 @@ def test_a_credential_that_can_not_be_one_is_told_without_it(
     with pytest.raises(CredentialsError) as caught:
         find_account("az://container", None)
     assert "SECRET" not in caught.value.message + caught.value.hint
-
-
-@dataclass
-class Token:
-    token: str
-    expires_on: int
-
-
-class Identity:
-    """Gives tokens that are good for an hour, or fails."""
-
-    def __init__(self, error: Exception | None = None) -> None:
-        self.asked = 0
-        self.error = error
-
-    def get_token(self, *scopes: str) -> Token:
-        """A token that counts."""
-        if self.error:
-            raise self.error
-        self.asked += 1
-        return Token(f"token-{self.asked}", self.asked * 3600)
-
-
-def test_a_token_is_kept_until_shortly_before_it_expires() -> None:
-    identity, now = Identity(), [10.0]
-    login = Login("az://container", identity, clock=lambda: now[0])
-    for moment, token in ((10.0, 1), (3000.0, 1), (3400.0, 2), (3700.0, 2)):
-        now[0] = moment
-        target, headers = login.sign("GET", "/c/k", {"comp": "list"}, {"A": "b"}, 0)
-        assert target == "/c/k?comp=list"
-        assert headers["Authorization"] == f"Bearer token-{token}"
-        assert headers["A"] == "b"
-
-
-def test_a_login_that_fails_is_told_without_its_settings() -> None:
-    from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
-
-    for error, kind in (
-        (ValueError("SECRET is not a tenant"), CredentialsError),  # as azure-identity does it
-        (FileNotFoundError(2, "No such file", "cert.pem"), CredentialsError),
-        (ClientAuthenticationError("SECRET"), CredentialsError),
-        (ServiceRequestError("SECRET"), StorageUnreachable),
-    ):
-        with pytest.raises(kind) as caught:
-            Login("az://container", Identity(error)).sign("GET", "/c", {}, {}, 0)
-        assert "SECRET" not in caught.value.message + caught.value.hint

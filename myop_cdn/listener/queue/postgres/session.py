@@ -18,7 +18,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote
 
-from myop_cdn.errors import InputError, ListenerError
+from myop_cdn.errors import InputError, ListenerError, how_to_install
 from myop_cdn.listener.queue.postgres import schema
 from myop_cdn.text import line, shown_url
 
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 SCHEMES = ("postgresql://", "postgres://")
 # Where libpq finds a password, as it reads a URL.
 _PASSWORDS = re.compile(r"://[^:/@]*:([^/@]*)@|[?&](?:ssl)?password=([^&]*)")
-_INSTALL = "pip install 'myop-cdn[postgres]'"
 _CONNECT = 2  # seconds to each host; libpq takes no less
 _STALLED = 2.0  # seconds that a transaction may wait for its listener, which holds locks meanwhile
 _LOOK = 0.2  # seconds between two looks of the watchdog
@@ -92,7 +91,10 @@ def _psycopg() -> Any:
     except ImportError as error:
         if getattr(error, "name", None) not in ("psycopg", None):
             raise
-        raise InputError("a journal in PostgreSQL needs psycopg", _INSTALL) from None
+        raise InputError(
+            "a journal in PostgreSQL needs psycopg, which is not installed",
+            how_to_install("psycopg[binary]"),
+        ) from None
     return psycopg
 
 
