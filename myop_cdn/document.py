@@ -7,6 +7,7 @@ here kept as they are.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from myop_cdn import jsontext, names
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from myop_cdn.model import DocumentRef
+
+_LONG = 4000  # bytes
+_OFFICIAL = b'{\n  "'
+_MEMBER = re.compile(rb' *"(?!id"|name")[^"\\]*": "')  # and the beginning of its text
 
 
 class Document(NamedTuple):
@@ -49,10 +54,26 @@ class Document(NamedTuple):
 
 def named(ref: DocumentRef, data: bytes) -> tuple[str, tuple[Variant, ...]]:
     """The component's name and the variants of the document in `data`: `Document.parse` for those
-    who have its file already, at less than half the time. Raises DocumentError, as that does.
+    who have its file already, at a tenth of the time. Raises DocumentError, as that does.
     """
-    _, name, variants = _checked(ref, data)
+    _, name, variants = _checked(ref, data if len(data) < _LONG else _without_long(data))
     return name, variants
+
+
+def _without_long(data: bytes) -> bytes:
+    """The same JSON with "" in place of long texts, where each member has a line of its own, as
+    the official tool writes it. Such a text is nearly all of a document, and takes a scanner
+    twenty times as long as all the rest.
+    """
+    pieces, start, at = [], 0, 0
+    while data.startswith(_OFFICIAL) and (end := data.find(b"\n", at)) >= 0:
+        if end - at >= _LONG and (member := _MEMBER.match(data, at)):
+            last = end - (2 if data[end - 1 : end] == b"," else 1)
+            if data[last : last + 1] == b'"':
+                pieces.append(data[start : member.end()])
+                start = last
+        at = end + 1
+    return b"".join([*pieces, data[start:]])
 
 
 def _checked(ref: DocumentRef, data: bytes) -> tuple[dict[str, Any], str, tuple[Variant, ...]]:

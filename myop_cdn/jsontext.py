@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import re
+from codecs import BOM_UTF8
 from decimal import Decimal
 from json.encoder import encode_basestring
 from math import isinf
@@ -77,7 +78,7 @@ def loads(data: bytes) -> Any:
     A byte order mark is passed over, as fetch's `json()` does. Raises ValueError when the
     bytes are not UTF-8 or not JSON; it is a Foreign for `NaN` and `Infinity`, or a TooDeep.
     """
-    text = data.decode("utf-8-sig")
+    text = data.removeprefix(BOM_UTF8).decode()  # Python's utf-8-sig takes three times as long
     try:
         return _decoder.decode(text)
     except RecursionError:

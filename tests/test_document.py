@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from myop_cdn.document import Document, describe
+from myop_cdn.document import Document, describe, named
 from myop_cdn.errors import CutShort, DocumentError
 from myop_cdn.model import DocumentRef, Variant
 from tests.samples import document, official
@@ -28,6 +28,24 @@ def test_a_document_without_a_name_is_called_by_its_id() -> None:
     body = official({"item": {"id": "card", "consume_variant": [{}]}})
     assert Document.parse(REF, body).name == "card"
     assert Document.parse(REF, body).variants == ()
+
+
+@pytest.mark.parametrize("html", ["", "<p>", '"', "\\", '", "id": "other', "größer \n☃ 🎉"])
+@pytest.mark.parametrize("repeated", [1, 3000])
+@pytest.mark.parametrize("indent", [None, 2])
+def test_the_names_of_a_document_are_read_past_its_long_texts(
+    html: str, repeated: int, indent: int | None
+) -> None:
+    def variant(number: int, **more: str) -> dict[str, object]:
+        loader = {"type": "HTMLLoader", "HTML": html * repeated, "last": html * repeated}
+        return {"name": f"größer {number}", "loader": loader, **more, "id": f"v-{number}"}
+
+    item = {"consume_variant": [variant(1, note=html * repeated), variant(2)]}
+    value = {"item": {**item, "id": "card", "name": 'The "card"'}, "version": "0.2.10"}
+    data = json.dumps(value, indent=indent, ensure_ascii=False).encode()
+    found = Document.parse(REF, data)
+    assert named(REF, data) == (found.name, found.variants)
+    assert found.variants == (Variant("v-1", "größer 1"), Variant("v-2", "größer 2"))
 
 
 @pytest.mark.parametrize(

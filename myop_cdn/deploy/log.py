@@ -91,17 +91,7 @@ class Entry(NamedTuple):
 
     def dump(self) -> list[str | int | None]:
         """As JSON: the fields in their order, without the empty ones at the end."""
-        values: list[str | int | None] = [
-            self.sha256,
-            self.headers,
-            self.version,
-            self.asked,
-            self.name,
-            self.variant,
-            self.variant_name,
-            self.announced,
-            self.since,
-        ]
+        values: list[str | int | None] = [*self]
         while len(values) > 2 and not values[-1]:
             values.pop()
         if values[1:] == [None]:  # "" is another fingerprint than none at all

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from myop_cdn.model import DocumentRef
@@ -61,7 +61,7 @@ class Outcome:
         """Remember that an object was put there."""
         if (after := change.after) is not None:
             name, label = after.name or upload.name, after.label or upload.after
-            upload = replace(upload, name=name, after=label)
+            upload = Upload(upload.key, upload.reason, name, upload.before, label, upload.size)
         self.uploads.setdefault(upload.key, upload)
         self.overtaken.pop(upload.key, None)
         self.failed.pop(upload.key, None)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from sys import intern
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, unquote
@@ -43,21 +44,22 @@ def fingerprint(headers: Headers) -> str:
 
 def metadata_of(entry: Entry, base: int, before: str) -> dict[str, str]:
     """What is kept with an object that is described by `entry`."""
-
-    def moment(seconds: int) -> str:
-        return written(datetime.fromtimestamp(seconds, UTC)) if seconds else ""
-
     values = {
-        ASKED: moment(entry.asked),
-        VARIANT: entry.variant,
-        VARIANT_NAME: entry.variant_name,
-        ANNOUNCED: entry.announced,
-        SINCE: moment(entry.since),
-        NAME: entry.name,
+        ASKED: _written(entry.asked),
+        VARIANT: _encoded(entry.variant),
+        VARIANT_NAME: _encoded(entry.variant_name),
+        ANNOUNCED: _encoded(entry.announced),
+        SINCE: _written(entry.since),
+        NAME: _encoded(entry.name),
         BASE: str(base),
         BEFORE: before,
     }
-    return {name: _encoded(value) for name, value in values.items() if value}
+    return {name: value for name, value in values.items() if value}
+
+
+@lru_cache(maxsize=16)  # many documents come within a second
+def _written(seconds: int) -> str:
+    return written(datetime.fromtimestamp(seconds, UTC)) if seconds else ""
 
 
 class RemoteObject(NamedTuple):

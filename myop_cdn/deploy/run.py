@@ -491,12 +491,16 @@ class Run:
         before = ""
         if there is not None:
             before = self._writer.keep(key, there) if upload.reason == "content" else mine.sha256
-        name = mine.entry.name or upload.name
-        entry = mine.entry._replace(sha256=mine.sha256, headers=self._fingerprint, name=name)
+        entry = mine.entry
         if there is not None and there.facts is not None:
             entry = _carried(entry, there.facts, mine.variants)
         since = there.since(entry.variant) if there is not None else 0
-        entry = entry._replace(since=since or int(self._now().timestamp()))
+        entry = entry._replace(
+            sha256=mine.sha256,
+            headers=self._fingerprint,
+            name=entry.name or upload.name,
+            since=since or int(self._now().timestamp()),
+        )
         metadata = metadata_of(entry, number, before)
         version = self._writer.put(key, body, metadata, there.version if there else None)
         after = entry._replace(version=version)

@@ -47,7 +47,7 @@ class Signer:
         self._region = region
         self._keys = keys
         self._clock = clock
-        self._cached: tuple[str, str, bytes] = ("", "", b"")
+        self._cached: tuple[str, str, hmac.HMAC] | None = None
 
     def sign(
         self, method: str, path: str, query: str, headers: Mapping[str, str], sha256: str
@@ -61,28 +61,31 @@ class Signer:
         signed = {**headers, "x-amz-content-sha256": sha256, "x-amz-date": moment}
         if keys.token:
             signed["x-amz-security-token"] = keys.token
-        fields = sorted((name.lower(), " ".join(value.split())) for name, value in signed.items())
+        fields = [(name.lower(), " ".join(value.split())) for name, value in signed.items()]
         fields.append(("host", self._host))
         fields.sort()
-        names = ";".join(name for name, _ in fields)
-        lines = "".join(f"{name}:{value}\n" for name, value in fields)
+        names = ";".join([name for name, _ in fields])
+        lines = "".join([f"{name}:{value}\n" for name, value in fields])
         request = f"{method}\n{path}\n{query}\n{lines}\n{names}\n{sha256}"
         scope = f"{moment[:8]}/{self._region}/s3/aws4_request"
         digest = hashlib.sha256(request.encode()).hexdigest()
         text = f"AWS4-HMAC-SHA256\n{moment}\n{scope}\n{digest}"
-        signature = hmac.digest(self._key(keys.secret_key, moment[:8]), text.encode(), "sha256")
+        signing = self._key(keys.secret_key, moment[:8]).copy()
+        signing.update(text.encode())
         signed["Authorization"] = (
             f"AWS4-HMAC-SHA256 Credential={keys.access_key}/{scope}, "
-            f"SignedHeaders={names}, Signature={signature.hex()}"
+            f"SignedHeaders={names}, Signature={signing.hexdigest()}"
         )
         return signed
 
-    def _key(self, secret: str, day: str) -> bytes:
+    def _key(self, secret: str, day: str) -> hmac.HMAC:
+        """The day's key, ready to be copied and used: making it anew takes three times as long."""
         cached = self._cached  # replaced as a whole, so never half of one and half of another
-        if cached[:2] == (secret, day):
+        if cached is not None and cached[:2] == (secret, day):
             return cached[2]
         key = f"AWS4{secret}".encode()
         for part in (day, self._region, "s3", "aws4_request"):
             key = hmac.digest(key, part.encode(), "sha256")
-        self._cached = (secret, day, key)
-        return key
+        signing = hmac.new(key, digestmod="sha256")
+        self._cached = (secret, day, signing)
+        return signing
