@@ -122,7 +122,7 @@ def network(api_url: str) -> Iterator[Diagnosis]:
     endpoint, _ = _parsed(api_url)
     proxy = find_proxy(endpoint)
     way = f"through the proxy {proxy.netloc}" if proxy else "without a proxy"
-    yield Diagnosis("proxy", "ok", f"{endpoint.netloc} is asked {way}")
+    yield Diagnosis("proxy", "ok", f"{endpoint.netloc} is reached {way}")
     named = [one for one in AWS_VARIABLES if os.environ.get(one)]
     try:
         trusting_context(AWS_VARIABLES)
@@ -161,7 +161,7 @@ def signing_secrets(found: Sequence[bytes], source: str) -> Iterator[Diagnosis]:
         )
     elif len(found) > 1:
         text = f"{several} from {source}, separated by white space"
-        yield Diagnosis("secret", "note", text, "two are for the time while one is replaced")
+        yield Diagnosis("secret", "note", text, "keep two only while one is being replaced")
     else:
         yield Diagnosis("secret", "ok", f"one secret of {len(found[0])} bytes from {source}")
 
@@ -192,7 +192,7 @@ def api(
         hint = error.hint or "check MYOP_API_URL, the network and the proxy"
         yield Diagnosis("API", "wrong", f"{endpoint.netloc} {error.phrase}", hint)
         if key is not None:
-            yield Diagnosis("API key", "note", f"from {source}; not tried", "first mend the API")
+            yield Diagnosis("API key", "note", f"from {source}; not tried", "fix the API first")
         return
     finally:
         transport.close()
@@ -237,7 +237,7 @@ def _key(host: str, response: Response, key: str, source: str) -> Diagnosis:
             "make a new one in Dashboard > Rollout > Settings > Self-Hosting",
         )
     if response.status != 200:
-        return Diagnosis("API key", "note", f"from {source}; not tried", "first mend the API")
+        return Diagnosis("API key", "note", f"from {source}; not tried", "fix the API first")
     body = b""
     try:
         body = response.decoded(_LIMITS.body_bytes).body
@@ -264,7 +264,7 @@ def _clock(skew: float, host: str) -> Diagnosis:
     text = f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} {host}'s"
     if abs(skew) <= _MOST_SKEW:
         return Diagnosis("clock", "ok", text)
-    advice = "set the clock (NTP): signatures of webhooks and of S3 are bound to it"
+    advice = "set the clock (NTP): signatures of webhooks and of S3 depend on it"
     return Diagnosis("clock", "wrong", text, advice)
 
 

@@ -8,6 +8,9 @@
     ├── RefusedError                 3   refused for safety; nothing was changed
     ├── PartlyDone                   4   some documents or objects failed, the others are done
     ├── SecretError                  1   a service that keeps a secret does not give it
+    │   └── SecretUnavailable        1   as it is busy, or gives no answer
+    ├── Undelivered                  1   a notice did not reach its receiver
+    │   └── ReceiverUnavailable      1   which may take it later
     ├── TreeError                    1   the export folder can't be read or written
     ├── ExportError                  1   Myop's side: its API or its command-line tool
     │   ├── KeyRejected              1   401 or 403
@@ -69,6 +72,8 @@ class MyopCdnError(Exception):
     """The root of the tree: a message, a hint (may be empty) and an exit code."""
 
     exit_code: ClassVar[ExitCode] = ExitCode.FAILED
+    is_temporary: ClassVar[bool] = False
+    """Whether the same request may succeed a little later: `retry` makes it again."""
     retry_after: float = 0.0
     """Seconds that the other side asks to be left alone (`Retry-After`); 0: it does not say."""
 
@@ -128,6 +133,22 @@ class SecretError(MyopCdnError):
     """A service that keeps a secret does not give it."""
 
 
+class SecretUnavailable(SecretError):
+    """The service is busy, or gives no answer."""
+
+    is_temporary = True
+
+
+class Undelivered(MyopCdnError):
+    """A notice did not reach its receiver. The message does not show the receiver's URL."""
+
+
+class ReceiverUnavailable(Undelivered):
+    """The receiver is busy, or gives no answer."""
+
+    is_temporary = True
+
+
 class TreeError(MyopCdnError):
     """The export folder can't be read or written."""
 
@@ -143,6 +164,8 @@ class KeyRejected(ExportError):
 class Unreachable(ExportError):
     """No answer at all, or none but server errors, after every retry."""
 
+    is_temporary = True
+
 
 class IndexFormError(ExportError):
     """The API's index is not in the documented form."""
@@ -154,6 +177,8 @@ class DocumentError(ExportError):
 
 class CutShort(DocumentError):
     """An answer that is empty or ends in the middle; asking again may help."""
+
+    is_temporary = True
 
 
 class StorageError(MyopCdnError):
@@ -174,6 +199,8 @@ class ContainerMissing(StorageError):
 
 class StorageUnavailable(StorageError):
     """Throttled, broken or out of reach, after every retry."""
+
+    is_temporary = True
 
 
 class StorageUnreachable(StorageUnavailable):

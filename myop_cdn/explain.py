@@ -31,7 +31,7 @@ def explain(body: bytes | bytearray, header: str, secrets: Sequence[bytes]) -> l
     findings = [*_header(header), *_body(body, header, secrets), *_secret(body, header, secrets)]
     if not findings:
         findings.append(
-            "nothing usual explains it: either the secret is another one than Myop shows for "
+            "nothing usual explains it: either the secret is not the one that Myop shows for "
             "this webhook, or the body is not the one that was signed"
         )
     return findings

@@ -64,7 +64,9 @@ class Manifest(NamedTuple):
         seen: set[str] = set()
         for position, entry in enumerate(entries):
             if entry.id in seen:
-                raise InputError(f"components[{position}].id stands twice: {names.shown(entry.id)}")
+                raise InputError(
+                    f"components[{position}].id appears twice: {names.shown(entry.id)}"
+                )
             seen.add(entry.id)
         return cls(entries, raw)
 

@@ -57,7 +57,7 @@ def parse(data: bytes) -> Delivery:
         return Delivery("github", Scope("full"))
     if all(key in value for key in _GITLAB_KEYS):
         return Delivery("gitlab", Scope("full"))
-    raise PayloadError("the payload is an object of no known form", _FORMS_HINT)
+    raise PayloadError("the payload is an object in no known form", _FORMS_HINT)
 
 
 def parse_releases(data: bytes) -> tuple[Release, ...]:
@@ -128,7 +128,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         # Two readers could take two different ones of them.
         left = list(reversed(value))  # each key once, in the order in which they were first met
         twice = next(key for key, _ in pairs if not left or left.pop() != key)
-        raise PayloadError(f"the key {names.shown(twice)!r} stands twice in one object")
+        raise PayloadError(f"the key {names.shown(twice)!r} appears twice in one object")
     return value
 
 

@@ -337,13 +337,13 @@ class DeployReport:
 @dataclass(frozen=True, slots=True)
 class Fault:
     """What is wrong with the answers for some documents. kind: a word for it ("stale", "cors").
-    keys: of which. mend: the line that mends it. is_warning: it works all the same.
+    keys: of which. fix: the line that fixes it. is_warning: it works all the same.
     """
 
     kind: str
     keys: tuple[str, ...]
     message: str
-    mend: str
+    fix: str
     is_warning: bool = False
 
     def to_json(self) -> dict[str, Any]:
@@ -352,7 +352,7 @@ class Fault:
             "kind": self.kind,
             "keys": list(self.keys),
             "message": self.message,
-            "mend": self.mend,
+            "mend": self.fix,
             "warning": self.is_warning,
         }
 
@@ -382,7 +382,7 @@ class CheckReport:
         keys = {key for one in faults for key in one.keys}
         number = f"{len(keys)} of {max(len(keys), len(self.checked))}"
         what = f"{number} not as they should be" if keys else faults[0].message
-        hint = faults[0].mend if len(faults) == 1 else "each fault names the line that mends it"
+        hint = faults[0].fix if len(faults) == 1 else "each fault names the line that fixes it"
         return CheckFailed(f"{self.url}: {what}", hint)
 
     def summary(self) -> Summary:
@@ -394,14 +394,14 @@ class CheckReport:
         wrong: dict[str, list[str]] = {}
         for one in self.faults:
             for key in () if one.is_warning else one.keys:
-                wrong.setdefault(key, []).append(f"{one.message} ({one.mend})")
+                wrong.setdefault(key, []).append(f"{one.message} ({one.fix})")
         items = tuple(
             Item(key, "failed", "wrong", note="; ".join(wrong[key]))
             if key in wrong
             else Item(key, "unchanged", "right")
             for key in dict.fromkeys((*self.checked, *wrong))
         )
-        warnings = tuple(f"{one.message} ({one.mend})" for one in self.faults if one.is_warning)
+        warnings = tuple(f"{one.message} ({one.fix})" for one in self.faults if one.is_warning)
         return Section(self.url, counted(items), items, warnings, self.error, self.seconds)
 
     def to_json(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""When a request that failed is made again: one policy for storage, the API, CDNs and webhooks."""
+"""When a request is made again: one policy for storage, the API, CDNs, secrets and notices."""
 
 from __future__ import annotations
 
@@ -7,13 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from myop_cdn.errors import (
-    CutShort,
-    MyopCdnError,
-    StorageUnavailable,
-    StorageUnreachable,
-    Unreachable,
-)
+from myop_cdn.errors import MyopCdnError, StorageUnreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,15 +39,12 @@ class RetryPolicy(NamedTuple):
         """How often a request that ends in such errors is made in all."""
         if isinstance(error, StorageUnreachable):
             return self.unreachable_attempts
-        return self.attempts if isinstance(error, _TEMPORARY) else 1
+        return self.attempts if error.is_temporary else 1
 
     def pause(self, tries: int, chance: float, retry_after: float = 0.0) -> float:
         """Seconds to wait after `tries` failed tries; chance: 0 to 1. retry_after: in seconds."""
         longest = min(self.longest_pause, self.first_pause * 2.0**tries)
         return longest * (0.5 + chance / 2) + min(retry_after, self.longest_retry_after)
-
-
-_TEMPORARY = (StorageUnavailable, Unreachable, CutShort)
 
 
 def sleep(seconds: float) -> bool:

@@ -18,7 +18,7 @@ import re
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from myop_cdn.azurelogin import AzureLogin
-from myop_cdn.errors import InputError, SecretError, StorageUnavailable
+from myop_cdn.errors import InputError, SecretError, SecretUnavailable
 from myop_cdn.retry import Retries, RetryPolicy
 from myop_cdn.text import shown, shown_url
 from myop_cdn.transport import Limits, Transport, TransportError, parse_base_url
@@ -194,19 +194,16 @@ def _patiently(name: str, request: Callable[[], Response]) -> Response:
         try:
             response = request()
         except TransportError as error:
-            kind = StorageUnavailable if error.temporary else SecretError
+            kind = SecretUnavailable if error.temporary else SecretError
             what = f"{name}: no answer: the service {error.phrase}"
             raise kind(what, error.hint or "check the network") from None
         if response.status in _BUSY:
-            busy = StorageUnavailable(f"{name}: the service answered {response.status}")
+            busy = SecretUnavailable(f"{name}: the service answered {response.status}")
             busy.retry_after = response.retry_after()
             raise busy
         return response
 
-    try:
-        return Retries(_POLICY).call(attempt)
-    except StorageUnavailable as error:
-        raise SecretError(error.message, error.hint) from None
+    return Retries(_POLICY).call(attempt)
 
 
 _STORES: dict[str, tuple[str, Callable[[str, re.Match[str]], bytes]]] = {

@@ -41,7 +41,7 @@ MALFORMED: list[tuple[bytes, str]] = [
     (b"{}", "no known form"),
     (_json({"ref": "refs/heads/main", "commits": []}), "no known form"),
     (_json({"schedule": "daily"}), "no known form"),
-    (b'{"releases": [], "releases": []}', "'releases' stands twice"),
+    (b'{"releases": [], "releases": []}', "'releases' appears twice"),
     (_json({"event": 7}), "event is a number"),
     (_json({"event": ""}), "event is empty"),
     (_json({"event": "components.deployed", "data": None}), "data is null"),

@@ -1,4 +1,4 @@
-"""A CDN with faults, each found with the line that mends it."""
+"""A CDN with faults, each found with the line that fixes it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 
 from myop_cdn.check import CheckOptions, Expectation, LiveObjects, TreeFiles, check, parse
-from myop_cdn.check.mends import Mends, Site
+from myop_cdn.check.fixes import Fixes, Site
 from myop_cdn.deploy import deploy
 from myop_cdn.deploy.history import Selection
 from myop_cdn.deploy.options import DeployOptions
@@ -143,7 +143,7 @@ def test_ten_faults_are_found_each_with_the_line_that_mends_it(cdn: Cdn, tree: T
     assert "truncated" in said[prod("g")]
     assert f"redirect: 301 to {cdn.url}/new/" in said[prod("h")]
     assert said[preview] == "wrong component: the document of b"
-    mends = {
+    fixes = {
         prod("a"): f"purge /cdn/{prod('a')} at the CDN",
         prod("b"): "serve .json as application/json",
         prod("c"): "Access-Control-Allow-Origin: https://app.example.com",
@@ -155,7 +155,7 @@ def test_ten_faults_are_found_each_with_the_line_that_mends_it(cdn: Cdn, tree: T
         prod("h"): f"enableSelfHosted('{cdn.url}/new')",
         preview: "cache key hold the whole path",
     }
-    assert all(mends[key] in one.mend for key, one in found.items())
+    assert all(fixes[key] in one.fix for key, one in found.items())
     assert report.error is not None
     assert "10 of 17" in report.error.message
 
@@ -175,7 +175,7 @@ def test_the_right_base_url_is_named(tree: Tree, there: str, asked: str) -> None
     with Cdn(contents, there) as cdn:
         report = look(cdn, TreeFiles(tree, "s3://bucket/cdn"), asked)
         assert report.base_url == cdn.url + there
-        assert report.faults[0].mend.endswith(f"enableSelfHosted('{cdn.url}{there}')")
+        assert report.faults[0].fix.endswith(f"enableSelfHosted('{cdn.url}{there}')")
         alone = look(cdn, None, asked)  # nothing but the manifest can be looked for
         assert alone.base_url == cdn.url + there
         assert alone.error is not None
@@ -207,14 +207,14 @@ def test_the_line_is_that_of_the_service(
 ) -> None:
     endpoint, path = parse(url)
     site = Site(endpoint, path, "https://app.example.com", destination)
-    line = Mends(site, headers).cors()
+    line = Fixes(site, headers).cors()
     assert all(word in line for word in words)
 
 
 def test_nothing_to_go_by_is_said(cdn: Cdn) -> None:
     report = look(cdn, None, "/else/where/deep/down")
     assert [one.kind for one in report.faults] == ["manifest"]
-    assert "--tree" in report.faults[0].mend
+    assert "--tree" in report.faults[0].fix
 
 
 def test_without_an_expectation_the_manifest_tells_what_to_ask_for(cdn: Cdn) -> None:
@@ -290,7 +290,7 @@ def test_other_faults_are_told_apart(
     fault = report.faults[0]
     assert (fault.kind, fault.keys, fault.is_warning) == (kind, (prod("a"),), False)
     assert words in fault.message
-    assert fault.mend
+    assert fault.fix
 
 
 def test_plain_http_of_another_machine_is_mixed_content_for_a_page_of_https(
@@ -301,7 +301,7 @@ def test_plain_http_of_another_machine_is_mixed_content_for_a_page_of_https(
     report = check(url, TreeFiles(tree))
     (fault,) = report.faults
     assert (fault.kind, fault.keys) == ("mixed-content", ())
-    assert f"use https:{url.removeprefix('http:')} as the base URL" in fault.mend
+    assert f"use https:{url.removeprefix('http:')} as the base URL" in fault.fix
     assert report.error is not None
     assert report.error.message == f"{url}: {fault.message}"
 
@@ -438,7 +438,7 @@ def test_what_the_cdn_says_does_not_reach_the_terminal_as_it_is(
     assert ended.code == 1
     assert b"\x1b" not in ended.out
     assert f"{prod('a')}: Content-Type 'text/" in ended.out.decode()
-    assert "    mend: " in ended.out.decode()
+    assert "    fix: " in ended.out.decode()
 
 
 def test_the_json_report_names_every_fault(cdn: Cdn, run: Run, tree: Tree) -> None:

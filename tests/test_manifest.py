@@ -56,7 +56,7 @@ def test_an_environment_that_stands_twice_is_one_document() -> None:
         (b'{"components": ["a"]}', "components[0] is not an object"),
         (b'{"components": [{"id": "a"}, {}]}', "components[1].id is not a string"),
         (b'{"components": [{"id": ".."}]}', "components[0].id is '..'"),
-        (b'{"components": [{"id": "a"}, {"id": "a"}]}', "components[1].id stands twice: a"),
+        (b'{"components": [{"id": "a"}, {"id": "a"}]}', "components[1].id appears twice: a"),
         (b'{"components": [{"id": "a", "environments": "qa"}]}', "environments is not a list"),
         (b'{"components": [{"id": "a", "environments": ["qa", ""]}]}', "environments[1] is empty"),
         (b'{"components": [{"id": "a", "environments": ["a/b"]}]}', "environments[0] holds a sl"),

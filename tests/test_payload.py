@@ -144,15 +144,15 @@ FORMS = (
     [
         (b" ", "the payload is empty", "did the step before this one fail?"),
         (b"[]", "the array of releases is empty", "for a full sync give no payload"),
-        (b"{}", "the payload is an object of no known form", FORMS),
+        (b"{}", "the payload is an object in no known form", FORMS),
         (b"0.5", "the payload is a number, not an object", FORMS),
         (b'{"event": ""}', "event is empty", ""),
         (b"[" * 50_000, "the payload is nested too deeply", ""),
         (b"[" + b"9" * 5000 + b"]", "the payload holds a number that is too long", ""),
         (b'["card"]', "[0] is a string, not an object", ""),
         (b'{"releases": 1.5}', "releases is a number, not an array", ""),
-        (b'{"workflow": "a", "ref": "b"}', "the payload is an object of no known form", FORMS),
-        (b'{"workflow": "a.yml"}', "the payload is an object of no known form", FORMS),
+        (b'{"workflow": "a", "ref": "b"}', "the payload is an object in no known form", FORMS),
+        (b'{"workflow": "a.yml"}', "the payload is an object in no known form", FORMS),
     ],
 )
 def test_what_is_wrong_is_told_with_what_to_do(body: bytes, message: str, hint: str) -> None:
@@ -279,6 +279,6 @@ def test_a_doubled_key_is_found_in_linear_time(size: int, draw: st.DataObject) -
     pairs: list[tuple[str, Any]] = [(Key(f"k{n}"), n) for n in range(size)]
     pairs.insert(draw.draw(st.integers(twice + 1, size)), (Key(f"k{twice}"), None))
     Key.compared = 0
-    with pytest.raises(PayloadError, match=rf"'k{twice}' stands twice"):
+    with pytest.raises(PayloadError, match=rf"'k{twice}' appears twice"):
         payload._object(pairs)
     assert Key.compared <= 10 * size + 100

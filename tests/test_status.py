@@ -269,7 +269,7 @@ def test_nothing_of_what_was_named_is_not_nothing_at_all(run: Run, myop: Sandbox
     run("deploy", url, "--source", myop.tree)
     ended = run("status", url, "--component", "nope")
     assert (ended.code, ended.out) == (0, b"")
-    assert f"{url}: nothing of what was named is live here" in ended.err
+    assert f"{url}: none of what was named is live here" in ended.err
 
 
 def test_a_document_that_myop_does_not_answer_is_unknown(run: Run, myop: Sandbox, url: str) -> None:

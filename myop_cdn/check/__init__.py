@@ -26,7 +26,7 @@ from myop_cdn.check.expected import (
     TreeFiles,
 )
 from myop_cdn.check.faults import CURABLE, Finding, Judge, read_manifest
-from myop_cdn.check.mends import Mends, Site
+from myop_cdn.check.fixes import Fixes, Site
 from myop_cdn.deploy.history import Selection
 from myop_cdn.errors import InputError
 from myop_cdn.model import COMPONENTS, MANIFEST, DocumentRef
@@ -305,7 +305,7 @@ class _Check:
             keys,
             f"wrong prefix: not below {self._base_url}, but below {right}"
             + (f" ({COMPONENTS}/{COMPONENTS})" if nested else ""),
-            Mends(self._site, {}).elsewhere(right, is_all=is_all),
+            Fixes(self._site, {}).elsewhere(right, is_all=is_all),
         )
 
     def _find_base(self, keys: Sequence[str]) -> str | None:
@@ -349,8 +349,8 @@ class _Check:
         is_plain = endpoint.scheme == "http" and origin.startswith("https:")
         if is_plain and not is_this_machine(endpoint.host):
             message = f"pages of {origin} may not load from plain http:// (mixed content)"
-            mend = f"use https:{self._base_url.partition(':')[2]} as the base URL"
-            yield Fault("mixed-content", (), message, mend)
+            fix = f"use https:{self._base_url.partition(':')[2]} as the base URL"
+            yield Fault("mixed-content", (), message, fix)
 
     def _grouped(self, found: Mapping[str, Sequence[Finding]]) -> Iterator[Fault]:
         """The same fault of many documents, once."""
@@ -358,11 +358,11 @@ class _Check:
         for key, ones in found.items():
             for one in ones:
                 about = (one.kind, one.message, one.is_warning)
-                groups.setdefault(about, []).append((key, one.mend))
+                groups.setdefault(about, []).append((key, one.fix))
         for (kind, message, is_warning), members in groups.items():
-            first, mend = members[0]
-            mend = mend if len(members) == 1 else mend.replace(first, "*")
-            yield Fault(kind, tuple(key for key, _ in members), message, mend, is_warning)
+            first, fix = members[0]
+            fix = fix if len(members) == 1 else fix.replace(first, "*")
+            yield Fault(kind, tuple(key for key, _ in members), message, fix, is_warning)
 
 
 def _lost(found: Mapping[str, Sequence[Finding]]) -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from myop_cdn import jsontext, names
 from myop_cdn.check.expected import variant_in
-from myop_cdn.check.mends import Mends
+from myop_cdn.check.fixes import Fixes
 from myop_cdn.document import Document
 from myop_cdn.errors import CutShort, DocumentError, InputError
 from myop_cdn.manifest import Manifest
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from myop_cdn.check.browser import Visit
     from myop_cdn.check.expected import Expectation
-    from myop_cdn.check.mends import Site
+    from myop_cdn.check.fixes import Site
 
 CURABLE = frozenset(
     {"missing", "status", "unreachable", "truncated", "component", "stale", "manifest"}
@@ -36,7 +36,7 @@ class Finding:
 
     kind: str
     message: str
-    mend: str
+    fix: str
     is_warning: bool = False
     is_lost: bool = False
 
@@ -54,51 +54,51 @@ class Judge:
 
         past_cache: asks once more by a way that caches should not answer.
         """
-        mends = Mends(self._site, visit.headers)
-        found = list(_redirects(key, visit, mends))
-        whole = list(_transfer(key, visit, mends))
+        fixes = Fixes(self._site, visit.headers)
+        found = list(_redirects(key, visit, fixes))
+        whole = list(_transfer(key, visit, fixes))
         found += whole
         if visit.response is None or any(one.kind in ("missing", "status") for one in whole):
             return found
         if visit.content is not None:
             if key == MANIFEST:
-                found += self._manifest(visit, visit.content, mends, past_cache)
+                found += self._manifest(visit, visit.content, fixes, past_cache)
             else:
-                found += self._document(key, visit, visit.content, mends, past_cache)
-        found += _content_type(visit, mends)
+                found += self._document(key, visit, visit.content, fixes, past_cache)
+        found += _content_type(visit, fixes)
         if key != MANIFEST:  # the SDK does not read it
-            found += _cors(visit, self._site.origin, mends)
-        found += _caching(visit, mends)
+            found += _cors(visit, self._site.origin, fixes)
+        found += _caching(visit, fixes)
         return found
 
     def _document(
-        self, key: str, visit: Visit, content: bytes, mends: Mends, past_cache: Callable[[], Visit]
+        self, key: str, visit: Visit, content: bytes, fixes: Fixes, past_cache: Callable[[], Visit]
     ) -> Iterator[Finding]:
         ref = DocumentRef.of(key)
         assert ref is not None  # only documents and the manifest are asked for
         try:
             Document.parse(ref, content)
         except CutShort as error:
-            yield Finding("truncated", f"truncated: {_reason(error)}", mends.truncated(key))
+            yield Finding("truncated", f"truncated: {_reason(error)}", fixes.truncated(key))
             return
         except DocumentError as error:
             other = _component_in(content)
             if content.lstrip()[:1] == b"<":
                 message = "an HTML page with status 200 in place of the document"
-                yield Finding("missing", message, mends.html(), is_lost=True)
+                yield Finding("missing", message, fixes.html(), is_lost=True)
             elif other is not None and other != ref.component_id:
                 message = f"wrong component: the document of {names.shown(other)}"
-                yield Finding("component", message, mends.component(key))
+                yield Finding("component", message, fixes.component(key))
             else:
                 message = f"not a document: {_reason(error)}"
-                yield Finding("component", message, mends.component(key))
+                yield Finding("component", message, fixes.component(key))
             return
         assert visit.response is not None  # it has content
         if not self._expected.has_same(ref, visit.response.body, content):
-            yield self._stale(ref, visit, content, mends, past_cache())
+            yield self._stale(ref, visit, content, fixes, past_cache())
 
     def _stale(
-        self, ref: DocumentRef, visit: Visit, content: bytes, mends: Mends, again: Visit
+        self, ref: DocumentRef, visit: Visit, content: bytes, fixes: Fixes, again: Visit
     ) -> Finding:
         has, wanted = variant_in(ref, content), self._expected.variant(ref)
         source, since = self._expected.source, self._expected.since(ref)
@@ -106,7 +106,7 @@ class Judge:
         if has != wanted:
             message += f": holds {shown(has)!r}, {source} has {shown(wanted)!r}"
         else:
-            message += f": holds {shown(has)!r} with other content than {source}"
+            message += f": holds {shown(has)!r} with content other than {source}"
         message += _cached(visit) or _dated(visit)
         fresh = (
             again.response is not None
@@ -116,16 +116,16 @@ class Judge:
         if fresh:
             message += "; past the cache the new one comes"
         is_cached = fresh or _age(visit) > 0
-        return Finding("stale", message, mends.stale(ref.path, is_cached=is_cached))
+        return Finding("stale", message, fixes.stale(ref.path, is_cached=is_cached))
 
     def _manifest(
-        self, visit: Visit, content: bytes, mends: Mends, past_cache: Callable[[], Visit]
+        self, visit: Visit, content: bytes, fixes: Fixes, past_cache: Callable[[], Visit]
     ) -> Iterator[Finding]:
         wanted = self._expected.manifest()
         try:
             there = Manifest.parse(content)
         except InputError as error:
-            yield Finding("manifest", f"not a manifest: {error.message}", mends.component(MANIFEST))
+            yield Finding("manifest", f"not a manifest: {error.message}", fixes.component(MANIFEST))
             return
         if wanted is None or there == wanted:
             return
@@ -141,12 +141,12 @@ class Judge:
         message += _cached(visit)
         again = read_manifest(past_cache())
         is_cached = again == wanted or _age(visit) > 0
-        mend = mends.stale(MANIFEST, is_cached=is_cached)
+        fix = fixes.stale(MANIFEST, is_cached=is_cached)
         # A publish that has nothing else to name leaves the one that is there, whatever its date.
         exported = {ref.environment for ref in wanted.refs()}
         others = {ref for ref in there.refs() if ref.environment in exported}
         is_as_good = not lacking and others <= set(wanted.refs())
-        yield Finding("manifest", message, mend, is_warning=is_as_good)
+        yield Finding("manifest", message, fix, is_warning=is_as_good)
 
 
 def read_manifest(visit: Visit) -> Manifest | None:
@@ -159,66 +159,66 @@ def read_manifest(visit: Visit) -> Manifest | None:
         return None
 
 
-def _redirects(key: str, visit: Visit, mends: Mends) -> Iterator[Finding]:
+def _redirects(key: str, visit: Visit, fixes: Fixes) -> Iterator[Finding]:
     if visit.hops:
         way = ", then ".join(f"{one.status} to {one.url}" for one in visit.hops)
         ends = f"; that answers {visit.summary}" if not visit.hops[-1].url.endswith(key) else ""
-        base = mends.base_of(visit.hops[-1].url, key)
+        base = fixes.base_of(visit.hops[-1].url, key)
         # The key is not in the message where it is at the end: the same for all documents.
         message = f"redirect: {way.replace(key, '…')}{ends}"
-        yield Finding("redirect", message, mends.redirect(base))
+        yield Finding("redirect", message, fixes.redirect(base))
 
 
-def _transfer(key: str, visit: Visit, mends: Mends) -> Iterator[Finding]:
+def _transfer(key: str, visit: Visit, fixes: Fixes) -> Iterator[Finding]:
     """What keeps the content from coming whole."""
     response = visit.response
     if response is None:
         if visit.is_cut:
             message = "truncated: the connection ended before the whole body had come"
-            yield Finding("truncated", message, mends.truncated(key))
+            yield Finding("truncated", message, fixes.truncated(key))
         else:
-            yield Finding("unreachable", visit.error, mends.unreachable())
+            yield Finding("unreachable", visit.error, fixes.unreachable())
         return
     status = response.status
     if status in (401, 403, 404, 410):
         said = f"{visit.summary}: not there"
         if status in (401, 403):
             said = f"{visit.summary}: refused, or not there (S3 says so of both)"
-        yield Finding("missing", said + _cached(visit), mends.missing(key, status), is_lost=True)
+        yield Finding("missing", said + _cached(visit), fixes.missing(key, status), is_lost=True)
         return
     if status != 200:
-        yield Finding("status", f"{visit.summary} in place of the document", mends.status(status))
+        yield Finding("status", f"{visit.summary} in place of the document", fixes.status(status))
         return
     unknown = [one for one in visit.encodings if one not in ("gzip", "x-gzip")]
     packed = len(visit.encodings)
     if unknown:
         message = f"Content-Encoding {shown(unknown[0])!r}, which was not asked for"
-        yield Finding("encoding", message, mends.encoding())
+        yield Finding("encoding", message, fixes.encoding())
     elif visit.is_cut:
         message = "truncated: packed with gzip, and cut short or damaged"
-        yield Finding("truncated", message, mends.truncated(key))
+        yield Finding("truncated", message, fixes.truncated(key))
     elif visit.layers > 1 or packed > 1:
         message = f"gzip twice: packed {max(visit.layers, packed)} times, Content-Encoding "
         message += f"{', '.join(visit.encodings) or 'not set'}"
-        yield Finding("encoding", message, mends.encoding())
+        yield Finding("encoding", message, fixes.encoding())
     elif visit.layers and not packed:
         message = "packed with gzip, but without Content-Encoding: gzip"
-        yield Finding("encoding", message, mends.encoding())
+        yield Finding("encoding", message, fixes.encoding())
     elif packed and not visit.layers and response.body:
         message = "Content-Encoding: gzip, but the body is not packed"
-        yield Finding("encoding", message, mends.encoding())
+        yield Finding("encoding", message, fixes.encoding())
 
 
-def _content_type(visit: Visit, mends: Mends) -> Iterator[Finding]:
+def _content_type(visit: Visit, fixes: Fixes) -> Iterator[Finding]:
     value = visit.headers.get("content-type")
     media = (value or "").partition(";")[0].strip().lower()
     if media == "application/json" or media.endswith("+json"):
         return
     message = f"Content-Type {shown(value)!r}, not application/json" if value else "no Content-Type"
-    yield Finding("type", message, mends.content_type())
+    yield Finding("type", message, fixes.content_type())
 
 
-def _cors(visit: Visit, origin: str, mends: Mends) -> Iterator[Finding]:
+def _cors(visit: Visit, origin: str, fixes: Fixes) -> Iterator[Finding]:
     value = visit.headers.get("access-control-allow-origin")
     if value in ("*", origin):
         if value == origin and "origin" not in visit.headers.get("vary", "").lower():
@@ -226,7 +226,7 @@ def _cors(visit: Visit, origin: str, mends: Mends) -> Iterator[Finding]:
                 "Access-Control-Allow-Origin names one origin, without Vary: Origin: a cache may "
                 "hand it to a page of another"
             )
-            yield Finding("vary", message, mends.vary(), is_warning=True)
+            yield Finding("vary", message, fixes.vary(), is_warning=True)
         return
     if value is None:
         message = f"no CORS: Access-Control-Allow-Origin is missing for {origin}"
@@ -236,20 +236,20 @@ def _cors(visit: Visit, origin: str, mends: Mends) -> Iterator[Finding]:
         message = f"Access-Control-Allow-Origin has two values ({shown(value)}): browsers refuse it"
     else:
         message = f"no CORS for {origin}: Access-Control-Allow-Origin is {shown(value)!r}"
-    yield Finding("cors", message, mends.cors())
+    yield Finding("cors", message, fixes.cors())
 
 
-def _caching(visit: Visit, mends: Mends) -> Iterator[Finding]:
+def _caching(visit: Visit, fixes: Fixes) -> Iterator[Finding]:
     value = visit.headers.get("cache-control", "").lower()
     if not value:
         message = "no Cache-Control: browsers guess for how long they keep it"
-        yield Finding("cache-control", message, mends.cache_control(), is_warning=True)
+        yield Finding("cache-control", message, fixes.cache_control(), is_warning=True)
         return
     longest = _seconds(value, "max-age")
     if longest is not None and longest >= _LONG_AGE and "no-cache" not in value:
         message = f"Cache-Control {shown(value)!r}: browsers show a release up to "
         message += f"{longest // _LONG_AGE} d later"
-        yield Finding("cache-control", message, mends.cache_control(), is_warning=True)
+        yield Finding("cache-control", message, fixes.cache_control(), is_warning=True)
 
 
 def _cached(visit: Visit) -> str:

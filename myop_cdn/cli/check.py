@@ -1,4 +1,4 @@
-"""`myop-cdn check`: whether a CDN answers as it should, and what mends it."""
+"""`myop-cdn check`: whether a CDN answers as it should, and what fixes it."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ class AskSettings:
         default="https://app.example.com",
     )
     sample: int | None = option(
-        "Ask for so many documents, taken at random, not for all.", "N", type=click.IntRange(1)
+        "Ask for N documents, chosen at random, instead of all.", "N", type=click.IntRange(1)
     )
     wait: timedelta = option(
-        "Ask again for so long until the CDN shows the new documents.", default="0"
+        "Keep asking for this long, until the CDN shows the new documents.", default="0"
     )
 
 
@@ -86,7 +86,7 @@ def check(console: Console, settings: CheckSettings) -> CheckReport:
 
     BASE_URL is what enableSelfHosted() is given. Status, bytes, Content-Type, Cache-Control,
     encoding, CORS and age are looked at. The exit code is 1 where something is wrong; each fault
-    is shown with the line that mends it. Nothing is changed anywhere.
+    is shown with the line that fixes it. Nothing is changed anywhere.
     """
     from myop_cdn.check import CheckOptions, LiveObjects, TreeFiles
     from myop_cdn.check import check as run
@@ -119,7 +119,7 @@ def check(console: Console, settings: CheckSettings) -> CheckReport:
 
 
 def say_check(console: Console, report: CheckReport) -> None:
-    """The report in words: each fault with what mends it on stdout, the rest on stderr."""
+    """The report in words: each fault with what fixes it on stdout, the rest on stderr."""
     from myop_cdn.errors import CheckFailed
     from myop_cdn.model import MANIFEST
 
@@ -129,7 +129,7 @@ def say_check(console: Console, report: CheckReport) -> None:
             said[fault.kind] += 1
             warning = "warning: " if fault.is_warning else ""
             if said[fault.kind] <= _MOST_LINES:
-                console.data(f"{_where(fault)}{warning}{fault.message}\n    mend: {fault.mend}")
+                console.data(f"{_where(fault)}{warning}{fault.message}\n    fix: {fault.fix}")
         for kind, number in said.items():
             if number > _MOST_LINES:
                 console.data(f"and {number - _MOST_LINES} more: {kind}; --json lists all")
@@ -141,9 +141,9 @@ def say_check(console: Console, report: CheckReport) -> None:
         what += f", held against {report.source}"
     console.info(f"{report.url}: {what} ({report.seconds:.1f} s)")
     if report.error is not None:
-        console.error(CheckFailed(report.error.message))  # what mends it stands above
+        console.error(CheckFailed(report.error.message))  # what fixes it stands above
     else:
-        console.info(f"{report.url}: all is as it should be")
+        console.info(f"{report.url}: everything is as it should be")
 
 
 def _where(fault: Fault) -> str:

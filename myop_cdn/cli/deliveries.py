@@ -156,7 +156,7 @@ def retry(console: Console, settings: DeliverySettings) -> None:
     with _writing(settings.journal) as connection:
         if not again(connection, settings.delivery_id):
             raise _unknown(settings.delivery_id)
-    console.info(f"{settings.delivery_id} waits again")
+    console.info(f"{settings.delivery_id} will be retried")
 
 
 @command(DeliverySettings, "myop-cdn deliveries forget 5f1c")
@@ -167,7 +167,7 @@ def forget(console: Console, settings: DeliverySettings) -> None:
     with _writing(settings.journal) as connection:
         if not drop(connection, settings.delivery_id):
             raise _unknown(settings.delivery_id)
-    console.info(f"{settings.delivery_id} is forgotten")
+    console.info(f"{settings.delivery_id} was forgotten")
 
 
 for _command in (list_, show, retry, forget):

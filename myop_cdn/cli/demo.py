@@ -45,13 +45,14 @@ class DemoSettings:
     """All that `demo` takes."""
 
     output: Path | None = option(
-        "Leave everything in this folder, new or empty; a fresh temporary one otherwise.", "DIR"
+        "Leave everything in this folder, which must be new or empty; by default a temporary one.",
+        "DIR",
     )
     serve: bool = option(
         "Serve the listener's page while one release after another arrives, until Ctrl-C."
     )
     port: int = option(
-        "The port of the page of --serve.",
+        "The port of --serve's page.",
         type=click.IntRange(0, 65535),
         default=0,
         show_default="a free one",

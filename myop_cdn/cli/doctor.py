@@ -140,8 +140,9 @@ def _secret(settings: SecretSettings) -> Iterator[Diagnosis]:
 
 def _notices(settings: DoctorSettings) -> Iterator[Diagnosis]:
     from myop_cdn.doctor import Diagnosis
+    from myop_cdn.errors import Undelivered
     from myop_cdn.notify.policy import Notice
-    from myop_cdn.notify.sender import Undelivered, new_identity
+    from myop_cdn.notify.sender import new_identity
 
     collected, now = _Collected(), time.time()
     channels = channels_of(settings.notices, collected, allow_http=settings.api.allow_http)

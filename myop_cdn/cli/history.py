@@ -46,12 +46,12 @@ class HistorySettings:
 
     destination: str = argument(type=Destination(), metavar="DESTINATION")
     limit: int = option(
-        "Show so many commits at the most, the newest; 0 reads the whole log.",
+        "Show at most this many commits, the newest; 0 reads the whole log.",
         "N",
         type=click.IntRange(min=0),
         default=100,
     )
-    forget: bool = option("Delete the contents that are kept of these documents' past, for good.")
+    forget: bool = option("Delete for good what is kept of these documents' past.")
     which: SelectionSettings = group(SelectionSettings)
     site: SiteSettings = group(SiteSettings)
     output_json: JsonSettings = group(JsonSettings)
@@ -77,7 +77,7 @@ class RollbackSettings:
         "A commit's number, or a time (2026-03-24T10:00:00Z): the last commit by then.",
         "COMMIT|TIME",
     )
-    resume: bool = option("Hold back no longer what an earlier rollback took away.")
+    resume: bool = option("Stop holding back what an earlier rollback took away.")
     max_delete: DeleteLimit | None = option(
         "How many documents may be removed because they were not there then; more is "
         "refused.  [default: 25%, or one component's documents]",
@@ -254,7 +254,7 @@ def _say_rollback(console: Console, report: RollbackReport) -> None:
             verb = "would go" if report.dry_run else "went"
             console.info(f"{one.url}: {verb} back to commit {report.to}")
         elif one.failure is None and not one.overtaken:
-            console.info(f"{one.url}: there was nothing to take back to commit {report.to}")
+            console.info(f"{one.url}: there was nothing to put back to commit {report.to}")
         return
     would = "would be " if report.dry_run else ""
     what = _listed(report.resumed, one.names)

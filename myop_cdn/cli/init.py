@@ -31,7 +31,7 @@ class InitSettings:
         "[default: where this program came from]",
         "PACKAGE",
     )
-    force: bool = option("Overwrite files that are there already.")
+    force: bool = option("Overwrite files that already exist.")
 
 
 @command(InitSettings, "myop-cdn init github --destination s3://my-bucket/myop")
@@ -55,7 +55,7 @@ def init(console: Console, settings: InitSettings) -> None:
     in_the_way = [path for path, _, text in targets if path.exists() and not _holds(path, text)]
     if in_the_way and not settings.force:
         raise InputError(
-            f"{in_the_way[0]} is there already; nothing was written",
+            f"{in_the_way[0]} already exists; nothing was written",
             _beside(recipe),
         )
     for path, executable, text in targets:
@@ -87,9 +87,7 @@ def _say_next(console: Console, recipe: Recipe, settings: InitSettings, origin: 
     if origin is not None and recipe.has("PACKAGE"):
         source, target = shlex.quote(origin), shlex.quote(folder)
         if not Path(origin).exists():
-            console.info(
-                f"next: put the wheel that it installs there; {source} is not here any more"
-            )
+            console.info(f"next: put the wheel that it installs there; {source} is no longer here")
         elif origin.endswith(".whl"):
             console.info("next: copy the wheel that it installs, and commit it too:")
             console.info(f"  cp {source} {target}")

@@ -510,7 +510,7 @@ def _address(text: str) -> Address:
 def _header_value(text: str) -> str:
     """What may stand in an HTTP header: printable ASCII on one line, or nothing."""
     if not all(" " <= sign <= "~" for sign in text):
-        raise ValueError("a header's value is plain ASCII on one line")
+        raise ValueError("a header's value must be plain ASCII on one line")
     return text
 
 

@@ -112,9 +112,7 @@ class DeployCommandSettings:
     source: Path = option(
         "The folder to upload.", "DIR", type=click.Path(path_type=Path), default="./myop-static"
     )
-    force: bool = option(
-        "Upload documents even where the destination holds what was exported later."
-    )
+    force: bool = option("Upload documents even where the destination holds a later export.")
     plan: PlanSettings = group(PlanSettings)
     deploy: DeploySettings = group(DeploySettings)
     limits: LimitSettings = group(LimitSettings)
@@ -170,7 +168,7 @@ class CheckSettings:
         "BASE_URL",
     )
     check_wait: timedelta = option(
-        "How long --check asks again until the CDN shows the new documents.", default="30s"
+        "How long --check keeps asking until the CDN shows the new documents.", default="30s"
     )
 
 
@@ -389,7 +387,7 @@ def _from_payload(settings: SourceSettings, console: Console) -> Scope:
             "nothing vouches for it but GitLab's trigger token"
         )
     if delivery.scope.kind == "none":
-        console.info(f"the event {delivery.event!r} asks for nothing: left alone")
+        console.info(f"the event {delivery.event!r} needs no sync: ignored")
     if settings.signed.signature is None:
         return delivery.scope.without_announcements()
     return delivery.scope

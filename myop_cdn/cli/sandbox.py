@@ -33,7 +33,7 @@ class SandboxSettings:
     """All that `sandbox` takes."""
 
     tree: Path = option(
-        "The folder of an export; read anew at each request.",
+        "The folder of an export; read again for each request.",
         type=click.Path(exists=True, file_okay=False, path_type=Path),
         required=True,
     )
@@ -51,9 +51,9 @@ class SandboxSettings:
         type=click.FloatRange(0, 1),
         default=0.0,
     )
-    seed: int = option("Which requests those are.", type=int, default=0)
+    seed: int = option("The seed that decides which requests fail.", type=int, default=0)
     api_key_file: str | None = option(
-        "File with the only key to accept; without it any myop_sk_… is.", "FILE"
+        "File with the only key to accept; without it any myop_sk_… key is.", "FILE"
     )
 
 

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 class FaultSettings:
     """What is wrong with the delivery on purpose."""
 
-    bad_signature: bool = option("Sign another body: a 401 is expected.")
-    stale: bool = option("Date it an hour back: a 401 is expected.")
+    bad_signature: bool = option("Sign a different body: a 401 is expected.")
+    stale: bool = option("Date it an hour ago: a 401 is expected.")
     oversized: bool = option("Pad it to over 2 MiB: a 413 is expected.")
-    duplicate: bool = option("Send it twice: two times 200, one release.")
+    duplicate: bool = option("Send it twice: 200 both times, one release.")
     chunked: bool = option("Send it in chunks, without a Content-Length.")
 
 

@@ -140,27 +140,28 @@ class ListenSettings:
         type=click.Path(path_type=Path, exists=True, dir_okay=False),
     )
     admin: Address | None = option(
-        "Serve the page, /healthz, /readyz, /metrics and /status there; keep it to yourself.",
+        "Serve the page, /healthz, /readyz, /metrics and /status there; keep it private.",
         type=ADDRESS,
     )
     admin_host: tuple[str, ...] = option(
-        "A name by which --admin is asked, besides localhost and addresses. Repeat it for more.",
+        "A host name under which --admin is reached, besides localhost and IP addresses; repeat "
+        "it for more.",
         "NAME",
     )
     admin_token_file: Path | None = option(
-        "A file with a token or several; whoever gives one on the page may retry, forget, "
+        "A file with one or more tokens; whoever enters one on the page may retry, forget, "
         "sync and roll back. Without it the page is read-only.",
         "FILE",
         type=click.Path(path_type=Path),
     )
     max_connections: int = option(
-        "Connections at once; of more, those that have stalled longest are closed.",
+        "Connections at once; beyond that, those that have stalled longest are closed.",
         "N",
         type=click.IntRange(1, 65536),
         default=1024,
     )
     max_connections_per_peer: int | None = option(
-        "Connections at once of one address (IPv6: of one /64); not of trusted proxies.",
+        "Connections at once from one address (IPv6: one /64); trusted proxies are exempt.",
         "N",
         type=click.IntRange(1, 65536),
         show_default="a quarter of --max-connections; for peers on this machine all",
@@ -188,7 +189,7 @@ class PublishingSettings:
         "Time between two full syncs, give or take a tenth; 0 for none.", default="24h"
     )
     no_sync_at_start: bool = option(
-        "No full sync at the start, unless the last process did not end in order."
+        "No full sync at the start, unless the last process did not shut down cleanly."
     )
     grace: timedelta = option(
         "How long a run may go on after SIGTERM; then it is left for the next start.", default="8s"
@@ -200,10 +201,13 @@ class NoticeTimes:
     """When somebody is told."""
 
     notify_after: int = option(
-        "How many failures in a row make a notice.", "N", type=click.IntRange(1, 1000), default=2
+        "How many failures in a row before a notice is sent.",
+        "N",
+        type=click.IntRange(1, 1000),
+        default=2,
     )
     notify_every: timedelta = option(
-        "Time between two notices of one destination, but for a recovery, which is sent at once.",
+        "Time between two notices about one destination; a recovery is reported at once.",
         default="1h",
     )
 

@@ -127,7 +127,9 @@ class LimitSettings:
         "[default: 25%, or one component's documents]",
         type=MAX_DELETE,
     )
-    jobs: int = option("How many requests at once.", "N", type=click.IntRange(1, 256), default=16)
+    jobs: int = option(
+        "How many requests to make at once.", "N", type=click.IntRange(1, 256), default=16
+    )
 
 
 @option_group("Objects")
@@ -135,7 +137,7 @@ class WriteSettings:
     """How whatever is written is kept, uploads and copies alike."""
 
     acl: str = option(
-        "The canned ACL (S3) or predefined ACL (GCS) of what is written, public-read for one.",
+        "The canned ACL (S3) or predefined ACL (GCS) of what is written, for example public-read.",
         "ACL",
         default="",
         show_default=False,
@@ -164,11 +166,11 @@ class ObjectSettings:
         type=ORIGIN,
     )
     ledger: str | None = option(
-        "Keep the log in this folder or bucket, not beside the objects.", "URL"
+        "Keep the log in this folder or bucket instead of beside the objects.", "URL"
     )
     history: HistoryLimit | None = option(
-        "How much of what is replaced is kept, to go back to: so many contents of each "
-        "document, or those of so long; 0 keeps nothing.  [default: 10]",
+        "How much of what is replaced is kept for a rollback: the last N contents of each "
+        "document, or those of the last DURATION; 0 keeps nothing.  [default: 10]",
         type=HISTORY,
     )
     written: WriteSettings = group(WriteSettings)
@@ -183,7 +185,7 @@ class DeleteSettings:
 
     delete: bool = option("Delete objects that a complete tree lacks.")
     delete_after: timedelta | None = option(
-        "How long a document has to have been gone before --delete takes it away.",
+        "How long a document must have been gone before --delete removes it.",
         show_default="0; for serve 1h",
     )
 
@@ -210,8 +212,8 @@ class PlanSettings:
         "FILE",
     )
     apply: Path | None = option(
-        "Carry out a plan as it was written. It is refused, and nothing changed, where what "
-        "is there is no longer what the plan saw.",
+        "Carry out a plan as it was written. It is refused, and nothing is changed, if the "
+        "destination is no longer as the plan saw it.",
         "FILE",
     )
 
@@ -262,7 +264,9 @@ class SiteSettings:
     endpoint_url: str | None = option(
         "An S3-compatible service for s3:// destinations; AWS_ENDPOINT_URL works too.", "URL"
     )
-    jobs: int = option("How many requests at once.", "N", type=click.IntRange(1, 256), default=16)
+    jobs: int = option(
+        "How many requests to make at once.", "N", type=click.IntRange(1, 256), default=16
+    )
 
 
 def _note_json(ctx: click.Context, param: click.Parameter, value: bool) -> bool:  # noqa: ARG001

@@ -41,7 +41,7 @@ class StatusSettings:
         "Ask Myop for each document, and show what is behind.", type=click.Choice(["myop"])
     )
     html: Path | None = option(
-        "Write it as a page, too: one file that shows the documents, before and after.", "FILE"
+        "Also write it as a page: one file that shows the documents, before and after.", "FILE"
     )
     which: SelectionSettings = group(SelectionSettings)
     site: SiteSettings = group(SiteSettings)
@@ -105,14 +105,14 @@ def _say(console: Console, report: LiveStatus, selection: Selection) -> None:
 def _summary(report: LiveStatus, selection: Selection) -> str:
     live = [one for one in report.documents if one.state != "missing"]
     if not live:
-        what = "nothing" if selection.is_everything else "nothing of what was named"
+        what = "nothing" if selection.is_everything else "none of what was named"
         return f"{report.url}: {what} is live here"
     components = len({one.ref.component_id for one in live})
     what = f"{_count(len(live), 'document')} of {_count(components, 'component')}"
     if report.committed:
         what += f"; last commit {report.commit}, {_moment(report.committed)} UTC"
     if report.against and report.error is None:
-        what += "; all as Myop has them"
+        what += "; all up to date with Myop"
     return f"{report.url}: {what}"
 
 
@@ -145,8 +145,8 @@ def _held(one: LiveDocument) -> str:
 def _state(one: LiveDocument) -> str:
     words = {
         "current": "current",
-        "gone": "not in Myop any more",
-        "unknown": "not answered by Myop",
+        "gone": "no longer in Myop",
+        "unknown": "no answer from Myop",
     }
     if not one.is_behind:
         return words.get(one.state, "")

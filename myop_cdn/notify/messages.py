@@ -169,7 +169,7 @@ def signing_key(secret: str) -> bytes:
         return base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError):
         raise InputError(
-            "the notices' secret begins with whsec_, but goes on as no base64"
+            "the notices' secret begins with whsec_, but the rest is not base64"
         ) from None
 
 

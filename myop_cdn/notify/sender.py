@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from myop_cdn import files, programs
-from myop_cdn.errors import InputError
+from myop_cdn.errors import InputError, ReceiverUnavailable, Undelivered
 from myop_cdn.notify import messages
 from myop_cdn.notify.policy import Policy, Standings, decide
+from myop_cdn.retry import Retries, RetryPolicy
 from myop_cdn.text import shown, shown_origin
 from myop_cdn.transport import Endpoint, Limits, Transport, TransportError
 from myop_cdn.transport.endpoint import is_this_machine, parse_url, refuse_plain_http
@@ -30,9 +31,7 @@ if TYPE_CHECKING:
 
     from myop_cdn.notify.policy import Event, Notice
 
-_ATTEMPTS = 3
-_PAUSES = (1.0, 4.0)  # seconds between attempts
-_LONGEST_PAUSE = 30.0  # that a receiver may ask for
+_RETRY = RetryPolicy(attempts=3, first_pause=1.0, longest_pause=4.0, request_seconds=120.0)
 _LIMITS = Limits(connect_seconds=5.0, silence_seconds=5.0, total_seconds=10.0, body_bytes=64 * 1024)
 _COMMAND_SECONDS = 30.0
 _MOST_EVENTS = 1000  # that wait for a decision
@@ -44,17 +43,6 @@ _HANDED_ON = (
     "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR",
     "TEMP", "TMP", "SYSTEMROOT", "COMSPEC", "PATHEXT", "USERPROFILE", "XDG_RUNTIME_DIR",
 )  # fmt: skip
-
-
-class Undelivered(Exception):
-    """A notice did not get through. It is said in words that don't show the receiver's URL.
-
-    retry_after: seconds to wait before another attempt; None where there is no use in one.
-    """
-
-    def __init__(self, why: str, retry_after: float | None = None) -> None:
-        super().__init__(why)
-        self.retry_after = retry_after
 
 
 def new_identity() -> str:
@@ -121,12 +109,17 @@ class Receiver:
             finally:
                 transport.close()
         except TransportError as error:
-            raise Undelivered(f"it {error.phrase}", 0.0 if error.temporary else None) from None
+            raise _kind(error.temporary)(f"it {error.phrase}") from None
         except InputError as error:  # the environment's proxy
             raise Undelivered(error.message) from None
         if not 200 <= response.status < 300:
-            again = response.retry_after(now) if response.status in _BUSY else None
-            raise Undelivered(f"it answered {response.status}", again)
+            failure = _kind(response.status in _BUSY)(f"it answered {response.status}")
+            failure.retry_after = response.retry_after(now)
+            raise failure
+
+
+def _kind(is_temporary: bool) -> type[Undelivered]:
+    return ReceiverUnavailable if is_temporary else Undelivered
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,12 +307,4 @@ class _Outbox:
 
     def _send(self, notice: Notice) -> None:
         identity = new_identity()
-        for attempt in range(_ATTEMPTS):
-            try:
-                self._channel.send(notice, identity, self._wall())
-            except Undelivered as error:
-                if error.retry_after is None or attempt == _ATTEMPTS - 1:
-                    raise
-                time.sleep(min(_LONGEST_PAUSE, max(_PAUSES[attempt], error.retry_after)))
-            else:
-                return
+        Retries(_RETRY).call(lambda: self._channel.send(notice, identity, self._wall()))

@@ -73,7 +73,9 @@ class Sandbox:
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             in_use = getattr(error, "errno", None) == errno.EADDRINUSE
-            hint = "something listens there already; --port 0 picks a free port" if in_use else ""
+            hint = (
+                "something is already listening there; --port 0 picks a free port" if in_use else ""
+            )
             raise ListenerError(f"can't listen on {host}:{port}: {reason}", hint) from None
         serve = self._server.serve_forever
         self._thread = threading.Thread(target=serve, args=(0.05,), name="sandbox", daemon=True)
@@ -233,7 +235,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         status = HTTPStatus(code)
         if status is HTTPStatus.NOT_IMPLEMENTED:
-            status, message = HTTPStatus.METHOD_NOT_ALLOWED, "only GET is known here"
+            status, message = HTTPStatus.METHOD_NOT_ALLOWED, "only GET is supported here"
             self._record(Answer.error(status, message), None)
         self._send(Answer.error(status, message or status.phrase), None)
 

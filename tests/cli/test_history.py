@@ -131,7 +131,7 @@ def test_what_nobody_published_is_warned_of(
         assert f"no commit of the log {said}" in ended.err
         assert "went back" not in ended.err
     ended = run("rollback", url, "--to", "1", *words)
-    assert "there was nothing to take back to commit 1" in ended.err
+    assert "there was nothing to put back to commit 1" in ended.err
     (warning,) = run("history", url, *words, "--json").json["warnings"]
     assert said in warning
     assert run("history", url, "--component", "card", "--json").json["warnings"] == []

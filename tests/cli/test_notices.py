@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from myop_cdn.notify import sender
+from myop_cdn.retry import RetryPolicy
 from tests.api_server import ApiServer
 from tests.chaos.stand import Stand
 from tests.listener.rig import until
@@ -99,7 +100,7 @@ def test_a_run_that_ends_by_a_defect_is_told_without_its_words(
 def test_a_receiver_that_is_down_changes_nothing_of_how_the_run_ends(
     run: Run, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sender, "_PAUSES", (0.0, 0.0))
+    monkeypatch.setattr(sender, "_RETRY", RetryPolicy(attempts=3, first_pause=0.0))
     words = ("--notify", "http://127.0.0.1:9/secret-path")
     assert run("publish", f"file://{here}/cdn", *words).code == 0
     ended = run("publish", "nonsense", *words, "--json")

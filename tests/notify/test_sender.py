@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from myop_cdn.errors import InputError
+from myop_cdn.errors import InputError, Undelivered
 from myop_cdn.notify import sender
 from myop_cdn.notify.policy import Event, Notice, Policy
 from myop_cdn.notify.sender import Command, Notifier, Receiver
+from myop_cdn.retry import RetryPolicy
 from tests.notify.receiver import NoticeReceiver
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def receiver() -> Iterator[NoticeReceiver]:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sender, "_PAUSES", (0.0, 0.0))
+    monkeypatch.setattr(sender, "_RETRY", RetryPolicy(attempts=3, first_pause=0.0))
 
 
 def failed(subject: str = "s3://bucket") -> Event:
@@ -133,7 +134,7 @@ def test_a_command_that_takes_too_long_is_ended(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(sender, "_COMMAND_SECONDS", 0.2)
-    with pytest.raises(sender.Undelivered, match="was ended"):
+    with pytest.raises(Undelivered, match="was ended"):
         Command.parse("sleep 60").send(NOTICE, "", 0.0)
 
 

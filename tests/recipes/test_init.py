@@ -72,7 +72,7 @@ def test_a_file_that_is_there_is_left_alone_and_so_are_the_others(run: Run, tmp_
     (tmp_path / "compose.yaml").write_text("mine")
     ended = run("init", "docker", tmp_path)
     assert ended.code == 2
-    assert f"{tmp_path}/compose.yaml is there already; nothing was written" in ended.err
+    assert f"{tmp_path}/compose.yaml already exists; nothing was written" in ended.err
     assert [path.name for path in _files(tmp_path)] == ["compose.yaml"]
     assert (tmp_path / "compose.yaml").read_text() == "mine"
 
@@ -175,7 +175,7 @@ def test_a_wheel_that_this_program_came_from_is_to_be_copied_while_it_is_there(
 ) -> None:
     wheel = tmp_path / "m.whl"
     monkeypatch.setattr("myop_cdn.cli.init.own_package", lambda: ("./m.whl", str(wheel)))
-    assert f"{wheel} is not here any more" in run("init", "gitlab", "-").err
+    assert f"{wheel} is no longer here" in run("init", "gitlab", "-").err
     wheel.touch()
     assert f"  cp {wheel} .\n" in run("init", "gitlab", "-").err
 

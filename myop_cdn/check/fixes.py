@@ -1,4 +1,4 @@
-"""The line that mends a fault, for the service that the URL, the destination or the answer tells.
+"""The line that fixes a fault, for the service that the URL, the destination or the answer tells.
 
 Facts: AWS's managed policies have the same ids in every account ("Use managed response headers
 policies", "Use managed origin request policies", Amazon CloudFront Developer Guide).
@@ -60,7 +60,7 @@ class Site:
         return tuple(dict.fromkeys(filter(None, names)))
 
 
-class Mends:
+class Fixes:
     """The lines for one answer. headers: the answer's, by lower-case name."""
 
     def __init__(self, site: Site, headers: Mapping[str, str]) -> None:
@@ -135,8 +135,8 @@ class Mends:
     def encoding(self) -> str:
         """Packed twice, or not as Content-Encoding says."""
         return (
-            "let one of the two pack it: store it plain and let the CDN compress "
-            f"({self._deploy} --encoding identity), or store it packed and let the CDN pass it "
+            "let only one of the two compress it: store it plain and let the CDN compress "
+            f"({self._deploy} --encoding identity), or store it compressed and let the CDN pass it "
             "on as it is (--encoding gzip, compression off)"
         )
 
