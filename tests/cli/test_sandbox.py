@@ -122,4 +122,4 @@ def test_bad_usage_exits_2_with_nothing_on_stdout(
 def test_a_port_that_is_taken_comes_with_a_hint(tree: Path, run: Run) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         ended = run("sandbox", "--tree", tree, "--port", taken.getsockname()[1])
-    assert (ended.code, "hint: something listens there already" in ended.err) == (1, True)
+    assert (ended.code, "hint: something is already listening there" in ended.err) == (1, True)
