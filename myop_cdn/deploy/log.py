@@ -48,6 +48,7 @@ RECENT = timedelta(hours=24)  # over which deletions are counted
 _FORM = 2
 _DIGITS = 12
 _LARGEST = 999_999_999_999
+_LEAP = 10**8  # numbers between two commits that are kept, at the most: more were never written
 _INLINE = 8_000  # bytes of carried state that each commit may repeat
 _INLINE_CHANGES = 100  # that a commit's own object holds
 _MOST_REMEMBERED = 10_000  # changes of a commit that was read
@@ -58,6 +59,7 @@ _OBJECTS = b',"objects":'  # of a checkpoint
 _BETWEEN = b",\n"  # the parts, and nowhere else: within them JSON has no line break
 _COMMIT_LIMIT = 256 * 2**20
 LAST_SECOND = 253_402_300_799  # of the year 9999, since 1970
+_NAME = re.compile(f"([0-9]{{{_DIGITS}}})(-.*)?[.]json")
 _APART = re.compile("changes/[0-9a-f]{16}[.]json")
 _GARBAGE = (KeyError, TypeError, AttributeError, RecursionError, OverflowError)
 _encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
@@ -399,7 +401,7 @@ class Log:
 
     def newest_listed(self) -> Sequence[ObjectInfo]:
         """Where the newest commit is, to be read by `view_of`. Raises StorageError."""
-        return self.store.list(f"{self.folder}log/", 2)
+        return self._names(2)
 
     def view_of(self, listed: Sequence[ObjectInfo]) -> View | None:
         """What that commit tells; None where it was cleared since it was listed. StorageError."""
@@ -419,13 +421,15 @@ class Log:
 
         Raises StorageError.
         """
-        listing = Beside(lambda: self.store.list(f"{self.folder}state/", 1), "look")
+        listing = Beside(lambda: self.store.list(f"{self.folder}state/"), "look")
         listed, has_ledger = self._listed()
-        states = listing.result()
-        expected = max((self._number(one) for one in states), default=0)
-        if listed and expected > max(listed):
+        states = self._real(listing.result())
+        if listed and states and self._number(states[0]) > max(listed):
             listed, has_ledger = self._listed()  # written in between, after its commit
         numbers = sorted(listed, reverse=True)
+        if numbers:
+            states = [one for one in states if self._number(one) <= numbers[0]]
+        expected = self._number(states[0]) if states else 0
         warnings: list[str] = []
         reading = Beside(lambda: self._checkpoint(states, warnings), "look")
         since = [one.key for number in numbers if number > expected for one in listed[number]]
@@ -492,9 +496,8 @@ class Log:
         common = f"{self.folder}l" if self.old_ledger == f"{self.folder}ledger.json" else start
         found = self.store.list(common)
         listed: dict[int, list[ObjectInfo]] = {}
-        for one in found:
-            if one.key.startswith(start) and (number := self._number(one)):
-                listed.setdefault(number, []).append(one)
+        for one in self._real([one for one in found if one.key.startswith(start)]):
+            listed.setdefault(self._number(one), []).append(one)
         return listed, common == start or any(one.key == self.old_ledger for one in found)
 
     def commit(self, number: int) -> Commit | None:
@@ -511,8 +514,7 @@ class Log:
         """
         size = 10
         while True:
-            listed = self.store.list(f"{self.folder}log/", size)
-            found = [one for one in listed if self._number(one) > number]
+            found = [one for one in self._names(size) if self._number(one) > number]
             if len(found) < size:
                 break
             size *= 10
@@ -534,7 +536,7 @@ class Log:
         warnings: takes what can't be read. Raises StorageError.
         """
         keys: dict[int, list[str]] = {}
-        for one in self.store.list(f"{self.folder}log/"):
+        for one in self._names():
             keys.setdefault(self._number(one), []).append(one.key)
         numbers = sorted(keys, reverse=True)
         for start in range(0, len(numbers), size):
@@ -679,12 +681,34 @@ class Log:
         at = before.number if before.state_at is None else before.state_at
         return commit._replace(state_at=at) if same else commit
 
+    def _names(self, most: int | None = None) -> list[ObjectInfo]:
+        """Where the commits are, the newest first; the first `most`, where that is given."""
+        size = most
+        while True:
+            listed = self.store.list(f"{self.folder}log/", size)
+            found = self._real(listed)
+            if most is None or size is None or len(found) >= most or len(listed) < size:
+                return found[:most]
+            size *= 10
+
+    def _real(self, listed: Sequence[ObjectInfo]) -> list[ObjectInfo]:
+        """Those of these that have the name of a commit, or of a checkpoint, and a number that may
+        have been reached: one far beyond all others is somebody else's, and going on after it
+        numbers would run out.
+        """
+        real, last = [], 0
+        for one in reversed(listed):
+            number = self._number(one)
+            if 0 < number <= last + _LEAP:
+                real.append(one)
+                last = number
+        real.reverse()
+        return real
+
     def _number(self, info: ObjectInfo) -> int:
         """The number in a commit's or checkpoint's name; 0 for a foreign object."""
-        digits = info.key.rpartition("/")[2][:_DIGITS]
-        if len(digits) < _DIGITS or not digits.isdecimal() or not info.key.endswith(".json"):
-            return 0
-        return _LARGEST - int(digits)
+        name = _NAME.fullmatch(info.key.rpartition("/")[2])
+        return _LARGEST - int(name[1]) if name else 0
 
     def _commit(self, key: str, *, whole: bool = True) -> Commit | None:
         """The commit at `key`, None where there is nothing. Raises ValueError, StorageError.

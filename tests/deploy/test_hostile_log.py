@@ -33,7 +33,7 @@ def cdn(run: Run, tmp_path: Path) -> Path:
 
 
 def newest(cdn: Path) -> Path:
-    return min((cdn / ".myop-cdn/log").iterdir())
+    return min((cdn / ".myop-cdn/log").glob("*.json"))
 
 
 def entry(**fields: Any) -> Any:
@@ -110,10 +110,10 @@ def test_a_commit_of_somebody_elses_is_read_without_harm(
 
 
 def test_the_name_of_a_commit_can_t_make_a_command_count_to_it(run: Run, cdn: Path) -> None:
-    """The name says that there are nearly a million million commits before it."""
+    """The name says that there are nearly a hundred million commits before it."""
     last = newest(cdn)
-    commit = Commit.parse(last.read_bytes())._replace(number=999_999_999_998)
-    (last.parent / "000000000001.json").write_bytes(commit.dump())
+    commit = Commit.parse(last.read_bytes())._replace(number=99_999_999)
+    (last.parent / "999900000000.json").write_bytes(commit.dump())
     for command in ("status", "diff", "history"):
         ended = run(command, cdn.as_uri())
         assert (ended.code, "unexpected" in ended.err) == (0, False), ended.err
@@ -138,3 +138,43 @@ def test_an_objects_own_metadata_can_t_end_a_command(run: Run, cdn: Path, since:
         file.unlink()
     ended = run("status", cdn.as_uri())
     assert (ended.code, "unexpected" in ended.err) == (0, False), ended.err
+
+
+FOREIGN = {
+    "the name of the largest number": "log/000000000000.json",
+    "the name of one before": "log/000000000001.json",
+    "a large number": "log/899999999999.json",
+    "a number in a folder": "log/0/000000000000.json",
+    "another name": "log/!readme.txt",
+    "digits of another script": "log/" + "\u0660" * 12 + ".json",
+    "a checkpoint of the largest number": "state/000000000000.json",
+    "another name of a checkpoint": "state/!readme.txt",
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN.values(), ids=FOREIGN)
+@pytest.mark.parametrize("content", ["", "a commit of that number"])
+def test_publishing_goes_on_whatever_lies_in_the_log(
+    run: Run, cdn: Path, tmp_path: Path, name: str, content: str
+) -> None:
+    foreign = cdn / ".myop-cdn" / name
+    digits = foreign.name.removesuffix(".json")
+    number = 999_999_999_999 - int(digits) if digits.isdecimal() else 7
+    commit = json.loads(newest(cdn).read_bytes()) | {"number": number}
+    foreign.parent.mkdir(exist_ok=True, parents=True)
+    foreign.write_bytes(json.dumps(commit).encode() if content else b"")
+    before = len(list((cdn / ".myop-cdn/log").glob("99*.json")))
+
+    for html in ("<p>third</p>", "<p>fourth</p>"):
+        part = make_tree(tmp_path / html[3:-4], {"card": ["production"]}, html=html, complete=False)
+        assert run("deploy", cdn.as_uri(), "--source", part.root).code == 0
+        assert html in (cdn / KEY).read_text()
+    tree = make_tree(tmp_path / "tree", COMPONENTS, html="<p>fifth</p>")
+    assert run("deploy", cdn.as_uri(), "--source", tree.root).code == 0
+    assert "fifth" in (cdn / KEY).read_text()
+
+    log = sorted(path.name for path in (cdn / ".myop-cdn/log").glob("99*.json"))
+    assert len(log) == before + 3
+    assert log[0] == f"{999_999_999_999 - before - 3}.json"
+    listed = json.loads(run("history", cdn.as_uri(), "--json").out)["commits"]
+    assert [int(one["commit"]) for one in listed] == list(range(before + 3, 0, -1))
