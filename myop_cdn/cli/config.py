@@ -250,9 +250,9 @@ def config() -> None:
 )
 def show(console: Console, settings: ShowSettings) -> ConfigReport:
     """Show every option of COMMAND, run with these arguments, and where its value comes from:
-    the command line, a variable, the configuration file, a target, or nobody.
+    the command line, a variable, the configuration file, a target, or the default.
 
-    Without a COMMAND: of all commands the options that somebody chose. Secrets are never shown.
+    Without a COMMAND: the options of all commands that somebody has set. Secrets are never shown.
     """
     from myop_cdn.cli import COMMANDS, cli
 

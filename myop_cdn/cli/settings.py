@@ -332,6 +332,48 @@ class RunSettings:
     reports: ReportSettings = group(ReportSettings)
 
 
+def default_state_dir() -> Path:
+    """systemd's `StateDirectory=`, else the user's state folder (XDG base directories)."""
+    given = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    if given:
+        return Path(given)
+    home = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    return Path(home).expanduser() / "myop-cdn"
+
+
+@option_group("State")
+class StateSettings:
+    """Where a listener keeps its journal."""
+
+    state_dir: Path = option(
+        "The folder with the journal of deliveries; on a local disk, one for each listener.",
+        "DIR",
+        default=default_state_dir,
+        show_default="$STATE_DIRECTORY, else $XDG_STATE_HOME/myop-cdn",
+    )
+    journal: str | None = option(
+        "Keep the journal in this PostgreSQL database instead, which several listeners may "
+        "share: postgresql://user@host/database. See 'myop-cdn help replicas'.",
+        "URL",
+        envvar="MYOP_CDN_JOURNAL",
+    )
+
+    def postgres(self) -> str | None:
+        """The database's URL, None where the journal is in the folder.
+
+        Raises InputError for a URL that does not do, and for a password on the command line.
+        """
+        if self.journal is None:
+            return None
+        from click.core import ParameterSource
+
+        from myop_cdn.listener.queue.postgres.session import check_url
+
+        source = click.get_current_context().get_parameter_source("journal")
+        check_url(self.journal, password_is_public=source is ParameterSource.COMMANDLINE)
+        return self.journal
+
+
 @option_group("Notices")
 class NoticeSettings:
     """Who is told when it fails."""
