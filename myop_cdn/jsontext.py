@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import re
 from codecs import BOM_UTF8
-from decimal import Decimal
 from json.encoder import encode_basestring
 from math import isinf
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -118,6 +117,8 @@ def _number(literal: str) -> str:
     """What JavaScript prints for `literal`, or `literal` where that would be another value."""
     if literal.isdigit() and len(literal) <= 15:
         return literal
+    from decimal import Decimal  # no document seen so far has such a number
+
     double = float(literal)
     if isinf(double):
         return literal
@@ -131,6 +132,8 @@ def _number(literal: str) -> str:
 
 def _javascript(number: float) -> str:
     """ECMAScript's Number::toString for a finite double."""
+    from decimal import Decimal
+
     if number == 0:
         return "0"
     sign = "-" if number < 0 else ""

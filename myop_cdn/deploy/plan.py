@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from myop_cdn.deploy.log import moment
 from myop_cdn.errors import RefusedError
@@ -41,8 +41,7 @@ class Rules:
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """What is to be done with each document. Keys are sorted.
 
     cached: documents whose content looks like a cached answer of Myop's.

