@@ -111,7 +111,7 @@ def _decode(data: bytes) -> Any:
     except UnicodeDecodeError as error:
         raise PayloadError(f"the payload is not UTF-8 (byte {error.start})") from None
     try:
-        return json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
+        return _DECODER.decode(text)
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise PayloadError(f"the payload is not JSON: {error.msg.lower()} at {where}") from None
@@ -134,6 +134,9 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> NoReturn:
     raise PayloadError(f"the payload is not JSON: it holds {name}")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_no_constant)
 
 
 def _webhook(value: dict[str, Any]) -> Delivery:

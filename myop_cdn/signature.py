@@ -10,6 +10,7 @@ from __future__ import annotations
 import hmac
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from myop_cdn.errors import InputError
@@ -140,6 +141,7 @@ def check_age(timestamp: str | None, max_age: timedelta, now: datetime) -> str |
     return None
 
 
+@lru_cache(64)
 def parse_timestamp(text: str) -> datetime | None:
     """The moment that a payload's `timestamp` names, in UTC; None where it names none.
 

@@ -134,9 +134,10 @@ def settle(
     now: float,
 ) -> None:
     """Note what became of deliveries in a lane, and with that over all of them."""
-    seqs = [(found.seq, lane) for found in settlements]
-    connection.executemany("DELETE FROM todo WHERE seq = ? AND lane = ?", seqs)
-    connection.executemany("DELETE FROM need WHERE seq = ? AND lane = ?", seqs)
+    # Most are done, and alike: few large statements, as in `store`.
+    seqs = [found.seq for found in settlements]
+    for table in ("todo", "need"):
+        _each(connection, f"DELETE FROM {table} WHERE lane = ? AND", (lane,), seqs)  # noqa: S608
     left = [found for found in settlements if found.state != "done"]
     connection.executemany(
         # Not for one that has been forgotten meanwhile.
@@ -164,12 +165,22 @@ def settle(
             for need in found.needs
         ],
     )
-    connection.executemany(
-        "UPDATE delivery SET run = ?, attempts = attempts + 1, note = coalesce(?, note)"
-        " WHERE seq = ?",
-        [(run, found.note, found.seq) for found in settlements],
-    )
-    refresh(connection, [found.seq for found in settlements], now)
+    noted: dict[str | None, list[int]] = {}
+    for found in settlements:
+        noted.setdefault(found.note, []).append(found.seq)
+    taken = "UPDATE delivery SET run = ?, attempts = attempts + 1, note = coalesce(?, note) WHERE"
+    for note, alike in noted.items():
+        _each(connection, taken, (run, note), alike)
+    refresh(connection, seqs, now)
+
+
+def _each(
+    connection: Connection, statement: str, values: tuple[object, ...], seqs: Sequence[int]
+) -> None:
+    """Run a statement, which lacks its last condition, for the deliveries of these numbers."""
+    for start in range(0, len(seqs), _AT_ONCE):
+        chunk = seqs[start : start + _AT_ONCE]
+        connection.execute(f"{statement} seq IN ({_marks(chunk)})", (*values, *chunk))
 
 
 def refresh(connection: Connection, seqs: Sequence[int], now: float) -> None:
@@ -193,12 +204,15 @@ def refresh(connection: Connection, seqs: Sequence[int], now: float) -> None:
                 chunk,
             )
         }
-        rows = [_state(seq, todo.get(seq, []), lanes, seq in lost, now) for seq in chunk]
-        connection.executemany(
-            "UPDATE delivery SET state = ?, error = ?, finished = ?"
-            " WHERE seq = ? AND state != 'ignored'",
-            rows,
+        alike: dict[tuple[str, str | None, float | None], list[int]] = {}
+        for seq in chunk:
+            derived = _state(seq, todo.get(seq, []), lanes, seq in lost, now)
+            alike.setdefault(derived, []).append(seq)
+        changed = (
+            "UPDATE delivery SET state = ?, error = ?, finished = ? WHERE state != 'ignored' AND"
         )
+        for derived, those in alike.items():
+            _each(connection, changed, derived, those)
 
 
 def _state(
@@ -207,7 +221,7 @@ def _state(
     lanes: dict[str, int],
     lost: bool,
     now: float,
-) -> tuple[str, str | None, float | None, int]:
+) -> tuple[str, str | None, float | None]:
     states = {state for _, state, _ in todo}
     if any(position < seq for position in lanes.values()):
         states.add("waiting")
@@ -218,10 +232,10 @@ def _state(
     ]
     error = "; ".join(errors) or None
     if "waiting" in states:
-        return "waiting", error, None, seq
+        return "waiting", error, None
     if "open" in states:
-        return "failed" if lost else "retrying", error, now if lost else None, seq
-    return "done", None, now, seq
+        return "failed" if lost else "retrying", error, now if lost else None
+    return "done", None, now
 
 
 _COLUMNS = (

@@ -374,8 +374,9 @@ class _Judge:
                 next_full = clock.now + clock.full_every * spread
         elif full is not None and full.attempts and self._state.outage is not None:
             full = replace(full, after=clock.now)  # what kept it from being done may be over
+        by_ref = {retry.ref: retry for retry in retries}
         settlements = tuple(
-            self._settlement(seq, {retry.ref: retry for retry in retries})
+            self._settlement(seq, by_ref)
             for seq in sorted({*self._needs, *(self._full if self._is_full else ())})
         )
         note = None
