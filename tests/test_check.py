@@ -411,6 +411,13 @@ def test_a_wrong_base_url_is_not_waited_for(cdn: Cdn, tree: Tree) -> None:
     assert (slept, report.base_url) == ([], f"{cdn.url}/cdn")
 
 
+def test_a_name_without_an_address_is_not_waited_for(tree: Tree) -> None:
+    slept: list[float] = []
+    options = CheckOptions(wait=timedelta(hours=1), sleep=slept.append)
+    report = check("https://cdn.invalid/myop", TreeFiles(tree), options)
+    assert (slept, [one.kind for one in report.faults]) == ([], ["unreachable"])
+
+
 def test_what_waiting_can_not_mend_is_not_waited_for(cdn: Cdn, tree: Tree) -> None:
     cdn.serve(prod("a"), document("a", "prod", "v-2"), Content_Type="text/html")
     slept: list[float] = []

@@ -33,7 +33,7 @@ from myop_cdn.model import COMPONENTS, MANIFEST, DocumentRef
 from myop_cdn.progress import Silent
 from myop_cdn.report import CheckReport, Fault
 from myop_cdn.text import shown_url
-from myop_cdn.transport import parse_base_url
+from myop_cdn.transport import NameUnresolved, parse_base_url
 from myop_cdn.transport.endpoint import is_this_machine
 from myop_cdn.workers import each
 
@@ -154,8 +154,8 @@ class _Check:
             keys.append(MANIFEST)
         self._progress.start("asking the CDN", len(keys))
         found = self._ask(keys, judge)
-        if not self._are_all_elsewhere(found):  # then waiting is of no use
-            found = self._wait(found, judge)
+        if not self._are_all_elsewhere(found) and not _is_nowhere(found):
+            found = self._wait(found, judge)  # of no use otherwise
         if any(one.kind == "vary" for ones in found.values() for one in ones):
             found = self._without_vary(found)
         if isinstance(expectation, OwnManifest):
@@ -363,6 +363,13 @@ class _Check:
             first, fix = members[0]
             fix = fix if len(members) == 1 else fix.replace(first, "*")
             yield Fault(kind, tuple(key for key, _ in members), message, fix, is_warning)
+
+
+def _is_nowhere(found: Mapping[str, Sequence[Finding]]) -> bool:
+    """Whether the CDN's name has no address, for any of the requests."""
+    return all(
+        any(one.message.endswith(NameUnresolved.phrase) for one in ones) for ones in found.values()
+    )
 
 
 def _lost(found: Mapping[str, Sequence[Finding]]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -63,7 +64,13 @@ def help_(console: Console, settings: HelpSettings) -> None:
             + suggestion(name, [*COMMANDS, *chapters]),
             f"topics: {', '.join(chapters)}",
         )
-    console.data(chapters[name].rstrip())
+    console.data(_for_terminals(chapters[name]).rstrip())
+
+
+def _for_terminals(markdown: str) -> str:
+    """A chapter without the tags by which a browser folds the reference's parts."""
+    text = re.sub(r"<details><summary><code>(.*?)</code></summary>", r"## \1", markdown)
+    return re.sub(r"^(?:<!--.*-->|</details>)\n+", "", text, flags=re.MULTILINE)
 
 
 def topics() -> dict[str, str]:

@@ -25,7 +25,7 @@ class InitSettings:
 
     name: str = argument(type=click.Choice(list(RECIPES)))
     folder: str = argument(default=".", metavar="[DIR|-]")
-    destination: str = option("Where to publish.", "URL", default=DESTINATION)
+    destination: str | None = option(f"Where to publish.  [default: {DESTINATION}]", "URL")
     package: str | None = option(
         "What pip is to install: a name with a version, a git URL or the path of a wheel.  "
         "[default: where this program came from]",
@@ -44,7 +44,9 @@ def init(console: Console, settings: InitSettings) -> None:
     name, folder, package = settings.name, settings.folder, settings.package
     recipe = RECIPES[name]
     chosen, origin = (package, None) if package is not None else own_package()
-    texts = [(file, render(file, settings.destination, chosen)) for file in recipe.files]
+    texts = [
+        (file, render(file, settings.destination or DESTINATION, chosen)) for file in recipe.files
+    ]
     if folder == "-":
         for file, text in texts:
             heading = f"# ---- {file.target}\n" if len(texts) > 1 else ""
@@ -82,17 +84,17 @@ def _say_next(console: Console, recipe: Recipe, settings: InitSettings, origin: 
     where the recipe installs a wheel.
     """
     folder = "." if settings.folder == "-" else settings.folder
-    if settings.destination == DESTINATION and recipe.has("DESTINATION"):
+    if settings.destination is None and recipe.has("DESTINATION"):
         console.info(f"next: put your destination in place of {DESTINATION}")
     if origin is not None and recipe.has("PACKAGE"):
         source, target = shlex.quote(origin), shlex.quote(folder)
         if not Path(origin).exists():
             console.info(f"next: put the wheel that it installs there; {source} is no longer here")
         elif origin.endswith(".whl"):
-            console.info("next: copy the wheel that it installs, and commit it too:")
+            console.info("next: the wheel that it installs goes beside it:")
             console.info(f"  cp {source} {target}")
         else:
-            console.info("next: build the wheel that it installs, and commit it too:")
+            console.info("next: the wheel that it installs goes beside it:")
             pip = f"{shlex.quote(sys.executable)} -m pip"
             console.info(f"  {pip} wheel --no-deps --wheel-dir {target} {source}")
     console.info(f"next: {recipe.next_step}")

@@ -300,6 +300,13 @@ def test_without_a_terminal_progress_is_lines_and_only_when_asked_for(
         assert capsys.readouterr().err == expected
 
 
+def test_the_reference_is_shown_without_what_a_browser_folds_it_by(run: Run) -> None:
+    shown = run("help", "reference").out.decode()
+    assert "\n## myop-cdn verify --help\n" in shown
+    assert "<details>" not in shown
+    assert "-->" not in shown
+
+
 def test_the_terminal_of_a_ci_job_gets_no_bar(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -184,7 +184,7 @@ def test_what_is_left_to_do_is_said_of_a_printed_recipe_too(run: Run) -> None:
     ended = run("init", "github", "-")
     assert "next: put your destination in place of s3://my-bucket/myop\n" in ended.err
     assert "next: add the secrets" in ended.err
-    own = run("init", "github", "-", "--destination", "s3://acme/site")
+    own = run("init", "github", "-", "--destination", "s3://my-bucket/myop")
     assert "in place of" not in own.err
 
 

@@ -154,7 +154,9 @@ def _translated(error: GoogleAuthError, url: str) -> StorageError:
     from google.auth import exceptions
 
     if isinstance(error, exceptions.DefaultCredentialsError):
-        return CredentialsError(f"{url}: no usable Google credentials were found", LOGIN_HINT)
+        return CredentialsError(
+            f"{url}: no usable Google credentials were found{_file()}", LOGIN_HINT
+        )
     if isinstance(error, exceptions.TransportError):
         return StorageUnreachable(
             f"{url}: no connection to Google's sign-in service", "check the network"
@@ -164,6 +166,16 @@ def _translated(error: GoogleAuthError, url: str) -> StorageError:
     return CredentialsError(
         f"{url}: the Google credentials have expired or were refused", LOGIN_HINT
     )
+
+
+def _file() -> str:
+    """What is wrong with the file that was named, without what it holds."""
+    named = os.environ.get("GOOGLE_APPLICATION_CREDENTIALS")
+    if not named:
+        return ""
+    is_there = os.path.isfile(named)  # noqa: PTH113 - a name with a NUL is one that is not there
+    why = "holds none of a form that Google's library knows" if is_there else "is not there"
+    return f": the file of GOOGLE_APPLICATION_CREDENTIALS, {shown(named, 200)}, {why}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ NO_KEYS_HINT = (
     "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or let the CI system "
     "assume a role (AWS_ROLE_ARN with AWS_WEB_IDENTITY_TOKEN_FILE)"
 )
+_SSO_HINT = "run aws sso login, with --profile where AWS_PROFILE names one"
 SERVICE = Service(
     container="bucket",
     credentials="check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN; a session "
@@ -156,10 +157,9 @@ def _of_setup(error: BotoCoreError | ValueError, where: str) -> StorageError:
         boto.ConfigNotFound,
         boto.ConfigParseError,
         boto.ProfileNotFound,
-        boto.UnauthorizedSSOTokenError,
-        boto.SSOTokenLoadError,
-        boto.TokenRetrievalError,
     )
-    if isinstance(error, kinds):
-        return CredentialsError(f"{where}: the AWS credentials can't be used: {said}", NO_KEYS_HINT)
+    sso = (boto.UnauthorizedSSOTokenError, boto.SSOTokenLoadError, boto.TokenRetrievalError)
+    if isinstance(error, (*kinds, *sso)):
+        hint = _SSO_HINT if isinstance(error, sso) else NO_KEYS_HINT
+        return CredentialsError(f"{where}: the AWS credentials can't be used: {said}", hint)
     return StorageError(f"{where}: the AWS SDK can't say where the bucket is: {said}")

@@ -184,5 +184,8 @@ def test_a_file_that_holds_no_credentials_is_told(
 ) -> None:
     (tmp_path / "key.json").write_text(text)
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "key.json"))
-    with pytest.raises(CredentialsError):
+    with pytest.raises(CredentialsError, match=r"/key\.json, holds none of a form"):
+        open_backend("gs://bucket").list(None)
+    (tmp_path / "key.json").unlink()
+    with pytest.raises(CredentialsError, match=r"/key\.json, is not there"):
         open_backend("gs://bucket").list(None)

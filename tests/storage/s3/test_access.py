@@ -189,6 +189,22 @@ def test_buckets_of_another_protocol_are_refused(bucket: str) -> None:
         open_backend(f"s3://{bucket}").list(None)
 
 
+def test_a_profile_of_sso_without_a_login_is_told_how_to_log_in(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in (*VARIABLES, "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name)
+    (tmp_path / "config").write_text(
+        "[profile ci]\nregion = eu-north-1\nsso_session = corp\nsso_role_name = Deploy\n"
+        "sso_account_id = 123456789012\n[sso-session corp]\nsso_region = us-east-1\n"
+        "sso_start_url = https://corp.awsapps.com/start\n"
+    )
+    monkeypatch.setenv("AWS_PROFILE", "ci")
+    with pytest.raises(CredentialsError) as caught:
+        find_access(URL, "bucket", None).keys()
+    assert caught.value.hint.startswith("run aws sso login")
+
+
 def test_no_credentials_is_an_error_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in VARIABLES:
         monkeypatch.delenv(name)
