@@ -52,7 +52,7 @@ def measure(stand: Stand, read: Callable[[str], bytes], deliveries: int) -> list
         while variant not in read(name):
             if time.perf_counter() - began > PATIENCE:
                 raise SystemExit(f"{name} did not become live; {stand.ending()}")
-            time.sleep(0.001)
+            time.sleep(0.004)  # a reader must not keep the service from what is measured
         if number >= 0:
             taken.append(1000 * (time.perf_counter() - began))
     return taken
