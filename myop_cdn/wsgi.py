@@ -5,19 +5,18 @@ Configured by the environment as `serve` is; see 'myop-cdn help replicas'.
 
 from __future__ import annotations
 
-import threading
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from myop_cdn.cli.hosted import receiver
 from myop_cdn.listener.hosted import Delivery
-from myop_cdn.listener.http.response import Response
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from wsgiref.types import StartResponse, WSGIEnvironment
 
-_PATIENCE = 3600.0  # seconds; the server has its own limit, and so has whoever publishes
+    from myop_cdn.listener.http.response import Response
+
 _NOT_HTTP = ("HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH")
 
 
@@ -38,21 +37,7 @@ def _answer(environ: WSGIEnvironment) -> Response:
         tuple(_fields(environ)),
         f"{environ.get('REMOTE_ADDR') or 'unknown'}:{environ.get('REMOTE_PORT') or 0}",
     )
-    response = found.head(delivery)
-    if response is not None:
-        return response
-    body = _read(environ, found.max_body + 1)
-    answers: list[Response] = []
-    answered = threading.Event()
-
-    def answer(response: Response) -> None:
-        answers.append(response)
-        answered.set()
-
-    found.body(delivery, body, answer)
-    if not answered.wait(_PATIENCE):
-        return Response.error(503, "there is no answer yet")
-    return answers[0]
+    return found.respond(delivery, lambda most: _read(environ, most))
 
 
 def _fields(environ: WSGIEnvironment) -> Iterable[tuple[str, bytes]]:

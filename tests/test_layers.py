@@ -60,12 +60,13 @@ FLOORS = {
     "page": 8,
     "api": 9,
     "listener": 9,
-    "recipes": 10,  # one of its files is a function that calls the API
-    "demo": 10,
-    "cli": 11,
-    "wsgi": 12,
-    "asgi": 12,
-    "__main__": 12,
+    "aws_lambda": 10,
+    "recipes": 11,  # one of its files is a function of Lambda
+    "demo": 11,
+    "cli": 12,
+    "wsgi": 13,
+    "asgi": 13,
+    "__main__": 13,
 }
 TERMINAL = {"click", "rich"}
 SDKS = {"boto3", "botocore", "google", "azure"}

@@ -20,7 +20,7 @@ from myop_cdn.cli.serve import ServeSettings, check, child_of, publishers_of, se
 from myop_cdn.errors import InputError
 from myop_cdn.inputs import webhook_secrets
 from myop_cdn.listener.delivery import DeliveryChecks, DeliveryHandler
-from myop_cdn.listener.hosted import PublishingStore, Receiver
+from myop_cdn.listener.hosted import PublishingStore, Receiver, publishing_receiver
 from myop_cdn.listener.metrics import Metrics
 from myop_cdn.listener.queue.base import Lane
 from myop_cdn.listener.queued_log import QueuedLog
@@ -69,10 +69,7 @@ def _begin(stack: ExitStack) -> Receiver:
         store = PublishingStore(publishers, log)
         stack.callback(store.close)
         store.start()
-        handler = DeliveryHandler(
-            checks, store, lambda: None, log, metrics, "the release could not be published"
-        )
-        return Receiver(handler, given.rules.max_body, lambda: None)
+        return publishing_receiver(checks, store, log, metrics)
     queue = open_queue(given, [publisher.name for publisher in publishers], log)
     workers = []
     for publisher in publishers:

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from myop_cdn.listener import Log
     from myop_cdn.listener.http.request import Request
-    from myop_cdn.listener.metrics import Metrics
 
 SIGNATURE = "x-myop-signature"
 # What helps to find out where a delivery came from. Never the signature.
@@ -155,6 +154,26 @@ class DeliveryStore(Protocol):
         """See `Queue.request_full_sync`."""
 
 
+class Counts(Protocol):
+    """Who counts what came of requests; see `Metrics`."""
+
+    def accepted(self, fate: str, secret: int) -> None:
+        """A delivery was answered 200."""
+
+    def refused(self, status: int, reason: str) -> None:
+        """A request was refused."""
+
+
+class NoCounts:
+    """Nobody does."""
+
+    def accepted(self, fate: str, secret: int) -> None:
+        """A delivery was answered 200."""
+
+    def refused(self, status: int, reason: str) -> None:
+        """A request was refused."""
+
+
 class Answerable(Protocol):
     """A request that is being worked on, and the way to answer it from any thread, once."""
 
@@ -178,7 +197,7 @@ class DeliveryHandler:
         queue: DeliveryStore,
         wake: Callable[[], None],
         log: Log,
-        metrics: Metrics,
+        metrics: Counts,
         failure: str = "the delivery could not be stored",
     ) -> None:
         self._failure = failure

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from myop_cdn.errors import ListenerError, unexpected
+from myop_cdn.listener.delivery import DeliveryHandler, NoCounts
 from myop_cdn.listener.http.request import HttpError, Request
 from myop_cdn.listener.http.response import Response
 from myop_cdn.listener.queue import outcome
@@ -20,10 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from myop_cdn.listener import Log, Publisher
-    from myop_cdn.listener.delivery import DeliveryHandler
+    from myop_cdn.listener.delivery import Counts, DeliveryChecks
     from myop_cdn.listener.queue.base import Record
 
 HEALTH = "/healthz"
+_PATIENCE = 3600.0  # seconds; the server has its own limit, and so has whoever publishes
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,18 @@ class Receiver:
         found = self._handler.body(responder, delivery.request, body)
         if found is not None:
             answer(found)
+
+    def respond(self, delivery: Delivery, read: Callable[[int], bytes]) -> Response:
+        """The answer, waited for. read: the body, and no more of it than so many bytes."""
+        response = self.head(delivery)
+        if response is not None:
+            return response
+        answers: SimpleQueue[Response] = SimpleQueue()
+        self.body(delivery, read(self.max_body + 1), answers.put)
+        try:
+            return answers.get(timeout=_PATIENCE)
+        except Empty:
+            return Response.error(503, "there is no answer yet")
 
     def _refuse(self, delivery: Delivery, status: int, reason: str) -> Response:
         self._handler.refused(delivery.peer, status, reason)
@@ -142,6 +156,15 @@ class PublishingStore:
                 self.log.warning("publishing failed", delivery=record.id, error=found.error)
                 problems.append(found.error)
         return problems
+
+
+def publishing_receiver(
+    checks: DeliveryChecks, store: PublishingStore, log: Log, counts: Counts | None = None
+) -> Receiver:
+    """What answers requests where a release is published within the one that announces it."""
+    failure = "the release could not be published"
+    handler = DeliveryHandler(checks, store, lambda: None, log, counts or NoCounts(), failure)
+    return Receiver(handler, checks.rules.max_body, lambda: None)
 
 
 def peer_of(address: object) -> str:
