@@ -37,11 +37,12 @@ settings.register_profile("quick", deadline=None, max_examples=12)
 settings.load_profile("house")
 
 
-# What a file of tests names when it starts a server or a process, or loads a cloud's SDK.
+# What a file of tests names when it starts a server, a process or hundreds of threads, or loads a
+# cloud's SDK.
 _NEEDS_MORE = re.compile(
     r"\b(moto|boto3|botocore|subprocess|socket|threading|Sandbox|ApiServer|Rig|gcp_storage_emulator)\b"
     r"|tests\.(servers|api_server|listener|chaos|end_to_end|deploy\.destinations|storage\.rigs"
-    r"|recipes)|sandbox\b|Demo\("
+    r"|recipes|deploy\.interleaving)|sandbox\b|Demo\(|NpxExporter|import programs"
     r"|^(?:from|import) (?:azure|requests)\b",
     re.MULTILINE,
 )
