@@ -165,8 +165,8 @@ def _warnings(result: PublishReport) -> tuple[str, ...]:
 def _error_of(destination: DestinationReport) -> str | None:
     """What keeps a destination as a whole from holding what was published."""
     if destination.error is not None:
-        message = destination.error.message
-        return message if destination.url in message else f"{destination.url}: {message}"
+        said = destination.error.sentence  # with what to do: it is read in logs and notices
+        return said if destination.url in said else f"{destination.url}: {said}"
     if destination.refused is not None:
         return f"{destination.url}: refused: {destination.refused}"
     for key in destination.failed:

@@ -271,6 +271,13 @@ def test_the_destination_as_a_whole_failing_leaves_nothing_published() -> None:
         assert live_changes(outcome.of(result), run, (), {}, NOW) == ([], [])
 
 
+def test_what_to_do_about_a_destination_that_fails_is_told_with_it() -> None:
+    """Whoever reads the log or a notice has no command that would say so."""
+    there = DestinationReport("s3://b", error=MyopCdnError("s3://b: no such bucket", "create it"))
+    result = replace(good(work(taken(1, release(A))).scope), deploy=DeployReport(False, (there,)))
+    assert outcome.of(result).error == "s3://b: no such bucket (create it)"
+
+
 # -- what is live
 
 
