@@ -44,7 +44,9 @@ def html_of(document: bytes) -> str:
         html = loader["HTML"]
     except (ValueError, KeyError, IndexError, TypeError):
         return note("There is no HTML in this document to be shown.")
-    return html if isinstance(html, str) else note("There is no HTML in this document.")
+    if not isinstance(html, str) or not html.strip():
+        return note("There is no HTML in this document.")
+    return html
 
 
 def note(words: str) -> str:

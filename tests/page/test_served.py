@@ -5,10 +5,12 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import socket
 import threading
 import time
 import urllib.error
 import urllib.request
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -70,6 +72,22 @@ def test_a_document_comes_with_what_keeps_it_in(here: Stand) -> None:
     assert "allow-same-origin" not in policy
     assert headers["Connection-Allowlist"] == "()"
     assert headers["Content-Type"].startswith("text/html")
+
+
+def test_a_document_without_html_says_so(stand: Callable[..., Stand]) -> None:
+    here = stand(lambda here: here.put("card", "production", " ", "Nothing"))
+    assert b"There is no HTML in this document" in get(here, "page/document", of(here))[1]
+
+
+def test_who_waits_in_great_number_keeps_nobody_else_from_an_answer(here: Stand) -> None:
+    tag = get(here, "page/state")[2]["ETag"]
+    asked = f"GET /page/state HTTP/1.1\r\nHost: localhost\r\nIf-None-Match: {tag}\r\nPrefer: wait=8"
+    with ExitStack() as stack:
+        for _ in range(300):
+            sock = socket.create_connection(("127.0.0.1", here.port))
+            stack.enter_context(sock).sendall(f"{asked}\r\n\r\n".encode())
+        assert get(here, "healthz")[0] == 200
+        here.release(here.put("card", "production", card("Aurora card"), "Aurora"))
 
 
 def test_a_documents_source_is_text(here: Stand) -> None:
