@@ -347,6 +347,8 @@ def test_what_fails_is_shown_with_why_and_with_the_line_that_mends_it(
         assert "failing" in places[1]
         assert "connection refused" in places[1]
         assert "next attempt" in places[1]
+        page.set_viewport_size({"width": 390, "height": 844})
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
         last = page.locator(f"#delivery-{delivery}").inner_text()
         assert "gs://down: connection refused" in last
         assert "components/card/production.json: 404" in last
