@@ -139,7 +139,7 @@ def say_check(console: Console, report: CheckReport) -> None:
             said[fault.kind] += 1
             warning = "warning: " if fault.is_warning else ""
             if said[fault.kind] <= _MOST_LINES:
-                console.data(f"{_where(fault)}{warning}{fault.message}\n    fix: {fault.fix}")
+                console.data(f"{_where(fault)}{warning}{fault.message}", f"    fix: {fault.fix}")
         for kind, number in said.items():
             if number > _MOST_LINES:
                 console.data(f"and {number - _MOST_LINES} more: {kind}; --json lists all")

@@ -359,12 +359,12 @@ def _place_of(secret: inputs.Secret) -> str | None:
 def _say(console: Console, report: ConfigReport) -> None:
     console.data(f"configuration file: {report.file or 'none'}")
     for name, values in report.commands.items():
-        console.data(f"\n{name}")
+        console.data("", name)
         width = max(len(one.name) for one in values)
         for one in values:
             value = "not set" if one.value is None else json.dumps(one.value, ensure_ascii=False)
             console.data(f"  {one.name:{width}}  {value}  ({one.source})")
-    console.data("\nsecrets")
+    console.data("", "secrets")
     width = max(map(len, report.secrets))
     for what, place in report.secrets.items():
         console.data(f"  {what:{width}}  {f'hidden  ({place})' if place else 'not set'}")

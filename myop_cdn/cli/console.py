@@ -66,9 +66,11 @@ class Console:
         systems = ("GITHUB_ACTIONS", "GITLAB_CI")
         return bool(self.report_files) or any(os.environ.get(one) == "true" for one in systems)
 
-    def data(self, text: str) -> None:
-        """Lines of data, on stdout. Raises MyopCdnError when it takes none."""
-        self._write("\n".join(line(one, _MAX_DATA) for one in text.split("\n")))
+    def data(self, *lines: str) -> None:
+        """Lines of data, on stdout: each stays one, whatever is in a name. Raises MyopCdnError when
+        stdout takes none.
+        """
+        self._write("\n".join(line(one, _MAX_DATA) for one in lines))
 
     def _write(self, text: str) -> None:
         if sys.stdout is not None and sys.stdout.isatty():

@@ -148,7 +148,7 @@ def show(console: Console, settings: ShowSettings) -> Answer | None:
             console.data(f"{'lacking:':12}{lane}  {error or 'to come'}")
         for name, cell in delivery.headers.items():
             console.data(f"{name}: {cell}")
-        console.data(f"\n{text}")
+        console.data("", *text.split("\n"))
     return Answer({"command": "deliveries show", **value, "body": text})
 
 

@@ -114,7 +114,7 @@ def history(console: Console, settings: HistorySettings) -> HistoryReport:
     warn(console, report.warnings)
     if not console.wants_json:
         for one in report.commits:
-            console.data("\n".join(_commit_lines(one)))
+            console.data(*_commit_lines(one))
     if report.older:
         were = "commit was" if report.older == 1 else "commits were"
         console.info(f"{report.url}: {report.older} older {were} not read; --limit 0 reads all")
@@ -146,7 +146,8 @@ def diff(console: Console, settings: DiffSettings) -> DiffReport:
     if not console.wants_json:
         for line in _change_lines(report.changes, None):
             console.data(line)
-    what = f"{len(report.changes)} objects differ" if report.changes else "nothing differs"
+    number = len(report.changes)
+    what = {0: "nothing differs", 1: "1 object differs"}.get(number, f"{number} objects differ")
     console.info(f"{report.url}: {what} from commit {report.start} to {report.end}")
     return report
 

@@ -92,9 +92,9 @@ def status(console: Console, settings: StatusSettings) -> LiveStatus:
 def _say(console: Console, report: LiveStatus, selection: Selection) -> None:
     if report.documents and sys.stdout is not None and sys.stdout.isatty():
         width = get_terminal_size().columns
-        console.data("\n".join(_table(report.documents, width)))
+        console.data(*_table(report.documents, width))
     elif report.documents:
-        console.data("\n".join(map(_line, report.documents)))
+        console.data(*map(_line, report.documents))
     for one in report.unknown:
         console.warning(one.problem)
     console.info(_summary(report, selection))

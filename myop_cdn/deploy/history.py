@@ -246,11 +246,11 @@ def read_diff(target: Target, start: str | None, end: str | None, jobs: int) -> 
     start: None for the commit before `end`. end: None for the newest. Raises InputError,
     StorageError.
     """
-    reached = [_reached(text) for text in (start, end) if text]
+    reached = [_reached(text) for text in (start, end) if text is not None]
     size = jobs if reached else 1
     past = Past.read(target.log, jobs, lambda commit: all(one(commit) for one in reached), size)
-    last = past.resolve(end) if end else past.view.number
-    first = past.resolve(start) if start else last - 1
+    last = past.view.number if end is None else past.resolve(end)
+    first = last - 1 if start is None else past.resolve(start)
     low, high = sorted((first, last))
     warnings = list(past.warnings)
     known = {one.number for one in past.commits}

@@ -21,7 +21,17 @@ from typing import TYPE_CHECKING, Any
 from myop_cdn.deploy.destination import Destination
 from myop_cdn.deploy.history import Past, held_keys
 from myop_cdn.deploy.invalidation import Invalidations
-from myop_cdn.deploy.log import RECENT, Cause, Change, Commit, Entry, Hold, new_id, utc_now
+from myop_cdn.deploy.log import (
+    RECENT,
+    Cause,
+    Change,
+    Commit,
+    Entry,
+    Hold,
+    new_id,
+    unreadable,
+    utc_now,
+)
 from myop_cdn.deploy.next_manifest import put_manifest, with_names, without
 from myop_cdn.deploy.outcome import Outcome
 from myop_cdn.deploy.plan import check_limit
@@ -137,6 +147,8 @@ def resume(
             pause(attempt)
             view = log.newest()
         _check_readable(view.number > 0 and view.newest is None, url)
+        if view.is_empty:
+            raise unreadable(log)
         keys = held_keys(view.state, selection)
         if not keys or options.dry_run:
             break

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -63,6 +64,43 @@ def test_diff_ends_with_0_whether_or_not_there_is_one(run: Run, url: str) -> Non
     same = run("diff", url, "2", "2")
     assert (same.code, same.out) == (0, b"")
     assert run("diff", url, "1", "2", "--json").json["from"] == "1"
+
+
+def test_an_empty_end_of_a_diff_is_not_taken_for_none(run: Run, url: str) -> None:
+    for words in (("", ""), ("1", ""), ("",)):
+        assert run("diff", url, *words).code == 2
+
+
+def test_a_destination_without_a_log_has_nothing_to_resume(run: Run) -> None:
+    ended = run("rollback", "memory://mistyped/site", "--resume")
+    assert ended.code == 1
+    assert "nothing was published here yet" in ended.err
+
+
+def test_a_name_with_a_line_break_stays_on_its_line(run: Run, tmp_path: Path) -> None:
+    url = f"memory://history-{next(_serial)}/site"
+    tree = make_tree(tmp_path / "tree", {"card": ["qa"]})
+    forged = "Card\n9  2026-03-24T10:00:00.000Z  publish"
+    for file in tree.root.rglob("*.json"):
+        value = json.loads(file.read_text())
+        file.write_text(json.dumps(renamed(value, forged)))
+    assert run("deploy", url, "--source", tree.root).code == 0
+    for command in ("history", "status"):
+        lines = run(command, url).out.decode().splitlines()
+        assert any("Card\\n9" in one or "Card\\x0a9" in one for one in lines)
+        assert not any(one.startswith("9  ") for one in lines)
+
+
+def renamed(value: Any, name: str) -> Any:
+    """A document or a manifest, the component's name in it another."""
+    if isinstance(value, list):
+        return [renamed(one, name) for one in value]
+    if isinstance(value, dict):
+        return {
+            key: name if (key, one) == ("name", "Card") else renamed(one, name)
+            for key, one in value.items()
+        }
+    return value
 
 
 def test_rollback_needs_no_key_and_no_myop(run: Run, url: str) -> None:
