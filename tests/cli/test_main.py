@@ -338,6 +338,7 @@ def test_the_bar_tells_the_rate_and_the_time_left(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.delenv("CI", raising=False)  # a job's terminal shows no bar
     monkeypatch.setenv("FORCE_COLOR", "1")  # which makes a terminal of it for the bar, too
     with Console().progress() as progress:
         progress.start("fetching", 1000)
