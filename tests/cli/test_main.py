@@ -323,6 +323,7 @@ def test_on_a_terminal_there_is_a_bar_that_is_gone_in_the_end(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.delenv("CI", raising=False)
     with Console().progress() as progress:
         progress.step()
         progress.start("fetching", 2)
