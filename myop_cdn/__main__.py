@@ -10,7 +10,10 @@ from typing import NoReturn
 
 def main() -> NoReturn:
     """Run the command line and end the process with its exit code."""
-    from myop_cdn.cli import cli
+    try:
+        from myop_cdn.cli import cli
+    except KeyboardInterrupt:  # before anything was begun
+        _leave(130)
 
     # What is made by the ten thousand stays until the end: looking through it again and again
     # takes a deploy of 50,000 documents a tenth of its time.

@@ -39,6 +39,7 @@ to do about it. Both are one line of plain text.
 from __future__ import annotations
 
 from enum import IntEnum
+from errno import ENAMETOOLONG
 from typing import Any, ClassVar
 
 
@@ -251,6 +252,8 @@ def unexpected(error: BaseException) -> MyopCdnError:
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
+    if isinstance(error, OSError) and error.errno == ENAMETOOLONG:
+        return InputError(f"a file's name is too long: {str(error.filename)[:40]!a}…")
     what = f"unexpected {type(error).__name__}"
     if trace is not None:
         what += f" at {PurePath(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"

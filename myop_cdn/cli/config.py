@@ -53,7 +53,9 @@ def default_map(file: str) -> dict[str, Any]:
     from myop_cdn.cli import COMMANDS, cli
 
     try:
-        tables = tomllib.loads(inputs.read_file(file, MAX_BYTES, "configuration file").decode())
+        tables = tomllib.loads(
+            inputs.read_file(file, MAX_BYTES, "configuration file").decode("utf-8-sig")
+        )
     except UnicodeDecodeError:
         raise InputError(f"can't read the configuration file {file}: not UTF-8") from None
     except tomllib.TOMLDecodeError as error:

@@ -72,6 +72,10 @@ class Console:
         """
         self._write("\n".join(line(one, _MAX_DATA) for one in lines))
 
+    def documentation(self, text: str) -> None:
+        """The program's own words, on stdout, as they stand: there is no secret in them."""
+        self._write(text)
+
     def _write(self, text: str) -> None:
         if sys.stdout is not None and sys.stdout.isatty():
             click.echo(text)
@@ -160,7 +164,8 @@ class Console:
 
         The terminal that some CI systems give a job is a log in truth.
         """
-        is_watched = sys.stderr.isatty() and not os.environ.get("CI")
+        watched = sys.stderr is not None and sys.stderr.isatty()  # None where it was closed
+        is_watched = watched and not os.environ.get("CI")
         if self.verbosity < 0 or self.log_format == "json" or not is_watched:
             yield Notes(self)
             return

@@ -41,7 +41,7 @@ def help_(console: Console, settings: HelpSettings) -> None:
     root = click.get_current_context().find_root()
     chapters = topics()
     if not settings.topic:
-        console.data(*root.get_help().split("\n"), "", "Topics, for 'myop-cdn help TOPIC':")
+        console.documentation(f"{root.get_help()}\n\nTopics, for 'myop-cdn help TOPIC':")
         width = max(map(len, chapters))
         for name, text in chapters.items():
             console.data(f"  {name:{width}}  {text.partition(chr(10))[0].lstrip('# ')}")
@@ -56,7 +56,7 @@ def help_(console: Console, settings: HelpSettings) -> None:
             if found is None:
                 raise InputError(f"there is no command {shown(' '.join(settings.topic))!r}")
             ctx = click.Context(found, ctx, word)
-        console.data(*ctx.get_help().split("\n"))
+        console.documentation(ctx.get_help())
         return
     if name not in chapters or below:
         raise InputError(
@@ -64,7 +64,7 @@ def help_(console: Console, settings: HelpSettings) -> None:
             + suggestion(name, [*COMMANDS, *chapters]),
             f"topics: {', '.join(chapters)}",
         )
-    console.data(*_for_terminals(chapters[name]).rstrip().split("\n"))
+    console.documentation(_for_terminals(chapters[name]).rstrip())
 
 
 def _for_terminals(markdown: str) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from myop_cdn import files
 from myop_cdn.cli.options import argument, command, option, option_group
 from myop_cdn.errors import InputError, MyopCdnError
 from myop_cdn.recipes import DESTINATION, RECIPES, own_package, render
@@ -107,8 +108,10 @@ def _holds(path: Path, text: str) -> bool:
 def _write(path: Path, text: str, *, executable: bool) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(text.encode())
-        if executable:
-            path.chmod(0o755)
+        # Whole or not at all: half a pipeline could be committed, and would not be replaced.
+        with files.written(path, text.encode(), sync=False) as temporary:
+            if executable:
+                Path(temporary).chmod(0o755)
+            Path(temporary).replace(path)
     except OSError as error:
         raise MyopCdnError(f"can't write {path}: {error.strerror}") from None

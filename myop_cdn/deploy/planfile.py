@@ -281,6 +281,10 @@ def opened(file: Path) -> Iterator[tuple[SavedPlan, PlannedTree, ExportNote]]:
 
     hint = "give a file that --plan-out has written, whole"
     try:
+        if file.exists() and not file.is_file():  # a device has no end, and no size
+            raise BadZipFile
+        if file.stat().st_size > _MOST_BYTES:
+            raise InputError(f"{file} is larger than {_MOST_BYTES // 2**30} GiB", hint)
         archive = ZipFile(file)
     except BadZipFile:
         raise InputError(f"{file} is not a plan", hint) from None

@@ -182,6 +182,12 @@ def test_the_name_of_a_secret_s_file_that_is_missing_is_shown(run: Run, name: st
     assert f"can't read the signing secret file {name}: No such file" in ended.err
 
 
+def test_a_configuration_file_may_begin_with_a_byte_order_mark(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "windows.toml"
+    file.write_bytes(b"\xef\xbb\xbf[publish]\r\njobs = 4\r\n")
+    assert run("--config", file, "config", "show").code == 0
+
+
 def test_targets_and_their_destinations_are_completed(here: Path) -> None:
     assert "plain,@production" in offered("--config", "m.toml", "publish", "@pro")
     assert f"plain,file://{here}/c" in offered("--config", "m.toml", "status", "file:")

@@ -364,3 +364,15 @@ def test_only_the_first_report_is_written(capsys: pytest.CaptureFixture[str]) ->
     console.report({"a": 1})
     console.report_failure(MyopCdnError("no"))
     assert json.loads(capsys.readouterr().out) == {"a": 1}
+
+
+def test_the_documentation_is_shown_as_it_stands(run: Run) -> None:
+    assert b"LoadCredential=api-key:/etc/myop-cdn/api-key" in run("help", "secrets").out
+    assert b"postgresql://user@host/database" in run("help", "serve").out
+
+
+def test_a_bar_is_not_wanted_where_stderr_was_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr", None)
+    with Console().progress() as progress:
+        progress.start("fetching", 1)
+        progress.step()

@@ -363,6 +363,12 @@ def test_a_file_that_was_cut_short_is_bad_input(memory: Site, keep: float) -> No
         memory.apply()
 
 
+def test_a_device_in_the_place_of_a_plan_is_bad_input(memory: Site) -> None:
+    memory.plan.symlink_to("/dev/zero")
+    with pytest.raises(InputError, match="not a plan"):
+        memory.apply()
+
+
 def test_a_document_that_was_exchanged_is_bad_input(memory: Site) -> None:
     memory.deploy("one", plan_out=memory.plan)
     with zipfile.ZipFile(memory.plan) as archive:

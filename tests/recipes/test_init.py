@@ -201,6 +201,21 @@ def test_a_pipeline_that_is_there_already_is_kept_beside_it(
     assert f"'myop-cdn init {name} - > {recipe.beside}'" in ended.err
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX limits a file's size")
+def test_a_file_that_could_not_be_written_whole_is_not_there(run: Run, tmp_path: Path) -> None:
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        ended = run("init", "github", tmp_path / "repository")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert ended.code == 1
+    assert "can't write" in ended.err
+    assert not list(_files(tmp_path))
+
+
 def test_scripts_can_be_run(run: Run, tmp_path: Path) -> None:
     for name, recipe in RECIPES.items():
         run("init", name, tmp_path / name)
