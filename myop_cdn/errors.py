@@ -253,7 +253,7 @@ def unexpected(error: BaseException) -> MyopCdnError:
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     if isinstance(error, OSError) and error.errno == ENAMETOOLONG:
-        return InputError(f"a file's name is too long: {str(error.filename)[:40]!a}…")
+        return InputError(f"a file's name is too long: {str(error.filename or '')[:40]!a}…")
     what = f"unexpected {type(error).__name__}"
     if trace is not None:
         what += f" at {PurePath(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"

@@ -48,6 +48,26 @@ def test_the_names_of_a_document_are_read_past_its_long_texts(
     assert found.variants == (Variant("v-1", "größer 1"), Variant("v-2", "größer 2"))
 
 
+@pytest.mark.parametrize("whose", ["component", "variant"])
+@pytest.mark.parametrize("lost", ["id", "name", "consume_variant"])
+def test_no_name_is_lost_where_members_share_a_line_with_a_long_text(whose: str, lost: str) -> None:
+    def laid(value: dict[str, object], *, hides: bool) -> str:
+        """JSON with a line for each member; the one that is lost lies between two texts."""
+        lines = [json.dumps({key: one})[1:-1] for key, one in value.items()]
+        if hides and lost in value:
+            at = [*value].index(lost)
+            lines[at] = f'"note": "{"x" * 5000}", {lines[at]}, "last": "z"'
+        return "{\n" + ",\n".join(lines) + "\n}"
+
+    variant = laid({"id": "v-1", "name": "One"}, hides=whose == "variant")
+    item = laid({"id": "card", "name": "Card", "consume_variant": 0}, hides=whose == "component")
+    item = item.replace('"consume_variant": 0', f'"consume_variant": [{variant}, {{"id": "v-2"}}]')
+    data = b'{\n  "item": ' + item.encode() + b"\n}"
+    found = Document.parse(REF, data)
+    assert named(REF, data) == (found.name, found.variants)
+    assert (found.name, found.variants) == ("Card", (Variant("v-1", "One"), Variant("v-2")))
+
+
 @pytest.mark.parametrize(
     ("data", "words"),
     [

@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 CONFIG_FILE = "myop_cdn.config"  # where in a context's `meta` the file's name is
-_TITLES: dict[type[Any], str] = {}  # of the classes of options
 TARGET_OPTIONS = "myop_cdn.target_options"  # and the options of the targets that are named
+_TITLES: dict[type[Any], str] = {}  # of the classes of options
 # Variables that belong to several commands, those that a command of --on-failure gets, and those
 # that the files of `init` set for themselves.
 _OF_NO_COMMAND = {f"MYOP_CDN_{name}" for name in (

@@ -57,7 +57,7 @@ _NAMED = 10  # deliveries in a commit of a destination's log
 _DELETE_AFTER = timedelta(hours=1)
 # What a publishing process has no use for: secrets of the listener's own, and its service's.
 NOT_FOR_CHILDREN = (
-    "MYOP_WEBHOOK_SECRET_FILE", "MYOP_CDN_NOTIFY", "MYOP_CDN_NOTIFY_FILE",
+    "MYOP_WEBHOOK_SECRET", "MYOP_WEBHOOK_SECRET_FILE", "MYOP_CDN_NOTIFY", "MYOP_CDN_NOTIFY_FILE",
     "MYOP_CDN_NOTIFY_SECRET", "MYOP_CDN_NOTIFY_SECRET_FILE", "MYOP_CDN_SERVE_NOTIFY",
     "MYOP_CDN_SERVE_ON_FAILURE", "NOTIFY_SOCKET", "WATCHDOG_USEC",
     "MYOP_CDN_JOURNAL", "MYOP_CDN_SERVE_JOURNAL", "PGPASSWORD", "PGPASSFILE", "PGSERVICE",
@@ -402,13 +402,12 @@ def child_of(publisher: CommandPublisher, queue: Queue, lock: int | None = None)
 
     lock: of the state folder, which the process is to hold, too.
     """
-    from myop_cdn.inputs import SIGNING_SECRET
     from myop_cdn.listener.child import ChildPublisher
 
     return ChildPublisher(
         publisher,
         lock,
-        without=(SIGNING_SECRET.variable, *NOT_FOR_CHILDREN),
+        without=NOT_FOR_CHILDREN,
         modules=publisher.modules,
         held_until=partial(queue.held_until, publisher.name),
     )
@@ -428,14 +427,14 @@ def _desk(
     settings: ServeSettings, publishers: Sequence[CommandPublisher], stack: ExitStack
 ) -> Desk:
     """What the page has destinations asked by: a process that is started when somebody looks."""
-    from myop_cdn.inputs import API_KEY, SIGNING_SECRET
+    from myop_cdn.inputs import API_KEY
     from myop_cdn.listener.admin.desk import DeskLimits, DestinationDesk
     from myop_cdn.listener.child import Child
 
     output = settings.export.output.absolute().as_uri()
     urls = {one.name: one.destination or output for one in publishers}
     work = DestinationDesk(urls, deploy_options(settings.deploy, settings.limits))
-    without = (SIGNING_SECRET.variable, API_KEY.variable, *NOT_FOR_CHILDREN)
+    without = (API_KEY.variable, *NOT_FOR_CHILDREN)
     child = Child(work, DeskLimits(), linger=_DESK_LINGER, without=without)
     stack.callback(child.kill)
     return child

@@ -347,11 +347,10 @@ class View(NamedTuple):
     """The log as it was read at one moment.
 
     newest: the newest commit, its changes left out; None where there is none, or it can't be read.
-    number: its number,
-    0 where there is no commit. state: as it carries it. objects: all objects, where everything
-    was read and nothing was missing; else None. base_at, as_of: see `moment_of`. checkpoint: the
-    number of the newest one, None where there is none. old: a ledger of version 0.1.0 was read in
-    its place. kept: see `Checkpoint`. warnings: what could not be read.
+    number: its number, 0 where there is no commit. state: as it carries it. objects: all objects,
+    where everything was read and nothing was missing; else None. base_at, as_of: see `moment_of`.
+    checkpoint: the number of the newest one, None where there is none. old: a ledger of version
+    0.1.0 was read in its place. kept: see `Checkpoint`. warnings: what could not be read.
     """
 
     newest: Commit | None = None

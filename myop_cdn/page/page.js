@@ -99,8 +99,9 @@ class InFile {
   }
 
   async history(destination, component) {
-    const found = this.data.places[destination]?.history[component];
-    return found || { component, environments: parsed("{}"), held: [], warnings: [] };
+    const place = this.data.places[destination];
+    const found = place?.history[component] || { component, environments: parsed("{}"), held: [], warnings: [] };
+    return { ...found, older: place?.older || 0 };
   }
 
   text(version) {

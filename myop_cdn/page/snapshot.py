@@ -69,9 +69,10 @@ def of_status(
     """
     contents = Contents(jobs)
     try:
-        past = versions(read_history(target, selection, jobs, read=_COMMITS))
+        report = read_history(target, selection, jobs, read=_COMMITS)
+        past, older = versions(report), report.older
     except StorageError:  # without a log there is no past
-        past = {}
+        past, older = {}, 0
     newest = sorted(
         (one for one in status.documents if one.state != "missing"),
         key=lambda one: one.since or datetime.fromtimestamp(0, UTC),
@@ -99,6 +100,7 @@ def of_status(
     place = {
         **_matrix((one.ref, one.name, _live(one)) for one in status.documents),
         "history": past,
+        "older": older,
         "documents": {f"{o.ref.component_id}/{o.ref.environment}": _key(o) for o in newest},
     }
     return _data(command, state, {status.url: place}, contents, now)

@@ -173,3 +173,12 @@ def test_what_nobody_published_is_warned_of(
     (warning,) = run("history", url, *words, "--json").json["warnings"]
     assert said in warning
     assert run("history", url, "--component", "card", "--json").json["warnings"] == []
+
+
+def test_a_page_in_a_file_says_which_commits_it_knows_nothing_of(
+    run: Run, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("myop_cdn.page.snapshot._COMMITS", 1)
+    file = tmp_path / "status.html"
+    assert run("status", url, "--html", file).code == 0
+    assert '"older":1' in file.read_text().replace(" ", "")

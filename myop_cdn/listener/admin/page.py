@@ -162,8 +162,10 @@ class PageHandler:
                 found = Response.error(500, words)
             now = time.monotonic()
             with self._changed:
-                due = [one for one in self._waiting if one.is_due(found, now)]
-                self._waiting = [one for one in self._waiting if one not in due]
+                due: list[_Waiting] = []
+                waiting, self._waiting = self._waiting, []
+                for one in waiting:
+                    (due if one.is_due(found, now) else self._waiting).append(one)
             for one in due:
                 answer = found if isinstance(found, Response) else found.answer(one.request)
                 one.responder.answer(answer)
