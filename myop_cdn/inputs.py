@@ -170,6 +170,10 @@ def words_of(name: str, what: str, warn: Warn) -> list[bytes]:
         data = secretstore.read(name)
     else:
         data = bytes(read_input(name, MAX_SECRET_BYTES, f"{what} file"))
+    if b"\0" in data:
+        raise InputError(
+            f"the {what} file {name} is not plain text", "save it as UTF-8, not UTF-16"
+        )
     words = data.removeprefix(_BYTE_ORDER_MARK).split()  # some editors put one before all
     if not words:
         raise InputError(f"the {what} file {name} is empty or blank")

@@ -53,6 +53,11 @@ def _not_a_destination(url: str) -> InputError:
         absolute = "/" if scheme == "file" else ""
         meant = shown_url(f"{scheme}://{absolute}{rest.lstrip('/')}")
         return InputError(f"{scheme}:… is not a destination without //", f"write {meant}")
+    if scheme != scheme.lower() and scheme.lower() in OWN:
+        meant = shown_url(f"{scheme.lower()}{colon}{rest}")
+        return InputError(
+            f"{scheme}:… is not a destination: schemes are in lower case", f"write {meant}"
+        )
     return InputError(
         f"{shown_url(url)!r} is not a destination",
         "write s3://bucket/prefix or file:///folder, for instance",

@@ -94,6 +94,15 @@ def test_what_is_no_signature_is_not_valid_even_of_a_body_from_gitlab(
     assert run(*words, f"--signature={GOOD}", stdin=GITLAB, env=ENV).code == 5
 
 
+def test_a_secret_in_utf_16_is_refused(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_bytes(SECRET.encode("utf-16"))
+    ended = run("verify", "--signature", GOOD, "--secret-file", file, stdin=BODY)
+    assert ended.code == 2
+    assert "is not plain text" in ended.err
+    assert SECRET not in ended.err
+
+
 def test_a_byte_order_mark_is_no_part_of_a_secret(run: Run, tmp_path: Path) -> None:
     """What an editor on Windows puts before it."""
     (tmp_path / "secret").write_bytes(b"\xef\xbb\xbf" + SECRET.encode() + b"\r\n")

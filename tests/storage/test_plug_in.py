@@ -123,11 +123,13 @@ def test_our_own_schemes_are_those_that_are_registered() -> None:
         ("s3:my-bucket/x", "s3://my-bucket/x"),
         ("gs:/my-bucket", "gs://my-bucket"),
         ("file:/srv/www", "file:///srv/www"),
+        ("S3://my-bucket/x", "s3://my-bucket/x"),
+        ("GS://key:secret@my-bucket", "gs://***@my-bucket"),
         ("s3:key:secret@my-bucket", "s3://***@my-bucket"),
         ("my-bucket/x", "s3://bucket/prefix or file:///folder, for instance"),
     ],
 )
-def test_a_destination_without_its_slashes_is_told_as_it_was_meant(url: str, meant: str) -> None:
+def test_a_destination_that_is_nearly_one_is_told_as_it_was_meant(url: str, meant: str) -> None:
     with pytest.raises(InputError, match="is not a destination") as caught:
         open_backend(url)
     assert caught.value.hint == f"write {meant}"
