@@ -5,11 +5,12 @@ from __future__ import annotations
 import gzip
 import random
 import re
+import socket
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from itertools import count
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import pytest
 
@@ -411,7 +412,13 @@ def test_a_wrong_base_url_is_not_waited_for(cdn: Cdn, tree: Tree) -> None:
     assert (slept, report.base_url) == ([], f"{cdn.url}/cdn")
 
 
-def test_a_name_without_an_address_is_not_waited_for(tree: Tree) -> None:
+def test_a_name_without_an_address_is_not_waited_for(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(*_: object, **__: object) -> NoReturn:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)  # no question leaves this machine
     slept: list[float] = []
     options = CheckOptions(wait=timedelta(hours=1), sleep=slept.append)
     report = check("https://cdn.invalid/myop", TreeFiles(tree), options)
