@@ -537,7 +537,7 @@ def open_sockets(settings: ListenSettings) -> list[socket.socket]:
 def _tls_context(settings: ListenSettings) -> ssl.SSLContext | None:
     """The server's side of TLS, or None. Raises InputError for files that don't fit."""
     if settings.tls_cert is not None:
-        from myop_cdn.listener.http.tls import server_context
+        from myop_cdn.listener.http.sockets import server_context
 
         return server_context(settings.tls_cert, settings.tls_key)
     if settings.tls_key is not None:
@@ -547,6 +547,6 @@ def _tls_context(settings: ListenSettings) -> ssl.SSLContext | None:
 
 def _renew_certificate(tls: ssl.SSLContext | None, settings: ListenSettings) -> None:
     if tls is not None and settings.tls_cert is not None:
-        from myop_cdn.listener.http.tls import load_certificate
+        from myop_cdn.listener.http.sockets import load_certificate
 
         load_certificate(tls, settings.tls_cert, settings.tls_key)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from myop_cdn.listener import Log
     from myop_cdn.listener.http.request import Request
+    from myop_cdn.listener.http.response import Responder
 
 SIGNATURE = "x-myop-signature"
 # What helps to find out where a delivery came from. Never the signature.
@@ -174,18 +175,6 @@ class NoCounts:
         """A request was refused."""
 
 
-class Answerable(Protocol):
-    """A request that is being worked on, and the way to answer it from any thread, once."""
-
-    @property
-    def peer(self) -> str:
-        """Who sent it."""
-
-    @property
-    def answer(self) -> Callable[[Response], None]:
-        """Takes the answer."""
-
-
 class DeliveryHandler:
     """The server's handler for deliveries. wake: called when there is work. failure: what the
     sender is told where a delivery can't be taken.
@@ -221,7 +210,7 @@ class DeliveryHandler:
                 refusal = Refusal(411, "Content-Length is missing")
         return self._refuse(peer, refusal)
 
-    def body(self, responder: Answerable, request: Request, body: bytes) -> Response | None:
+    def body(self, responder: Responder, request: Request, body: bytes) -> Response | None:
         """Check, and hand over to the journal; the answer comes after its commit."""
         signature = request.values(SIGNATURE)[0]
         found = self._checks.content(body, signature, responder.peer, request.fields)
@@ -258,7 +247,7 @@ class DeliveryHandler:
 
     def _stored(
         self,
-        responder: Answerable,
+        responder: Responder,
         record: Record,
         earlier: str | None,
         error: ListenerError | None,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from myop_cdn.errors import ListenerError, unexpected
 from myop_cdn.listener.delivery import DeliveryHandler, NoCounts
 from myop_cdn.listener.http.request import HttpError, Request
-from myop_cdn.listener.http.response import Response
+from myop_cdn.listener.http.response import Responder, Response
 from myop_cdn.listener.queue import outcome
 from myop_cdn.listener.worker import attempt
 from myop_cdn.payload import parse
@@ -73,8 +73,7 @@ class Receiver:
         if len(body) > self.max_body:
             answer(self._refuse(delivery, 413, "the body is too large"))
             return
-        responder = _Responder(delivery.peer, answer)
-        found = self._handler.body(responder, delivery.request, body)
+        found = self._handler.body(Responder(delivery.peer, answer), delivery.request, body)
         if found is not None:
             answer(found)
 
@@ -93,12 +92,6 @@ class Receiver:
     def _refuse(self, delivery: Delivery, status: int, reason: str) -> Response:
         self._handler.refused(delivery.peer, status, reason)
         return Response.error(status, reason)
-
-
-@dataclass(frozen=True, slots=True)
-class _Responder:
-    peer: str
-    answer: Callable[[Response], None]
 
 
 @dataclass(slots=True)

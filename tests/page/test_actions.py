@@ -141,13 +141,13 @@ def test_a_session_ends_after_its_time() -> None:
 
 
 def _request(session: str, key: str) -> Any:
-    from myop_cdn.listener.http.request import HeadParser
+    from myop_cdn.listener.http.request import HeadLimits, take_head
 
     head = (
         "POST /page/action HTTP/1.1\r\nHost: a\r\nOrigin: http://a\r\n"
         f"Cookie: {COOKIE}={session}\r\nX-Myop-Cdn-Key: {key}\r\n\r\n"
     )
-    return HeadParser().take(bytearray(head.encode()))
+    return take_head(bytearray(head.encode()), HeadLimits())
 
 
 def test_guessing_is_slowed_down_for_whoever_guesses(stand: Callable[..., Stand]) -> None:

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from myop_cdn.listener import Log
     from myop_cdn.listener.admin.desk import Desk
     from myop_cdn.listener.admin.session import Sessions
-    from myop_cdn.listener.http.protocol import Responder
     from myop_cdn.listener.http.request import BodyReader, Request
+    from myop_cdn.listener.http.response import Responder
     from myop_cdn.listener.queue.base import Overview
     from myop_cdn.listener.service import Listener
 

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
     from myop_cdn.listener import Log
     from myop_cdn.listener.admin.desk import Desk, Task
-    from myop_cdn.listener.http.protocol import Responder
     from myop_cdn.listener.http.request import Request
+    from myop_cdn.listener.http.response import Responder
     from myop_cdn.listener.queue.base import DeliveryView, LaneView, LivePage
     from myop_cdn.listener.service import Listener
 

@@ -3,5 +3,5 @@
 request, response    what is on the wire, without I/O
 protocol             what is said on one connection
 connection, server   sockets, time and fairness
-sockets              where to listen
+sockets              where to listen, and TLS
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+from contextlib import suppress
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
@@ -12,9 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from myop_cdn.listener.http.peers import Peer
+    from myop_cdn.listener.http.protocol import ServerLimits
     from myop_cdn.listener.http.request import BodyReader, Request
 
 _RECEIVE = 64 * 1024  # bytes asked of the kernel at a time
+_NOT_NOW = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class Phase(Enum):
@@ -96,7 +99,7 @@ class Connection:
         """What has arrived: None for nothing yet, empty when the client is gone."""
         try:
             return self.sock.recv(_RECEIVE)
-        except (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+        except _NOT_NOW:
             return None
         except OSError:
             return b""
@@ -111,7 +114,7 @@ class Connection:
             while self.out:
                 sent = self.sock.send(self.out)
                 self.out = self.out[sent:]
-        except (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+        except _NOT_NOW:
             return False
         except OSError:
             return None
@@ -126,31 +129,15 @@ class Connection:
             return False
         return True
 
-    def close(self) -> None:
-        """Close the socket; never raises."""
-        try:
-            self.sock.close()
-        except OSError:
-            return
-
 
 class Pool:
-    """The connections, the selector that watches them, and what they use up together.
+    """The connections, the selector that watches them, and what they use up together."""
 
-    most: how many there may be. each: how many of one peer; local: of one on this machine.
-    buffered: how many bytes of requests that are not complete they may hold together.
-    """
-
-    def __init__(
-        self, selector: selectors.BaseSelector, most: int, each: int, local: int, buffered: int
-    ) -> None:
+    def __init__(self, selector: selectors.BaseSelector, limits: ServerLimits) -> None:
         self._selector = selector
+        self._limits = limits
         self._members: set[Connection] = set()
         self._by_peer: dict[str, set[Connection]] = {}
-        self.most = most
-        self._each = each
-        self._local = local
-        self._buffered = buffered
         self._held = 0
 
     def __len__(self) -> int:
@@ -165,7 +152,7 @@ class Pool:
     @property
     def is_crowded(self) -> bool:
         """Whether there are more than there may be."""
-        return len(self._members) > self.most
+        return len(self._members) > self._limits.connections
 
     def add(self, connection: Connection, events: int) -> None:
         """Take a connection in and watch it."""
@@ -181,7 +168,7 @@ class Pool:
 
     def peer_is_crowded(self, connection: Connection) -> bool:
         """Whether the peer of this connection has more of them than one may have."""
-        most = self._local if connection.peer.local else self._each
+        most = self._limits.local if connection.peer.local else self._limits.each
         return connection.peer.key is not None and len(self._of_peer(connection)) > most
 
     def _of_peer(self, connection: Connection) -> set[Connection]:
@@ -213,7 +200,8 @@ class Pool:
             self._leave_peer(connection)
             self._held -= connection.counted
             self.watch(connection, 0)
-            connection.close()
+            with suppress(OSError):
+                connection.sock.close()
 
     def most_stalled(self, before: float, like: Connection | None = None) -> Connection | None:
         """The one that has got nowhere for longest, and since `before`; None when all get on.
@@ -224,14 +212,13 @@ class Pool:
         if like is not None:
             members = self._of_peer(like) - {like}
         for phases in SHED_FIRST:
-            candidates = [
-                connection
-                for connection in members
-                if connection.phase in phases
-                and (connection.since <= before or connection.phase is Phase.LINGERING)
-            ]
-            if candidates:
-                return min(candidates, key=lambda candidate: candidate.since)
+            stalled = (
+                one
+                for one in members
+                if one.phase in phases and (one.since <= before or one.phase is Phase.LINGERING)
+            )
+            if (found := min(stalled, key=lambda one: one.since, default=None)) is not None:
+                return found
         return None
 
     def account(self, connection: Connection) -> Connection | None:
@@ -245,6 +232,6 @@ class Pool:
         held = connection.held
         self._held += held - connection.counted
         connection.counted = held
-        if self._held <= self._buffered:
+        if self._held <= self._limits.buffered:
             return None
         return max(self._members, key=lambda member: member.counted)

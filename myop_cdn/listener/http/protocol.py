@@ -11,12 +11,13 @@ from __future__ import annotations
 import selectors
 from collections import deque
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from myop_cdn.listener.http.connection import Connection, Phase
 from myop_cdn.listener.http.peers import Allowance, Peer, TrustedProxies
-from myop_cdn.listener.http.request import HeadLimits, HeadParser, HttpError, Request
-from myop_cdn.listener.http.response import CONTINUE, Response
+from myop_cdn.listener.http.request import HeadLimits, HttpError, Request, take_head
+from myop_cdn.listener.http.response import CONTINUE, Responder, Response
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,24 +50,6 @@ class ServerLimits:
     head: HeadLimits = field(default_factory=HeadLimits)
 
 
-class Responder:
-    """A request that is being worked on, and the way to answer it from any thread, once."""
-
-    __slots__ = ("_connection", "_post", "_token", "peer")
-
-    def __init__(
-        self, post: Callable[[Connection, int, Response], None], connection: Connection
-    ) -> None:
-        self._post = post
-        self._connection = connection
-        self._token = connection.token
-        self.peer = connection.peer.shown
-
-    def answer(self, answer: Response) -> None:
-        """Hand the answer to the loop. A client that has left meanwhile gets none."""
-        self._post(self._connection, self._token, answer)
-
-
 class Handler(Protocol):
     """What a server is for. Called on the loop's thread: must not wait for anything."""
 
@@ -97,7 +80,7 @@ class HttpProtocol:
         post: Callable[[Connection, int, Response], None],
         clock: Callable[[], float],
         wall: Callable[[], float],
-        proxies: TrustedProxies | None = None,
+        proxies: TrustedProxies,
     ) -> None:
         self._pool = pool
         self._handler = handler
@@ -105,8 +88,7 @@ class HttpProtocol:
         self._post = post
         self._clock = clock
         self._wall = wall
-        self._proxies = proxies or TrustedProxies()
-        self._heads = HeadParser(limits.head)
+        self._proxies = proxies
         self._allowance = Allowance(*limits.refusals)
         self._unfinished: deque[Connection] = deque()  # more can be done without a new event
         self.last_deadline: float | None = None  # when draining: no answer waits longer
@@ -210,7 +192,7 @@ class HttpProtocol:
         """Take the next part of a request; False when it has not arrived yet."""
         request = connection.request
         if request is None:
-            request = connection.request = self._heads.take(connection.buffer)
+            request = connection.request = take_head(connection.buffer, self._limits.head)
             if request is None:
                 return False
             if connection.hop is not None:
@@ -232,8 +214,8 @@ class HttpProtocol:
         if self._limits.work is not None:
             self._start_clock(connection, self._limits.work)
         connection.token += 1
-        responder = Responder(self._post, connection)
-        answer = self._handler.body(responder, request, body)
+        post = partial(self._post, connection, connection.token)
+        answer = self._handler.body(Responder(connection.peer.shown, post), request, body)
         if answer is not None:
             self._answer(connection, answer)
         return True

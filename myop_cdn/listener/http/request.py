@@ -82,45 +82,32 @@ class Request:
         return any(option.strip() == b"close" for option in options.split(b","))
 
 
-class HeadParser:
-    """The heads of one connection's requests, one after another."""
+def take_head(buffer: bytearray, limits: HeadLimits) -> Request | None:
+    """Cut the next head off the front of `buffer`; None while it is not complete.
 
-    def __init__(self, limits: HeadLimits | None = None) -> None:
-        self._limits = limits or HeadLimits()
-
-    def take(self, buffer: bytearray) -> Request | None:
-        """Cut the next head off the front of `buffer`; None while it is not complete.
-
-        Raises HttpError: 400 for what is malformed, 414 for a request line and 431 for a
-        head that is too large. Nothing after the head is looked at.
-        """
-        # RFC 9112, 2.2: one empty line before the request line is passed over.
-        if buffer.startswith(b"\r\n"):
-            del buffer[:2]
-        end = buffer.find(b"\r\n\r\n", 0, self._limits.head + 4)
-        if end < 0:
-            self._check_partial(buffer)
-            return None
-        lines = bytes(buffer[:end]).split(b"\r\n")
-        del buffer[: end + 4]
-        if len(lines[0]) > self._limits.line:
-            raise HttpError(414, "the request line is too long")
-        if len(lines) - 1 > self._limits.fields:
-            raise HttpError(431, "too many header fields")
-        return _request(lines)
-
-    def _check_partial(self, buffer: bytearray) -> None:
-        head = bytes(buffer[: self._limits.head + 4])
+    Raises HttpError: 400 for what is malformed, 414 for a request line and 431 for a head that is
+    too large. Nothing after the head is looked at.
+    """
+    # RFC 9112, 2.2: one empty line before the request line is passed over.
+    if buffer.startswith(b"\r\n"):
+        del buffer[:2]
+    end = buffer.find(b"\r\n\r\n", 0, limits.head + 4)
+    if end < 0:
+        head = bytes(buffer[: limits.head + 4])
         # A client that ends its lines in LF alone never gets to the empty line looked for.
         if head.count(b"\n") != head.count(b"\r\n"):
             raise HttpError(400, "a line ends in a bare LF")
-        if b"\r\n" not in head and len(head) > self._limits.line:
+        if b"\r\n" not in head and len(head) > limits.line:
             raise HttpError(414, "the request line is too long")
-        if len(head) > self._limits.head:
+        if len(head) > limits.head:
             raise HttpError(431, "the header fields are too large")
-
-
-def _request(lines: list[bytes]) -> Request:
+        return None
+    lines = bytes(buffer[:end]).split(b"\r\n")
+    del buffer[: end + 4]
+    if len(lines[0]) > limits.line:
+        raise HttpError(414, "the request line is too long")
+    if len(lines) - 1 > limits.fields:
+        raise HttpError(431, "too many header fields")
     match = _REQUEST_LINE.fullmatch(lines[0])
     if match is None:
         raise HttpError(400, "malformed request line")

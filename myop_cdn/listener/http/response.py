@@ -6,7 +6,10 @@ import json
 from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 JSON_TYPE = "application/json"
@@ -46,6 +49,16 @@ class Response:
             lines.append("Connection: close")
         head = "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
         return head if head_only else head + self.body
+
+
+@dataclass(frozen=True, slots=True)
+class Responder:
+    """A request that is being worked on. peer: who sent it. answer: takes the answer, once and
+    from any thread; a client that has left meanwhile gets none.
+    """
+
+    peer: str
+    answer: Callable[[Response], None]
 
 
 def _phrase(status: int) -> str:

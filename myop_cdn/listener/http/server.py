@@ -3,7 +3,7 @@
 An event loop on the standard library's selectors. No client can make it wait: sockets are
 non-blocking, each request has one deadline for all of it, and when there are too many
 connections the ones that have got nowhere are closed first. What is said on a connection is
-`dialogue.py`'s, what is answered the `Handler`'s.
+`protocol.py`'s, what is answered the `Handler`'s.
 """
 
 from __future__ import annotations
@@ -35,30 +35,28 @@ _ACCEPTS = 64  # connections taken in one go before the others get their turn
 class Server:
     """The loop. `run` it on one thread; `post`, `drain` and `stop` may come from any.
 
-    clock: monotonic seconds. wall: seconds since the epoch.
+    wall: seconds since the epoch.
     """
 
     def __init__(
         self,
         listeners: Sequence[socket.socket],
         handler: Handler,
-        limits: ServerLimits | None = None,
+        limits: ServerLimits,
         tls: ssl.SSLContext | None = None,
-        clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         proxies: TrustedProxies | None = None,
     ) -> None:
         self._listeners = list(listeners)
         self._handler = handler
-        self._limits = limits or ServerLimits()
+        self._limits = limits
         self._tls = tls
-        self._clock = clock
+        self._clock = time.monotonic
         self._selector = selectors.DefaultSelector()
         self._proxies = proxies or TrustedProxies()
-        most = self._limits
-        self._pool = Pool(self._selector, most.connections, most.each, most.local, most.buffered)
+        self._pool = Pool(self._selector, limits)
         self._protocol = HttpProtocol(
-            self._pool, handler, self._limits, self.post, clock, wall, self._proxies
+            self._pool, handler, limits, self.post, self._clock, wall, self._proxies
         )
         self._posted: deque[tuple[Connection, int, Response]] = deque()
         self._wake_lock = threading.Lock()
@@ -70,7 +68,7 @@ class Server:
         self._drain_seconds: float | None = None
         self._draining = False
         self._stopped = False
-        self.beat = clock()  # when the loop last went round
+        self.beat = self._clock()  # when the loop last went round
 
     @property
     def wake_fd(self) -> int:

@@ -1,14 +1,16 @@
-"""The sockets that a listener listens on: addresses, a Unix socket, or systemd's."""
+"""The sockets that a listener listens on, addresses, a Unix one, or systemd's; and their TLS."""
 
 from __future__ import annotations
 
 import os
 import socket
+import ssl
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from myop_cdn.errors import ListenerError
+from myop_cdn.errors import InputError, ListenerError
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -51,33 +53,18 @@ def listen(address: Address) -> list[socket.socket]:
     port = address.port
     try:
         for family, _, _, _, where in dict.fromkeys(found):
-            one = _bind(family, (where[0], port, *where[2:]))
-            port = one.getsockname()[1]  # a port chosen by the kernel is the same for all
-            sockets.append(one)
+            # IPv6's takes IPv6 alone, so :: never takes IPv4's port away.
+            address_ = (where[0], port, *where[2:])
+            sockets.append(socket.create_server(address_, family=family, backlog=_BACKLOG))
+            port = sockets[-1].getsockname()[1]  # one chosen by the kernel is the same for all
     except OSError as error:
         for one in sockets:
             one.close()
         raise ListenerError(
-            f"can't listen on {host or '*'} port {port}: {error.strerror or error}",
+            f"can't listen on {host or '*'} port {port}: {os.strerror(error.errno or 0)}",
             "is another server running there? --port chooses another port",
         ) from None
     return sockets
-
-
-def _bind(family: int, where: tuple[object, ...]) -> socket.socket:
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        if os.name == "posix":
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            # Each family has its own socket, so :: never takes IPv4's port away.
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.bind(where)
-        sock.listen(_BACKLOG)
-    except OSError:
-        sock.close()
-        raise
-    return sock
 
 
 def listen_unix(path: Path) -> socket.socket:
@@ -117,10 +104,8 @@ def is_unix(sock: socket.socket) -> bool:
 
 def remove_unix(path: Path) -> None:
     """Take a Unix socket away at the end; never raises."""
-    try:
+    with suppress(OSError):
         path.unlink()
-    except OSError:
-        return
 
 
 def inherited(environ: MutableMapping[str, str], pid: int) -> list[socket.socket]:
@@ -150,12 +135,9 @@ def notify(environ: MutableMapping[str, str], message: str) -> None:
     if not where or not hasattr(socket, "AF_UNIX"):
         return
     target = "\0" + where[1:] if where.startswith("@") else where
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-            sock.connect(target)
-            sock.send(message.encode())
-    except OSError:
-        return
+    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.connect(target)
+        sock.send(message.encode())
 
 
 def described(sock: socket.socket, scheme: str, path: str) -> str:
@@ -185,3 +167,31 @@ def allow_descriptors(connections: int) -> None:
             "raise it (ulimit -n), or lower --max-connections",
         )
     resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+
+
+def server_context(certificate: Path, key: Path | None) -> ssl.SSLContext:
+    """What speaks HTTPS with a certificate; see `load_certificate`. Raises InputError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    load_certificate(context, certificate, key)
+    return context
+
+
+def load_certificate(context: ssl.SSLContext, certificate: Path, key: Path | None) -> None:
+    """Read a certificate chain (PEM) and its key, which may be in the same file; connections to
+    come use them. Raises InputError.
+    """
+    try:
+        # Without a password asked for: nobody is there to type it.
+        context.load_cert_chain(certificate, key, password=lambda: b"")
+    except (OSError, ValueError) as error:
+        raise InputError(f"can't use the certificate {certificate}: {_reason(error)}") from None
+
+
+def _reason(error: OSError | ValueError) -> str:
+    if not isinstance(error, ssl.SSLError):
+        return getattr(error, "strerror", None) or "unusable"
+    if error.reason == "KEY_VALUES_MISMATCH":
+        return "the private key is another one's"
+    return "it, or its private key, is not there in PEM form, or has a password"

@@ -17,8 +17,8 @@ from myop_cdn.listener.http.response import Response
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from myop_cdn.listener.http.protocol import Responder
     from myop_cdn.listener.http.request import BodyReader
+    from myop_cdn.listener.http.response import Responder
 
 GET = b"GET /good HTTP/1.1\r\nHost: a\r\n\r\n"
 BAD = b"GET /bad HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -44,9 +44,7 @@ class Bench:
         self.heads: list[tuple[str, str]] = []
         self.refusals: list[tuple[int, str]] = []
         self.selector = selectors.DefaultSelector()
-        self.pool = Pool(
-            self.selector, limits.connections, limits.each, limits.local, limits.buffered
-        )
+        self.pool = Pool(self.selector, limits)
         self.now = 0.0
         self.protocol = HttpProtocol(
             self.pool, self, limits, self.post, lambda: self.now, lambda: 0, TrustedProxies(proxies)

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from myop_cdn.listener.http.request import HeadLimits, HeadParser, HttpError, Request
+from myop_cdn.listener.http.request import HeadLimits, HttpError, Request, take_head
 
 GOOD = b"POST /webhooks/myop?x=1 HTTP/1.1\r\nHost: here:3000\r\nX-A:  b c \r\nX-A: d\r\n\r\n"
 
 
 def take(data: bytes, limits: HeadLimits | None = None) -> Request | None:
-    return HeadParser(limits).take(bytearray(data))
+    return take_head(bytearray(data), limits or HeadLimits())
 
 
 def status(data: bytes) -> int:
@@ -25,7 +25,7 @@ def status(data: bytes) -> int:
 
 def test_a_head_is_taken_apart_and_cut_off_the_buffer() -> None:
     buffer = bytearray(GOOD + b"the body")
-    request = HeadParser().take(buffer)
+    request = take_head(buffer, HeadLimits())
     assert request is not None
     assert (request.method, request.path, request.minor) == ("POST", "/webhooks/myop", 1)
     assert request.values("x-a") == [b"b c", b"d"]
@@ -35,7 +35,7 @@ def test_a_head_is_taken_apart_and_cut_off_the_buffer() -> None:
 def test_nothing_is_taken_before_the_empty_line() -> None:
     for end in range(len(GOOD)):
         buffer = bytearray(GOOD[:end])
-        assert HeadParser().take(buffer) is None
+        assert take_head(buffer, HeadLimits()) is None
         assert buffer == GOOD[:end]
 
 
@@ -180,11 +180,11 @@ def _pieces(data: bytes, cuts: list[int]) -> list[bytes]:
 
 
 def _verdict(pieces: list[bytes]) -> object:
-    parser, buffer = HeadParser(), bytearray()
+    buffer = bytearray()
     try:
         for piece in pieces:
             buffer += piece
-            if found := parser.take(buffer):
+            if found := take_head(buffer, HeadLimits()):
                 return found
     except HttpError as error:
         return error.status
