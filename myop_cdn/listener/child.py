@@ -10,6 +10,10 @@ that ended: two runs never overlap, not even around a `kill -9`. Where several l
 journal, a lease takes the place of that lock: the kernel ends the child at the moment up to which
 its parent surely held the lease, unless the parent renews it. A child that was stopped meanwhile
 does not carry out another instruction.
+
+Both speak in pickles. To the child go the names of modules, the work, and for each task an
+`_Order`, then, while it goes on, the moments up to which it may. From it come, as long as a task
+gets on, the seconds that it has waited for another run, which do not count, and then `_Ended`.
 """
 
 from __future__ import annotations
@@ -21,14 +25,13 @@ import os
 import pickle
 import queue
 import signal
-import struct
 import subprocess
 import sys
 import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Generic, Protocol, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from myop_cdn.errors import LeaseLost, MyopCdnError, ProcessKilled, unexpected
 from myop_cdn.report import PublishReport
@@ -44,7 +47,6 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 Task_contra = TypeVar("Task_contra", contravariant=True)
 Result_co = TypeVar("Result_co", covariant=True)
-_SIZE = struct.Struct(">Q")
 _BOOT = (
     "import sys, json; sys.path[:] = json.loads(sys.argv[1]); "
     "from myop_cdn.listener.child import main; main()"
@@ -56,6 +58,7 @@ _LARGE = 256 * 1024 * 1024  # bytes of memory at its height after which a child 
 _BEAT = 1.0  # seconds between two signs of life at least
 _WAITED = 0.25  # seconds of waiting that are told of together
 _RENEW = 0.2  # seconds between two looks at the lease
+_GONE = (EOFError, OSError, pickle.UnpicklingError)  # the other end is, perhaps within a word
 
 
 class Limits(Protocol[Task_contra]):
@@ -80,34 +83,6 @@ class Work(Protocol[Task_contra, Result_co]):
 
 
 @dataclass(frozen=True, slots=True)
-class RunLimits:
-    """How long a run may take before it is cut off, in seconds.
-
-    silence: without any progress. full: with all documents. incremental, each: with some, and
-    for each of them.
-    """
-
-    silence: float = 180.0
-    full: float = 6 * 3600.0
-    incremental: float = 120.0
-    each: float = 2.0
-
-    def of(self, scope: Scope) -> float:
-        """How long a run of this scope may take in all."""
-        if scope.kind == "full":
-            return self.full
-        return self.incremental + self.each * len(scope.releases)
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """What is to be published next, and for which deliveries."""
-
-    scope: Scope
-    deliveries: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class _Order:
     """What the child is to do next. until: of the monotonic clock, when the kernel ends the child
     unless there is a renewal; None: it does not.
@@ -118,24 +93,8 @@ class _Order:
 
 
 @dataclass(frozen=True, slots=True)
-class _Renewal:
-    """The task may go on up to this moment."""
-
-    until: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Beat:
-    """What the child sends while it gets on. waited: seconds that it has spent on waiting for
-    another run, which do not count.
-    """
-
-    waited: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
 class _Ended:
-    """What the child sends at the end of a run. is_spent: whether another should do the next."""
+    """The end of a task. is_spent: whether another child should do the next."""
 
     result: Any
     is_spent: bool
@@ -162,12 +121,12 @@ class Child(Generic[Task, Result]):
         held_until: Callable[[], float | None] = lambda: None,
     ) -> None:
         self._work = work
-        self._held_until = held_until
+        self._limits = limits
         self._lock_descriptor = lock
         self._linger = linger
         self._without = without
         self._modules = modules
-        self._limits = limits
+        self._held_until = held_until
         self._child: _Process | None = None
         self._guard = threading.Lock()
         self._timer: threading.Timer | None = None
@@ -177,16 +136,14 @@ class Child(Generic[Task, Result]):
         """Have it done by the child. Raises MyopCdnError, also where the child died or hung,
         ProcessKilled where somebody else killed it, and LeaseLost where it might not go on.
         """
+        limits = self._limits
         with self._guard:
             if self._killed:
                 raise MyopCdnError("the listener is ending")
             self._cancel()
             child = self._child or self._start()
         try:
-            held = self._held_until()
-            child.send(_Order(task, held))
-            limits = self._limits
-            ended = child.ended(limits.of(task), limits.silence, self._renewals(child, held))
+            ended = child.run(task, limits.of(task), limits.silence, self._held_until)
             if ended.is_spent:
                 self._dismiss(child)
         except TimeoutError as error:
@@ -195,9 +152,9 @@ class Child(Generic[Task, Result]):
             raise MyopCdnError(f"it was cut off: {error}", limits.after(task)) from None
         except (OSError, EOFError, ValueError):  # ValueError: closed by kill()
             self._dismiss(child)
-            kind = MyopCdnError if self._killed else child.loss
-            words = f"its process ended early ({child.ending})"
-            raise kind(words, self._limits.after(task)) from None
+            kind, how = child.ending
+            words = f"its process ended early ({how})"
+            raise (MyopCdnError if self._killed else kind)(words, limits.after(task)) from None
         finally:
             self._rest()
         if isinstance(ended.result, MyopCdnError):
@@ -221,29 +178,15 @@ class Child(Generic[Task, Result]):
             if self._child is None and not self._killed:
                 self._start()
 
-    def _renewals(self, child: _Process, held: float | None) -> Callable[[], None]:
-        """What tells the child when it may go on for longer than up to `held`."""
-
-        def look() -> None:
-            nonlocal held
-            now = self._held_until()
-            if now is not None and now != held:
-                held = now
-                child.send(_Renewal(now))
-
-        return look
-
     def _rest(self) -> None:
         """Have a child wait for the next task, which need not wait for it then."""
+        with contextlib.suppress(MyopCdnError):  # the next task will say so
+            self.warm()
         with self._guard:
-            if self._killed:
-                return
-            if self._child is None:
-                with contextlib.suppress(MyopCdnError):  # the next task will say so
-                    self._start()
-            self._timer = threading.Timer(self._linger, self._expire, (self._child,))
-            self._timer.daemon = True
-            self._timer.start()
+            if not self._killed:
+                self._timer = threading.Timer(self._linger, self._expire, (self._child,))
+                self._timer.daemon = True
+                self._timer.start()
 
     def _cancel(self) -> None:
         if self._timer is not None:
@@ -256,7 +199,7 @@ class Child(Generic[Task, Result]):
                 return
             self._timer = self._child = None
         if child is not None:
-            self._dismiss(child)
+            child.end()
 
     def _start(self) -> _Process:
         environment = {
@@ -291,25 +234,35 @@ class _Process:
             )
         except OSError as error:
             raise MyopCdnError(f"can't start the publishing process: {error.strerror}") from None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._stdin = self._process.stdin
         # Read by a thread, as nothing else waits for a pipe, with a limit of time, beside
         # more than a thousand connections.
-        self._sent: queue.SimpleQueue[_Beat | _Ended | None] = queue.SimpleQueue()
-        threading.Thread(target=self._read, name="child", daemon=True).start()
+        self._sent: queue.SimpleQueue[float | _Ended | None] = queue.SimpleQueue()
+        threading.Thread(
+            target=self._read, args=(self._process.stdout,), name="child", daemon=True
+        ).start()
 
     def send(self, value: object) -> None:
         """Pass it on. Raises OSError or ValueError where the process has ended."""
-        assert self._process.stdin is not None
-        _send(self._process.stdin, value)
+        _send(self._stdin, value)
 
-    def ended(self, seconds: float, silence: float, look: Callable[[], None]) -> _Ended:
-        """The end of a run. Raises TimeoutError where it takes longer than `seconds`, what it
-        waited not counted, or nothing comes for `silence` seconds; EOFError where the process
-        ends. look: called now and then meanwhile.
+    def run(
+        self, task: object, seconds: float, silence: float, held_until: Callable[[], float | None]
+    ) -> _Ended:
+        """The end of a task. Raises TimeoutError where it takes longer than `seconds`, what it
+        waited not counted, or nothing comes for `silence` seconds; EOFError, OSError or
+        ValueError where the process ends. held_until: see `Child`.
         """
-        until = time.monotonic() + seconds
-        quiet = time.monotonic() + silence
+        held = held_until()
+        self.send(_Order(task, held))
+        until, quiet = time.monotonic() + seconds, time.monotonic() + silence
         while True:
-            look()
+            renewed = held_until()
+            if renewed is not None and renewed != held:
+                held = renewed
+                self.send(held)
             left = min(until, quiet) - time.monotonic()
             try:
                 value = self._sent.get(timeout=max(0.0, min(left, _RENEW)))
@@ -323,7 +276,7 @@ class _Process:
                 raise EOFError
             if isinstance(value, _Ended):
                 return value
-            until += value.waited
+            until += value
 
     def kill(self) -> None:
         """End it now, with all that it started."""
@@ -332,9 +285,8 @@ class _Process:
 
     def end(self) -> None:
         """Let it end, as it does when its input does, and wait for that."""
-        assert self._process.stdin is not None
         with contextlib.suppress(OSError):
-            self._process.stdin.close()
+            self._stdin.close()
         try:
             self._process.wait(5)
         except subprocess.TimeoutExpired:
@@ -342,57 +294,70 @@ class _Process:
             self._process.wait()
 
     @property
-    def ending(self) -> str:
-        """How it ended, in words."""
-        code = self._process.returncode
-        if code is None:
-            return "unknown"
-        if code == -signal.SIGALRM:
-            return "another listener may publish there now"
-        return f"signal {-code}" if code < 0 else f"exit code {code}"
-
-    @property
-    def loss(self) -> type[MyopCdnError]:
-        """What it is for whoever waits for the process that it ended so."""
+    def ending(self) -> tuple[type[MyopCdnError], str]:
+        """What it is for whoever waits for the process that it ended so; how, in words."""
         code = self._process.returncode
         if code == -signal.SIGALRM:
-            return LeaseLost
-        return ProcessKilled if code is not None and code < 0 else MyopCdnError
+            return LeaseLost, "another listener may publish there now"
+        if code is not None and code < 0:
+            return ProcessKilled, f"signal {-code}"
+        return MyopCdnError, "unknown" if code is None else f"exit code {code}"
 
-    def _read(self) -> None:
-        assert self._process.stdout is not None
+    def _read(self, stdout: IO[bytes]) -> None:
         try:
-            with self._process.stdout as pipe, contextlib.suppress(EOFError, OSError):
+            with stdout, contextlib.suppress(*_GONE):
                 while True:
-                    self._sent.put(_receive(pipe))
+                    self._sent.put(_receive(stdout))
         finally:
             self._sent.put(None)  # or whoever waits for it would do so to the end of its time
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is to be published next, and for which deliveries."""
+
+    scope: Scope
+    deliveries: tuple[str, ...]
+
+    @property
+    def is_much(self) -> bool:
+        """Whether it goes on for long, and leaves a process large."""
+        return self.scope.kind == "full" or len(self.scope.releases) > _MUCH
+
+
+@dataclass(frozen=True, slots=True)
+class RunLimits:
+    """How long a run may take before it is cut off, in seconds.
+
+    silence: without any progress. full: with all documents. incremental, each: with some, and
+    for each of them.
+    """
+
+    silence: float = 180.0
+    full: float = 6 * 3600.0
+    incremental: float = 120.0
+    each: float = 2.0
+
+    def of(self, job: Job, /) -> float:
+        """How long a run may take in all."""
+        if job.scope.kind == "full":
+            return self.full
+        return self.incremental + self.each * len(job.scope.releases)
+
+    def after(self, job: Job, /) -> str:  # noqa: ARG002 - Limits
+        """The journal has it still."""
+        return "it is tried again"
 
 
 @dataclass(frozen=True, slots=True)
 class _Publishing:
     publisher: Publisher
 
-    def __call__(self, job: _Job, progress: Progress | None = None, /) -> PublishReport:
+    def __call__(self, job: Job, progress: Progress | None = None, /) -> PublishReport:
         return self.publisher(job.scope, progress, job.deliveries)
 
 
-@dataclass(frozen=True, slots=True)
-class _JobLimits:
-    run: RunLimits
-
-    @property
-    def silence(self) -> float:
-        return self.run.silence
-
-    def of(self, job: _Job, /) -> float:
-        return self.run.of(job.scope)
-
-    def after(self, job: _Job, /) -> str:  # noqa: ARG002 - Limits
-        return "it is tried again"
-
-
-class ChildPublisher(Child[_Job, PublishReport]):
+class ChildPublisher(Child[Job, PublishReport]):
     """Runs `publisher`, which must be picklable, in a child; see `Child`."""
 
     def __init__(
@@ -402,11 +367,11 @@ class ChildPublisher(Child[_Job, PublishReport]):
         linger: float = _LINGER,
         without: tuple[str, ...] = (),
         modules: tuple[str, ...] = (),
-        limits: RunLimits | None = None,
+        limits: Limits[Job] = RunLimits(),
         held_until: Callable[[], float | None] = lambda: None,
     ) -> None:
-        work, bounds = _Publishing(publisher), _JobLimits(limits or RunLimits())
-        super().__init__(work, bounds, lock, linger, without, modules, held_until)
+        work = _Publishing(publisher)
+        super().__init__(work, limits, lock, linger, without, modules, held_until)
 
     def __call__(
         self,
@@ -415,80 +380,95 @@ class ChildPublisher(Child[_Job, PublishReport]):
         deliveries: tuple[str, ...] = (),
     ) -> PublishReport:
         """See `Child.do`."""
-        return self.do(_Job(scope, deliveries))
+        return self.do(Job(scope, deliveries))
 
 
-def _send(pipe: BinaryIO | Any, value: object) -> None:
-    data = pickle.dumps(value)
-    pipe.write(_SIZE.pack(len(data)) + data)
+def _send(pipe: IO[bytes], value: object) -> None:
+    pipe.write(pickle.dumps(value))
     pipe.flush()
 
 
-def _receive(pipe: BinaryIO | Any) -> Any:
-    """The next value. Raises EOFError at the end."""
-    size = pipe.read(_SIZE.size)
-    if len(size) < _SIZE.size:
-        raise EOFError
-    (length,) = _SIZE.unpack(size)
-    data = pipe.read(length)
-    if len(data) < length:
-        raise EOFError
+def _receive(pipe: IO[bytes]) -> Any:
+    """The next value. Raises one of `_GONE` at the end."""
     # Both ends are this program, and nobody else has the pipe.
-    return pickle.loads(data)  # noqa: S301
+    return pickle.load(pipe)  # noqa: S301
+
+
+# -- in the child
 
 
 class _Alive:
     """Progress as signs of life. Called from several threads."""
 
-    def __init__(self, sink: BinaryIO) -> None:
+    def __init__(self, sink: IO[bytes]) -> None:
         self._sink = sink
         self._lock = threading.Lock()
         self._last = 0.0
         self._waited = 0.0
 
     def start(self, what: str, total: int) -> None:  # noqa: ARG002 - Progress
-        """A phase begins."""
-        self._beat()
+        self.step()
 
     def step(self) -> None:
-        """A step is done."""
-        self._beat()
+        now = time.monotonic()
+        if now - self._last >= _BEAT:
+            with self._lock:
+                if now - self._last >= _BEAT:
+                    self._beat()
 
     def note(self, message: str) -> None:  # noqa: ARG002 - Progress
-        """Something is worth knowing."""
-        self._beat()
+        self.step()
 
     def waited(self, seconds: float) -> None:
-        """Time has passed in which this run could do nothing."""
         with self._lock:
             self._waited += seconds
             if self._waited >= _WAITED:
-                self._send()
+                self._beat()
 
     def _beat(self) -> None:
-        now = time.monotonic()
-        if now - self._last < _BEAT:
-            return
-        with self._lock:
-            if now - self._last >= _BEAT:
-                self._send()
-
-    def _send(self) -> None:
         self._last = time.monotonic()
-        _send(self._sink, _Beat(self._waited))
+        _send(self._sink, self._waited)
         self._waited = 0.0
 
     def end(self, ended: _Ended) -> None:
-        """The run is over."""
         with self._lock:
             _send(self._sink, ended)
 
 
+class _Lease:
+    """Up to when a task may go on. The kernel keeps to it, also while this process is stopped: a
+    timer that has run out meanwhile ends the process before it is let go on (setitimer(2)).
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running = False
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+    def begin(self, until: float | None) -> None:
+        with self._lock:
+            self._running = True
+            if until is not None:
+                self._set(until)
+
+    def renew(self, until: float) -> None:
+        with self._lock:
+            if self._running:  # else the task has ended
+                self._set(until)
+
+    def end(self) -> None:
+        with self._lock:
+            self._running = False
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def _set(self, until: float) -> None:
+        signal.setitimer(signal.ITIMER_REAL, max(0.001, until - time.monotonic()))
+
+
 def main() -> None:
     """The child: modules and the work, then tasks come in on stdin; results go out on stdout."""
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):  # the listener says when it is over
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # the listener says when it is over
     source = os.fdopen(os.dup(0), "rb")
     sink = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever prints must not end up among the reports
@@ -506,23 +486,39 @@ def main() -> None:
     while True:
         task = given.get()
         # A release is not to wait for whatever else runs on this machine.
-        if much := _is_much(task):
+        if much := isinstance(task, Job) and task.is_much:
             _give_way()
-        result = _done(work, task, alive)
+        try:
+            result = work(task, alive)
+        except MyopCdnError as error:
+            result = error
+        except Exception as error:
+            result = unexpected(error)
         lease.end()
         alive.end(_Ended(result, much or _memory() > _LARGE))
 
 
+def _read(source: IO[bytes], given: queue.SimpleQueue[Any], lease: _Lease) -> None:
+    """Pass on what comes in; when the parent is gone, end at once whatever is going on."""
+    try:
+        with contextlib.suppress(*_GONE):
+            while True:
+                value = _receive(source)
+                if isinstance(value, float):
+                    lease.renew(value)
+                elif isinstance(value, _Order):
+                    lease.begin(value.until)
+                    given.put(value.task)
+                else:
+                    given.put(value)
+    finally:
+        os.killpg(0, signal.SIGKILL)  # what the publisher started ends with it
+
+
 def _give_way() -> None:
     """To the listener, for good."""
-    with contextlib.suppress(OSError, AttributeError):
+    with contextlib.suppress(OSError):
         os.nice(_NICER)
-
-
-def _is_much(task: object) -> bool:
-    if not isinstance(task, _Job):
-        return False
-    return task.scope.kind == "full" or len(task.scope.releases) > _MUCH
 
 
 def _memory() -> int:
@@ -537,69 +533,3 @@ def _memory() -> int:
 
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else most * 1024
-
-
-class _Lease:
-    """Up to when a task may go on. The kernel keeps to it, also while this process is stopped: a
-    timer that has run out meanwhile ends the process before it is let go on (setitimer(2)).
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._running = False
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-
-    def begin(self, until: float | None) -> None:
-        """A task is about to begin."""
-        with self._lock:
-            self._running = True
-            if until is not None:
-                self._set(until)
-
-    def renew(self, until: float) -> None:
-        """The task may go on for longer; nothing where it has ended."""
-        with self._lock:
-            if self._running:
-                self._set(until)
-
-    def end(self) -> None:
-        """The task is over."""
-        with self._lock:
-            self._running = False
-            signal.setitimer(signal.ITIMER_REAL, 0)
-
-    def _set(self, until: float) -> None:
-        signal.setitimer(signal.ITIMER_REAL, max(0.001, until - time.monotonic()))
-
-
-def _read(source: BinaryIO, given: queue.SimpleQueue[Any], lease: _Lease) -> None:
-    """Pass on what comes in; when the parent is gone, end at once whatever is going on."""
-    try:
-        while True:
-            value = _receive(source)
-            if isinstance(value, _Renewal):
-                lease.renew(value.until)
-            elif isinstance(value, _Order):
-                lease.begin(value.until)
-                given.put(value.task)
-            else:
-                given.put(value)
-    except (EOFError, OSError):
-        pass
-    finally:
-        _end_group()
-
-
-def _end_group() -> None:
-    if os.getpgrp() == os.getpid():
-        os.killpg(0, signal.SIGKILL)  # what the publisher started ends with it
-    os._exit(1)
-
-
-def _done(work: Work[Task, Result], task: Task, alive: _Alive) -> Result | MyopCdnError:
-    try:
-        return work(task, alive)
-    except MyopCdnError as error:
-        return error
-    except Exception as error:
-        return unexpected(error)
