@@ -11,21 +11,29 @@ import platform
 import re
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-from myop_cdn import __version__
-from myop_cdn.errors import CheckFailed, InputError, MyopCdnError, PreconditionFailed, StorageError
+from myop_cdn import __version__, inputs
+from myop_cdn.errors import (
+    CheckFailed,
+    InputError,
+    MyopCdnError,
+    PreconditionFailed,
+    StorageError,
+    Undelivered,
+)
 from myop_cdn.export import TRY_NPX
 from myop_cdn.manifest import Manifest
 from myop_cdn.model import MANIFEST
-from myop_cdn.names import shown
+from myop_cdn.notify.policy import Notice
+from myop_cdn.notify.sender import new_identity
 from myop_cdn.report import with_error
 from myop_cdn.retry import RetryPolicy
 from myop_cdn.storage.base import JSON_TYPE, Body, Cors, Folder, Headers, Precondition
 from myop_cdn.storage.store import Store
-from myop_cdn.text import shown_url
+from myop_cdn.text import shown, shown_url
 from myop_cdn.transport import Limits, Transport, TransportError, dates, parse_base_url
 from myop_cdn.transport.certificates import AWS_VARIABLES, trusting_context
 from myop_cdn.transport.endpoint import find_proxy, refuse_plain_http
@@ -34,19 +42,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from myop_cdn.deploy.target import Target
+    from myop_cdn.inputs import Warn
+    from myop_cdn.notify.sender import Channel
     from myop_cdn.transport import Endpoint, Response
 
 State = Literal["ok", "note", "wrong"]
 PROBES = ".myop-cdn/doctor-"
 _STALE = timedelta(hours=1)  # a probe that old was left by a run that was killed
 _MOST_SKEW = 60.0  # seconds; webhooks are checked against minutes, S3's signatures too
-_LEAST_SECRET = 16  # bytes
 _KEY_FORM = re.compile(r"myop_sk_[0-9a-f]{64}")
 _LIMITS = Limits(silence_seconds=15.0, total_seconds=30.0)
 _POLICY = RetryPolicy(attempts=4, unreachable_attempts=1)
 _PACKAGES = ("boto3", "google-auth", "azure-identity", "click", "rich")
 _OPTIONAL = ("azure-identity",)
 _CHECK_URL = "does MYOP_API_URL (--api-url) name Myop's API?"
+_ASK = "'myop-cdn check BASE_URL' tells what browsers get"
+_ONCE = (
+    "copy it again from Dashboard > Rollout > Settings > Self-Hosting, where Myop shows it once "
+    "when the webhook is added"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,18 +117,18 @@ def versions() -> Iterator[Diagnosis]:
     from importlib.metadata import PackageNotFoundError, version
 
     found: list[str] = []
-    missing: list[str] = []
+    lacks = False
     for package in _PACKAGES:
         try:
             found.append(f"{package} {version(package)}")
         except PackageNotFoundError:
-            (found if package in _OPTIONAL else missing).append(f"{package} not installed")
+            found.append(f"{package} not installed")
+            lacks = lacks or package not in _OPTIONAL
     here = f"myop-cdn {__version__}, Python {platform.python_version()}, {platform.system()}"
-    text = f"{here}; {', '.join((*found, *missing))}"
-    if missing:
-        yield Diagnosis("versions", "wrong", text, "install it again: pipx reinstall myop-cdn")
-    else:
-        yield Diagnosis("versions", "ok", text)
+    text = f"{here}; {', '.join(found)}"
+    if lacks:
+        raise CheckFailed(text, "install it again: pipx reinstall myop-cdn")
+    yield Diagnosis("versions", "ok", text)
 
 
 def network(api_url: str) -> Iterator[Diagnosis]:
@@ -123,47 +137,94 @@ def network(api_url: str) -> Iterator[Diagnosis]:
     proxy = find_proxy(endpoint)
     way = f"through the proxy {proxy.netloc}" if proxy else "without a proxy"
     yield Diagnosis("proxy", "ok", f"{endpoint.netloc} is reached {way}")
-    named = [one for one in AWS_VARIABLES if os.environ.get(one)]
+    named = ", ".join(one for one in AWS_VARIABLES if os.environ.get(one))
     try:
         trusting_context(AWS_VARIABLES)
     except TransportError as error:
-        yield Diagnosis(
-            "certificates", "wrong", str(error).removeprefix("can't be asked: "), error.hint
-        )
+        problem = str(error).removeprefix("can't be asked: ")
+        yield Diagnosis("certificates", "wrong", problem, error.hint)
+    else:
+        which = f"those of {named}" if named else "the system's"
+        yield Diagnosis("certificates", "ok", f"{which} are trusted")
+
+
+def signing_secret(files: Sequence[str]) -> Iterator[Diagnosis]:
+    """Whether the signing secrets, of these files or the environment, look like Myop's."""
+    warnings: list[str] = []
+    given = inputs.signing_secrets(files, warnings.append)
+    if given is None:
+        advice = f"verify and serve need one: {inputs.SIGNING_SECRET.variable} or --secret-file"
+        yield Diagnosis("secret", "note", "there is none", advice)
         return
-    which = f"those of {', '.join(named)}" if named else "the system's"
-    yield Diagnosis("certificates", "ok", f"{which} are trusted")
-
-
-def signing_secrets(found: Sequence[bytes], source: str) -> Iterator[Diagnosis]:
-    """Whether the signing secrets look like what Myop gave. source: where they are from."""
+    found, source = given
     several = f"{len(found)} secrets" if len(found) > 1 else "one secret"
-    problems = []
-    for number, secret in enumerate(found):
-        which = f"secret {number}" if len(found) > 1 else "it"
-        if len(secret) < _LEAST_SECRET:
-            problems.append(f"{which} has fewer than {_LEAST_SECRET} bytes and can be guessed")
-        if secret[:1] in (b'"', b"'") or secret[-1:] in (b'"', b"'"):
-            problems.append(f"{which} has quotes around it")
-        if secret.startswith(b"myop_sk_"):
-            problems.append(f"{which} is an API key")
-        if not all(33 <= byte <= 126 for byte in secret):
-            problems.append(f"{which} has characters that no secret has")
+    problems = [
+        f"{f'secret {number}' if len(found) > 1 else 'it'} {problem}"
+        for number, secret in enumerate(found)
+        for problem in _unsound(secret)
+    ]
     if len(set(found)) < len(found):
         problems.append("one is given twice")
     if problems:
-        yield Diagnosis(
-            "secret",
-            "wrong",
-            f"{several} from {source}: {'; '.join(problems)}",
-            "copy it again from Dashboard > Rollout > Settings > Self-Hosting, where Myop shows it "
-            "once when the webhook is added",
-        )
+        text = f"{several} from {source}: {'; '.join(problems)}"
+        yield Diagnosis("secret", "wrong", text, _ONCE)
     elif len(found) > 1:
         text = f"{several} from {source}, separated by white space"
         yield Diagnosis("secret", "note", text, "keep two only while one is being replaced")
     else:
         yield Diagnosis("secret", "ok", f"one secret of {len(found[0])} bytes from {source}")
+    yield from (_warned("secret", "wrong", one) for one in warnings)
+
+
+def _unsound(secret: bytes) -> Iterator[str]:
+    if len(secret) < inputs.SHORT_SECRET:
+        yield f"has fewer than {inputs.SHORT_SECRET} bytes and can be guessed"
+    if secret[:1] in (b'"', b"'") or secret[-1:] in (b'"', b"'"):
+        yield "has quotes around it"
+    if secret.startswith(b"myop_sk_"):
+        yield "is an API key"
+    if not all(33 <= byte <= 126 for byte in secret):
+        yield "has characters that no secret has"
+
+
+def _warned(name: str, state: State, warning: str) -> Diagnosis:
+    text, _, advice = warning.partition(": ")
+    return Diagnosis(name, state, text, advice)
+
+
+def notices(channels_of: Callable[[Warn], Sequence[Channel]], *, test: bool) -> Iterator[Diagnosis]:
+    """Who is told when publishing fails. test: send each a test."""
+    now, warnings = time.time(), list[str]()
+    channels = channels_of(warnings.append)
+    yield from (_warned("notices", "note", one) for one in warnings)
+    for channel in channels:
+        if not test:
+            text = f"{channel.name} receives failures"
+            yield Diagnosis("notices", "note", text, "--test-notice sends a test")
+            continue
+        try:
+            channel.send(Notice("test", "myop-cdn doctor", "", "", now), new_identity(), now)
+        except Undelivered as error:
+            text = f"{channel.name} did not receive a test: {error}"
+            advice = "check the URL, the network and the receiver's log"
+            yield Diagnosis("notices", "wrong", text, advice)
+        else:
+            yield Diagnosis("notices", "ok", f"{channel.name} received a test")
+
+
+def keyed_api(url: str, key_file: str | None, *, allow_http: bool) -> Iterator[Diagnosis]:
+    """Whether there is a key, and what `api` finds with or without it."""
+    warnings: list[str] = []
+    found = None
+    try:
+        found = inputs.api_key(key_file, warnings.append)
+        if found is None:
+            raise InputError("there is none", inputs.KEY_HINT)
+    except InputError as error:
+        yield Diagnosis("API key", "wrong", error.message, error.hint)
+    yield from (_warned("API key", "wrong", one) for one in warnings)
+    key, source = found or (None, "")
+    yield from api(url, key, source, allow_http=allow_http)
 
 
 def api(
@@ -217,43 +278,37 @@ def _parsed(url: str) -> tuple[Endpoint, str]:
 
 def _reached(host: str, response: Response, took: float) -> Diagnosis:
     text = f"{host} answered {response.status} in {took:.1f} s"
-    if 300 <= response.status < 400:
-        where = shown_url(response.headers.get("location", ""))
-        return Diagnosis("API", "wrong", f"{text}: a redirect to {where}", "set MYOP_API_URL to it")
-    if response.status >= 500:
-        return Diagnosis("API", "wrong", text, "try again later")
     if response.status in (200, 401, 403):
         return Diagnosis("API", "ok", text)
-    return Diagnosis("API", "wrong", text, _CHECK_URL)
+    advice = "try again later" if response.status >= 500 else _CHECK_URL
+    if 300 <= response.status < 400:
+        text += f": a redirect to {shown_url(response.headers.get('location', ''))}"
+        advice = "set MYOP_API_URL to it"
+    return Diagnosis("API", "wrong", text, advice)
 
 
 def _key(host: str, response: Response, key: str, source: str) -> Diagnosis:
-    looks = "" if _KEY_FORM.fullmatch(key) else "; it does not look like myop_sk_ and 64 hex digits"
-    if response.status in (401, 403):
-        return Diagnosis(
-            "API key",
-            "wrong",
-            f"from {source}; {host} rejected it ({response.status}){looks}",
-            "make a new one in Dashboard > Rollout > Settings > Self-Hosting",
-        )
-    if response.status != 200:
-        return Diagnosis("API key", "note", f"from {source}; not tried", "fix the API first")
+    status, text = response.status, f"from {source}; "
+    if status in (401, 403):
+        text += f"{host} rejected it ({status})"
+        if not _KEY_FORM.fullmatch(key):
+            text += "; it does not look like myop_sk_ and 64 hex digits"
+        advice = "make a new one in Dashboard > Rollout > Settings > Self-Hosting"
+        return Diagnosis("API key", "wrong", text, advice)
+    if status != 200:
+        return Diagnosis("API key", "note", f"{text}not tried", "fix the API first")
     body = b""
     try:
         body = response.decoded(_LIMITS.body_bytes).body
         index = Manifest.parse(body)
     except (InputError, TransportError):
         if not body.lstrip().startswith((b"{", b"[")):
-            text = f"from {source}; not tried: {host} answered with something other than JSON"
+            text += f"not tried: {host} answered with something other than JSON"
             return Diagnosis("API key", "wrong", text, _CHECK_URL)
-        return Diagnosis(
-            "API key",
-            "note",
-            f"from {source}; accepted, but the index is not in the documented form",
-            TRY_NPX,
-        )
-    whose = f" of organization {shown(index.organization)}" if index.organization else ""
-    text = f"from {source}; accepted: {len(index.entries)} components{whose}"
+        text += "accepted, but the index is not in the documented form"
+        return Diagnosis("API key", "note", text, TRY_NPX)
+    text += f"accepted: {len(index.entries)} components"
+    text += f" of organization {shown(index.organization)}" if index.organization else ""
     return Diagnosis("API key", "ok", text)
 
 
@@ -283,7 +338,7 @@ def destination(
     if target.log.store is not target.store:
         log = Store(target.log.store.backend, _POLICY)
         for one in examined("log", lambda: _writing(log, now)):
-            yield Diagnosis(f"log: {one.name}", one.state, one.text, one.advice)
+            yield replace(one, name=f"log: {one.name}")
     yield from examined("CORS", lambda: _cors(store, origin))
 
 
@@ -310,7 +365,10 @@ def _writing(store: Store, now: Callable[[], datetime]) -> Iterator[Diagnosis]:
 
 def _probe(store: Store, key: str, now: Callable[[], datetime]) -> Iterator[Diagnosis]:
     began = now()
-    _clear(store, began)
+    # What runs that were killed have left.
+    left = [one for one in store.list(PROBES) if one.modified and began - one.modified > _STALE]
+    if left:
+        store.delete([one.key for one in left[: store.delete_batch]])
     version = _put(store, key, b"{}", None)
     yield Diagnosis("writing", "ok", f"{store.url} can be written")
     info = store.head(key)
@@ -331,17 +389,6 @@ def _removed(store: Store, key: str) -> Diagnosis:
     return Diagnosis("deleting", "ok", "the probe was removed again")
 
 
-def _clear(store: Store, now: datetime) -> None:
-    """Remove what runs that were killed have left."""
-    old = [
-        one.key
-        for one in store.list(PROBES)
-        if one.modified is not None and now - one.modified > _STALE
-    ]
-    if old:
-        store.delete(old[: store.delete_batch])
-
-
 def _put(store: Store, key: str, data: bytes, version: str | None) -> str:
     """Write the probe if it is of this version, None: if it is absent."""
     headers = Headers(JSON_TYPE, "no-store")
@@ -358,22 +405,17 @@ def _conditions(store: Store, key: str, version: str) -> Iterator[Diagnosis]:
             return True
         return False
 
-    ignored = []
+    ignored = ""
     if not is_refused(b"[1]", None):
-        ignored.append("create if absent (If-None-Match)")
+        ignored = "create if absent (If-None-Match)"
     else:
         _put(store, key, b"[2]", version)  # a condition that holds is carried out
         if not is_refused(b"[3]", version):
-            ignored.append("replace if unchanged (If-Match)")
+            ignored = "replace if unchanged (If-Match)"
     if ignored:
-        yield Diagnosis(
-            "conditions",
-            "wrong",
-            f"{store.url} ignores {' and '.join(ignored)}",
-            "let only one publish run at a time there: nothing else keeps two apart",
-        )
-    else:
-        yield Diagnosis("conditions", "ok", "conditional writes are kept")
+        advice = "let only one publish run at a time there: nothing else keeps two apart"
+        raise CheckFailed(f"{store.url} ignores {ignored}", advice)
+    yield Diagnosis("conditions", "ok", "conditional writes are kept")
 
 
 def _cors(store: Store, origin: str | None) -> Iterator[Diagnosis]:
@@ -382,15 +424,11 @@ def _cors(store: Store, origin: str | None) -> Iterator[Diagnosis]:
         yield Diagnosis("CORS", "note", f"{store.url} has no CORS rules", _ASK)
         return
     asked = origin or "https://app.example.com"
+    text = f"{store.url} has no rule that lets pages of {asked} read"
     if not backend.lacks_origins([asked]):
         yield Diagnosis("CORS", "ok", f"{store.url} lets pages of {asked} read")
-        return
-    text = f"{store.url} has no rule that lets pages of {asked} read"
-    if origin is None:
+    elif origin is None:
         yield Diagnosis("CORS", "note", text, f"name your page's with --origin; {_ASK}")
     else:
         advice = f"publish with --cors-origin {origin}, unless the CDN sends CORS headers itself"
-        yield Diagnosis("CORS", "wrong", text, advice)
-
-
-_ASK = "'myop-cdn check BASE_URL' tells what browsers get"
+        raise CheckFailed(text, advice)

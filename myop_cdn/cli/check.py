@@ -4,15 +4,13 @@ needs is in order.
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from contextlib import ExitStack, closing
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
-from myop_cdn import inputs
-from myop_cdn.cli.console import SILENT, Console
 from myop_cdn.cli.options import ORIGIN, Destination, argument, command, group, option, option_group
 from myop_cdn.cli.settings import (
     ApiSettings,
@@ -33,7 +31,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from myop_cdn.check import Expectation
-    from myop_cdn.doctor import Diagnosis, DoctorReport, State
+    from myop_cdn.cli.console import Console
+    from myop_cdn.doctor import Diagnosis, DoctorReport
     from myop_cdn.report import CheckReport, Fault
 
 _MOST_NAMED = 3  # documents that a line names
@@ -157,18 +156,10 @@ def say_check(console: Console, report: CheckReport) -> None:
 
 
 def _where(fault: Fault) -> str:
-    if not fault.keys:
+    keys = fault.keys
+    if not keys:
         return ""
-    named = ", ".join(fault.keys[:_MOST_NAMED]) if len(fault.keys) <= _MOST_NAMED else fault.keys[0]
-    more = len(fault.keys) - 1 if len(fault.keys) > _MOST_NAMED else 0
-    return f"{named} and {more} more: " if more else f"{named}: "
-
-
-@option_group("Notices")
-class NoticeTest:
-    """Whether somebody is told now."""
-
-    test_notice: bool = option("Send a test to all that --notify and --on-failure name.")
+    return f"{keys[0]} and {len(keys) - 1} more: " if keys[_MOST_NAMED:] else f"{', '.join(keys)}: "
 
 
 @option_group("Pages")
@@ -183,7 +174,9 @@ class DoctorSettings:
     secrets: SecretSettings = group(SecretSettings)
     site: SiteSettings = group(SiteSettings)
     notices: NoticeSettings = group(NoticeSettings)
-    notice_test: NoticeTest = group(NoticeTest)
+    test_notice: bool = option(
+        "Send a test to all that --notify and --on-failure name.", title="Notices"
+    )
     output_json: JsonSettings = group(JsonSettings)
 
 
@@ -214,96 +207,24 @@ def doctor(console: Console, settings: DoctorSettings) -> DoctorReport:
     return report
 
 
-class _Collected(Console):
-    """Keeps warnings for the lines that they belong to."""
-
-    def __init__(self) -> None:
-        super().__init__(SILENT)
-        self.found: list[str] = []
-
-    def warn_once(self, message: str) -> None:
-        """Keep it."""
-        self.found.append(message)
-
-
 def _checks(settings: DoctorSettings) -> Iterator[Diagnosis]:
-    from myop_cdn.doctor import destination, examined, network, versions
+    from myop_cdn import doctor
 
-    yield from examined("versions", versions)
-    yield from examined("proxy", lambda: network(settings.api.api_url))
-    yield from examined("API key", lambda: _api(settings.api))
-    yield from examined("secret", lambda: _secret(settings.secrets))
-    url = settings.destination
+    api, url, allow_http = settings.api, settings.destination, settings.api.allow_http
+    examined = doctor.examined
+    yield from examined("versions", doctor.versions)
+    yield from examined("proxy", lambda: doctor.network(api.api_url))
+    with_key = partial(doctor.keyed_api, api.api_url, api.api_key_file, allow_http=allow_http)
+    yield from examined("API key", with_key)
+    yield from examined("secret", lambda: doctor.signing_secret(settings.secrets.secret_file))
     if url is not None:
 
         def look() -> Iterator[Diagnosis]:
             with closing(open_target(url, settings.site)) as target:
-                yield from destination(target, settings.origin)
+                yield from doctor.destination(target, settings.origin)
 
         yield from examined("destination", look)
     if settings.notices.wanted:
-        yield from examined("notices", lambda: _notices(settings))
-
-
-def _api(settings: ApiSettings) -> Iterator[Diagnosis]:
-    from myop_cdn.doctor import Diagnosis, api
-    from myop_cdn.errors import InputError
-
-    collected = _Collected()
-    key, source = None, ""
-    try:
-        found = inputs.api_key(settings.api_key_file, collected.warn_once)
-    except InputError as error:
-        yield Diagnosis("API key", "wrong", error.message, error.hint)
-    else:
-        if found is None:
-            yield Diagnosis("API key", "wrong", "there is none", inputs.KEY_HINT)
-        else:
-            key, source = found
-    yield from (_warned("API key", "wrong", one) for one in collected.found)
-    yield from api(settings.api_url, key, source, allow_http=settings.allow_http)
-
-
-def _secret(settings: SecretSettings) -> Iterator[Diagnosis]:
-    from myop_cdn.doctor import Diagnosis, signing_secrets
-
-    collected = _Collected()
-    there = inputs.signing_secrets(settings.secret_file, collected.warn_once)
-    if there is None:
-        advice = f"verify and serve need one: {inputs.SIGNING_SECRET.variable} or --secret-file"
-        yield Diagnosis("secret", "note", "there is none", advice)
-        return
-    yield from signing_secrets(*there)
-    yield from (_warned("secret", "wrong", one) for one in collected.found)
-
-
-def _notices(settings: DoctorSettings) -> Iterator[Diagnosis]:
-    from myop_cdn.doctor import Diagnosis
-    from myop_cdn.errors import Undelivered
-    from myop_cdn.notify.policy import Notice
-    from myop_cdn.notify.sender import new_identity
-
-    collected, now = _Collected(), time.time()
-    channels = channels_of(settings.notices, collected, allow_http=settings.api.allow_http)
-    yield from (_warned("notices", "note", one) for one in collected.found)
-    for channel in channels:
-        if not settings.notice_test.test_notice:
-            advice = "--test-notice sends a test"
-            yield Diagnosis("notices", "note", f"{channel.name} receives failures", advice)
-            continue
-        try:
-            channel.send(Notice("test", "myop-cdn doctor", "", "", now), new_identity(), now)
-        except Undelivered as error:
-            advice = "check the URL, the network and the receiver's log"
-            yield Diagnosis(
-                "notices", "wrong", f"{channel.name} did not receive a test: {error}", advice
-            )
-        else:
-            yield Diagnosis("notices", "ok", f"{channel.name} received a test")
-
-
-def _warned(name: str, state: State, warning: str) -> Diagnosis:
-    from myop_cdn.doctor import Diagnosis
-
-    text, _, advice = warning.partition(": ")
-    return Diagnosis(name, state, text, advice)
+        channels = partial(channels_of, settings.notices, allow_http=allow_http)
+        test = settings.test_notice
+        yield from examined("notices", lambda: doctor.notices(channels, test=test))

@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from rich.progress import Progress as Bars
-    from rich.progress import TaskID
-
     from myop_cdn.progress import Progress
     from myop_cdn.summary import Summary
 
@@ -32,12 +29,7 @@ Level = Literal["debug", "info", "warning", "error"]
 SILENT = -2  # the verbosity of what was said elsewhere
 _NEEDED: dict[Level, int] = {"debug": 1, "info": 0, "warning": -1, "error": -1}
 _MAX_DATA = 1 << 20  # characters of a line on stdout, where a document's body may stand
-_COLOURS: dict[Level, str | None] = {
-    "debug": "bright_black",
-    "info": None,
-    "warning": "yellow",
-    "error": "red",
-}
+_COLOURS: dict[Level, str] = {"debug": "bright_black", "warning": "yellow", "error": "red"}
 
 
 class Console:
@@ -70,13 +62,10 @@ class Console:
         """Lines of data, on stdout: each stays one, whatever is in a name. Raises MyopCdnError when
         stdout takes none.
         """
-        self._write("\n".join(line(one, _MAX_DATA) for one in lines))
+        self.documentation("\n".join(line(one, _MAX_DATA) for one in lines))
 
     def documentation(self, text: str) -> None:
         """The program's own words, on stdout, as they stand: there is no secret in them."""
-        self._write(text)
-
-    def _write(self, text: str) -> None:
         if sys.stdout is not None and sys.stdout.isatty():
             click.echo(text)
         else:
@@ -104,7 +93,7 @@ class Console:
 
         self._reported = True
         text = json.dumps(value, indent=2, ensure_ascii=False)
-        self._write(json_text(text if _spelt(text) == text else json.dumps(value, indent=2)))
+        self.documentation(json_text(text if _spelt(text) == text else json.dumps(value, indent=2)))
 
     def report_failure(self, error: MyopCdnError) -> None:
         """The JSON object of a run that failed, where none is out yet: what is known, the error."""
@@ -136,11 +125,9 @@ class Console:
 
     def error(self, error: MyopCdnError) -> None:
         """The end of a run that failed: message, then hint."""
-        if self.log_format == "json":
-            self._say("error", error.message, {"hint": error.hint} if error.hint else {})
-            return
-        self._say("error", error.message, {})
-        if error.hint:
+        in_json = self.log_format == "json"
+        self._say("error", error.message, {"hint": error.hint} if in_json and error.hint else {})
+        if error.hint and not in_json:
             click.echo(f"hint: {line(error.hint)}", err=True)
 
     def _say(self, level: Level, message: str, fields: dict[str, object]) -> None:
@@ -155,7 +142,7 @@ class Console:
                 text += "  " + " ".join(f"{name}={value}" for name, value in fields.items())
             text = line(text)
             colours = _colours()
-            styled = text if colours is False else click.style(text, fg=_COLOURS[level])
+            styled = text if colours is False else click.style(text, fg=_COLOURS.get(level))
             click.echo(styled, err=True, color=colours)
 
     @contextmanager
@@ -164,35 +151,51 @@ class Console:
 
         The terminal that some CI systems give a job is a log in truth.
         """
+        from myop_cdn.progress import Silent
+
+        console = self
+
+        class Notes(Silent):
+            def start(self, what: str, total: int) -> None:
+                console.debug(f"{what}: {total}")
+
+            def note(self, message: str) -> None:
+                console.info(message)
+
         watched = sys.stderr is not None and sys.stderr.isatty()  # None where it was closed
         is_watched = watched and not os.environ.get("CI")
         if self.verbosity < 0 or self.log_format == "json" or not is_watched:
-            yield Notes(self)
+            yield Notes()
             return
         # Only here: rich takes longer to load than most runs take.
+        import rich.progress as bars
         from rich.console import Console as Terminal
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            ProgressColumn,
-            Task,
-            TextColumn,
-            TimeRemainingColumn,
-        )
         from rich.text import Text
 
-        class Rate(ProgressColumn):
-            """Steps a second, as of the last half minute."""
-
-            def render(self, task: Task) -> Text:
+        class Rate(bars.ProgressColumn):
+            def render(self, task: bars.Task) -> Text:  # as of the last half minute
                 speed = task.finished_speed or task.speed
                 return Text("" if speed is None else f"{speed:.{0 if speed >= 10 else 1}f}/s")
 
-        name, left = TextColumn("{task.description}"), TimeRemainingColumn(compact=True)
-        columns = (name, BarColumn(), MofNCompleteColumn(), Rate(), left)
-        with Progress(*columns, console=Terminal(stderr=True), transient=True) as progress:
-            yield Bar(progress)
+        class Bar(Silent):
+            task: bars.TaskID | None = None
+
+            def start(self, what: str, total: int) -> None:
+                if self.task is not None:  # one bar at a time
+                    shown.remove_task(self.task)
+                self.task = shown.add_task(what, total=total)
+
+            def step(self) -> None:
+                if self.task is not None:
+                    shown.advance(self.task)
+
+            def note(self, message: str) -> None:
+                shown.console.print(line(message), markup=False, highlight=False)
+
+        name, left = bars.TextColumn("{task.description}"), bars.TimeRemainingColumn(compact=True)
+        columns = (name, bars.BarColumn(), bars.MofNCompleteColumn(), Rate(), left)
+        with bars.Progress(*columns, console=Terminal(stderr=True), transient=True) as shown:
+            yield Bar()
 
 
 def _colours() -> bool | None:
@@ -219,50 +222,3 @@ def _json_line(level: Level, message: str, fields: dict[str, object]) -> str:
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     value = {"time": now, "level": level, "message": without_credentials(message), **fields}
     return json_text(json.dumps(value, ensure_ascii=False, default=str))
-
-
-class Notes:
-    """Progress without a terminal: notes as lines, no bar."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-
-    def start(self, what: str, total: int) -> None:
-        """A detail, for `-v`."""
-        self._console.debug(f"{what}: {total}")
-
-    def step(self) -> None:
-        """Say nothing."""
-
-    def note(self, message: str) -> None:
-        """A line."""
-        self._console.info(message)
-
-    def waited(self, seconds: float) -> None:
-        """Say nothing."""
-
-
-class Bar:
-    """Progress on a terminal: one bar for each phase, gone when the work is done."""
-
-    def __init__(self, bars: Bars) -> None:
-        self._bars = bars
-        self._task: TaskID | None = None
-
-    def start(self, what: str, total: int) -> None:
-        """Put the next phase's bar in the place of the last."""
-        if self._task is not None:
-            self._bars.remove_task(self._task)
-        self._task = self._bars.add_task(what, total=total)
-
-    def step(self) -> None:
-        """Move the bar."""
-        if self._task is not None:
-            self._bars.advance(self._task)
-
-    def note(self, message: str) -> None:
-        """Print a line above the bar."""
-        self._bars.console.print(line(message), markup=False, highlight=False)
-
-    def waited(self, seconds: float) -> None:
-        """Say nothing."""

@@ -77,8 +77,9 @@ def option(help: str, metavar: str | None = None, **attributes: Any) -> Any:
 
     The field's type says what need not be said: a bool is a flag, a tuple takes the option several
     times, a timedelta is a `Duration`, and a Path that the help calls FILE or DIR is one.
-    attributes: as of `click.option`. even_empty: an environment variable counts even when it is
-    empty: a job that hands on a header which was missing has asked for a check.
+    attributes: as of `click.option`. title: a heading other than the class's. even_empty: an
+    environment variable counts even when it is empty: a job that hands on a header which was
+    missing has asked for a check.
     """
     return field(metadata={"option": {"help": help, "metavar": metavar, **attributes}})
 
@@ -142,14 +143,13 @@ class Command(click.Command):
         for this command.
         """
         place = next((one for one in self.params if isinstance(one.type, Destination)), None)
-        targets = () if place is None else self._targets(ctx, list(args), place)
+        targets = self._targets(ctx, list(args), place) if place else ()
         rest = super().parse_args(ctx, args)
-        if place is not None and place.name is not None and targets:
+        if place is not None and targets:
             from myop_cdn.cli.config import with_destinations
 
-            many = place.nargs == -1 or place.multiple
-            given = ctx.params[place.name]
-            ctx.params[place.name] = with_destinations(given, targets, many=many)
+            name, many = str(place.name), place.nargs == -1 or place.multiple
+            ctx.params[name] = with_destinations(ctx.params[name], targets, many=many)
         if any(name.startswith("MYOP_CDN_") for name in os.environ):
             for warning in unknown_variables(self, ctx.auto_envvar_prefix or "", os.environ):
                 _console(ctx).warning(warning)
@@ -158,11 +158,7 @@ class Command(click.Command):
     def _targets(
         self, ctx: click.Context, args: list[str], place: click.Parameter
     ) -> Sequence[Target]:
-        """The targets that are named where destinations stand, their options put in force."""
-        if not any("@" in word for word in args) and not place.value_from_envvar(ctx):
-            named = ctx.lookup_default(place.name or "")
-            if not named or "@" not in str(named):
-                return ()
+        """The targets that stand for destinations; their options are put in force."""
         opts, _, _ = self.make_parser(ctx).parse_args(args)
         if file := opts.get("config"):
             _read_config(ctx, str(file))
@@ -254,7 +250,7 @@ def parameters(settings: type[Any]) -> Iterator[click.Parameter]:
             if attributes.get("default") is not None:
                 attributes = {"show_default": True, **attributes}
             names = [f"--{one.name.replace('_', '-')}", one.name]
-            yield Option(names, title=_TITLES[settings], **_completed(attributes))
+            yield Option(names, **{"title": _TITLES[settings], **_completed(attributes)})
 
 
 def _told_by(annotation: str, metavar: str | None) -> dict[str, Any]:
@@ -310,8 +306,9 @@ def _read_config(ctx: click.Context, file: str) -> None:
     from myop_cdn.cli.config import default_map
 
     root = ctx.find_root()
-    root.default_map = default_map(file)
-    root.meta[CONFIG_FILE] = file
+    if root.meta.get(CONFIG_FILE) == file:
+        return  # it was looked at for the targets
+    root.default_map, root.meta[CONFIG_FILE] = default_map(file), file
     table: Any = root.default_map
     for word in ctx.command_path.split()[1:]:
         table = table.get(word, {})
@@ -338,44 +335,28 @@ def global_options(*, repeated: bool = False) -> list[click.Parameter]:
         elif value and (repeated or console.verbosity >= 0):  # of two that stand together -q counts
             console.verbosity = value
 
-    def read(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:  # noqa: ARG001
+    def read(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
         if value:
             _read_config(ctx, value)
-        return value
 
-    shared: dict[str, Any] = {"expose_value": False, "hidden": repeated, "is_eager": True}
+    def shared(names: list[str], help: str, callback: Any = louder, **attributes: Any) -> Any:
+        common = {"expose_value": False, "hidden": repeated, "is_eager": True}
+        return click.Option(names, help=help, callback=callback, **common, **attributes)
+
+    formats = click.Choice(["text", "json"])
+    written = None if repeated else "text"
+    table = "TOML file with a table of options for each command."
     return [
-        click.Option(
-            ["-v", "--verbose"],
-            count=True,
-            callback=louder,
-            help="Say more; twice for tracebacks.",
-            **shared,
-        ),
-        click.Option(
-            ["-q", "--quiet"],
-            is_flag=True,
-            callback=louder,
-            help="Say only what went wrong.",
-            **shared,
-        ),
-        click.Option(
+        shared(["-v", "--verbose"], "Say more; twice for tracebacks.", count=True),
+        shared(["-q", "--quiet"], "Say only what went wrong.", is_flag=True),
+        shared(
             ["--log-format"],
-            type=click.Choice(["text", "json"]),
-            default=None if repeated else "text",
+            "How stderr is written.",
+            type=formats,
+            default=written,
             show_default=True,
-            callback=louder,
-            help="How stderr is written.",
-            **shared,
         ),
-        click.Option(
-            ["--config"],
-            metavar="FILE",
-            callback=read,
-            allow_from_autoenv=not repeated,
-            help="TOML file with a table of options for each command.",
-            **shared,
-        ),
+        shared(["--config"], table, read, metavar="FILE", allow_from_autoenv=not repeated),
     ]
 
 

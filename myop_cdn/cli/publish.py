@@ -97,7 +97,7 @@ def _sync(console: Console, settings: SyncSettings, scope: Scope) -> SyncReport:
         tree = stack.enter_context(DryRunTree.of(output)) if settings.run.dry_run else Tree(output)
         if scope.kind == "none":
             return left_alone(tree)
-        exporter = exporter_of(settings.export, console)
+        exporter = exporter_of(settings.export, console.warn_once)
         progress = stack.enter_context(console.progress())
         return run(scope, exporter, tree, options, progress)
 
@@ -207,7 +207,9 @@ def publish(console: Console, settings: PublishSettings) -> PublishReport:
         return _publish(console, settings)
     from myop_cdn.text import shown_url
 
-    channels = channels_of(settings.notices, console, allow_http=settings.export.api.allow_http)
+    channels = channels_of(
+        settings.notices, console.warn_once, allow_http=settings.export.api.allow_http
+    )
     subject = ", ".join(shown_url(one) for one in settings.destinations)
     with told_of(subject, channels, console) as tell:
         report = _publish(console, settings)
@@ -237,7 +239,7 @@ def _publish(console: Console, settings: PublishSettings) -> PublishReport:
         progress = stack.enter_context(console.progress())
         report = run(
             scope,
-            lambda: exporter_of(export, console),
+            lambda: exporter_of(export, console.warn_once),
             tree,
             settings.destinations,
             options,

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from myop_cdn.cli.console import SILENT, Console
 from myop_cdn.cli.options import ADDRESS, SIZE, Destination, command, group, option, option_group
 from myop_cdn.cli.settings import (
     DeploySettings,
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Sequence
 
+    from myop_cdn.cli.console import Console
     from myop_cdn.deploy import DeployOptions
     from myop_cdn.listener import Log
     from myop_cdn.listener.admin.desk import Desk
@@ -212,7 +212,7 @@ def serve(console: Console, settings: ServeSettings) -> None:
 
     def channels() -> list[Channel]:
         allow_http = settings.export.api.allow_http
-        return channels_of(settings.notices, console, allow_http=allow_http)
+        return channels_of(settings.notices, console.warn_once, allow_http=allow_http)
 
     def read_secrets() -> tuple[bytes, ...]:
         # The certificate is renewed, and the notices' secrets are replaced, with the same signal.
@@ -304,7 +304,7 @@ def check(settings: ServeSettings, publishers: list[CommandPublisher], console: 
     if not path.startswith("/") or not path.isprintable():
         raise InputError(f"--path {path!r} does not begin with a slash")
     sync_options(export, limits)
-    exporter_of(export, console)
+    exporter_of(export, console.warn_once)
     if export.output.exists() and not export.output.is_dir():
         raise InputError(f"--output {export.output} is not a folder")
     if settings.state.journal and not settings.publishing.deploy:
@@ -345,7 +345,7 @@ class CommandPublisher:
         return publish(
             scope,
             # What there is to warn of was said when the listener started.
-            lambda: exporter_of(export, Console(SILENT)),
+            lambda: exporter_of(export, lambda _: None),
             Tree(export.output),
             () if self.destination is None else (self.destination,),
             # What is behind is retried beside the others, and a name that no component has yet

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from myop_cdn.deploy.options import DeployOptions, Encoding, HistoryLimit
     from myop_cdn.deploy.target import Target
     from myop_cdn.export import Exporter
+    from myop_cdn.inputs import Warn
     from myop_cdn.model import DeleteLimit
     from myop_cdn.notify.sender import Channel
     from myop_cdn.sync import SyncOptions
@@ -469,7 +470,7 @@ def sync_options(export: ExportSettings, limits: LimitSettings) -> SyncOptions:
     )
 
 
-def api_of(settings: ApiSettings, console: Console) -> tuple[str, str, str]:
+def api_of(settings: ApiSettings, warn: Warn) -> tuple[str, str, str]:
     """The API's URL, the key, and where the key came from, checked before any request is made.
 
     Raises InputError: no key, a URL that is not one.
@@ -478,13 +479,13 @@ def api_of(settings: ApiSettings, console: Console) -> tuple[str, str, str]:
     from myop_cdn.export.client import check_url
     from myop_cdn.inputs import KEY_HINT, api_key
 
-    found = api_key(settings.api_key_file, console.warn_once)
+    found = api_key(settings.api_key_file, warn)
     if found is None:
         raise InputError("there is no API key", KEY_HINT)
     return check_url(settings.api_url, allow_http=settings.allow_http), *found
 
 
-def exporter_of(settings: ExportSettings, console: Console) -> Exporter:
+def exporter_of(settings: ExportSettings, warn: Warn) -> Exporter:
     """The exporter that the settings name, checked before any request is made.
 
     Raises InputError: no key, a URL that is not one, no such program.
@@ -497,7 +498,7 @@ def exporter_of(settings: ExportSettings, console: Console) -> Exporter:
     from myop_cdn.export.api import ApiExporter
     from myop_cdn.export.npx import DEFAULT_COMMAND, NpxExporter, is_pinned
 
-    url, key, source = api_of(settings.api, console)
+    url, key, source = api_of(settings.api, warn)
 
     def command() -> list[str]:
         if settings.export_command is None:
@@ -523,14 +524,13 @@ def exporter_of(settings: ExportSettings, console: Console) -> Exporter:
     return api if settings.exporter == "api" else AutoExporter(api, pinned)
 
 
-def channels_of(settings: NoticeSettings, console: Console, *, allow_http: bool) -> list[Channel]:
+def channels_of(settings: NoticeSettings, warn: Warn, *, allow_http: bool) -> list[Channel]:
     """Who is told. Raises InputError for URLs, secrets and commands that can't be."""
     from myop_cdn.inputs import NOTICE_SECRET, NOTICE_URL, SHORT_SECRET
     from myop_cdn.notify.messages import run_link, signing_key
     from myop_cdn.notify.sender import Command, Receiver
 
     urls: Sequence[str] = settings.notify
-    warn = console.warn_once
     if not urls and (found := NOTICE_URL.words(warn)):
         urls = [os.fsdecode(one) for one in found[0]]
     link = run_link(dict(os.environ))

@@ -69,7 +69,7 @@ def status(console: Console, settings: StatusSettings) -> LiveStatus:
     if settings.against is not None:
         from myop_cdn.export.api import ApiExporter
 
-        url, key, source = api_of(settings.api, console)
+        url, key, source = api_of(settings.api, console.warn_once)
         exporter = ApiExporter(url, key, source, allow_http=settings.api.allow_http)
     with closing(open_target(settings.destination, settings.site)) as target:
         report = read_status(target, selection, jobs)
