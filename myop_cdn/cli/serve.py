@@ -437,7 +437,7 @@ def _desk(
     without = (API_KEY.variable, *NOT_FOR_CHILDREN)
     child = Child(work, DeskLimits(), linger=_DESK_LINGER, without=without)
     stack.callback(child.kill)
-    return child
+    return child.do
 
 
 def admin_tokens(file: Path, console: Console) -> tuple[bytes, ...]:

@@ -149,14 +149,14 @@ class Listener:
             Worker(lane, self.queue, publishers[lane.name], log, self.metrics, wall=wall, tell=tell)
             for lane in lanes
         ]
-        handler = DeliveryHandler(self.checks, self.queue, self._wake, log, self.metrics)
+        handler = DeliveryHandler(self.checks, self.queue, self.wake, log, self.metrics)
         self.server = Server(
             listeners, handler, settings.limits, tls, wall=wall, proxies=settings.proxies
         )
 
     def run(self) -> None:
         """Listen until `terminate` is called. Raises ListenerError when it can't begin."""
-        self.queue.start(self._wake)
+        self.queue.start(self.wake)
         try:
             for worker in self.workers:
                 worker.start()
@@ -169,9 +169,15 @@ class Listener:
             self._cut_off()  # before another listener may publish
             self.queue.close()
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Something may be due."""
         for worker in self.workers:
             worker.wake()
+
+    @property
+    def destinations(self) -> list[str]:
+        """Their names."""
+        return [worker.lane.name for worker in self.workers]
 
     @property
     def draining(self) -> bool:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         Overview,
         RunView,
     )
+    from myop_cdn.listener.worker import Now
 
 _LISTED = 1000  # documents in a list of those that are still to come
 
@@ -79,6 +80,17 @@ def run_json(run: RunView) -> dict[str, Any]:
     }
 
 
+def running_json(now: Now) -> dict[str, Any] | None:
+    """What a worker publishes; None where it does not."""
+    if now.work is None:
+        return None
+    return {
+        "scope": now.work.scope.kind,
+        "reason": now.work.start.reason,
+        "since": iso(now.since),
+    }
+
+
 def live_json(lane: str, document: LiveDocument) -> dict[str, Any]:
     """One document that is live, as it was published."""
     return {
@@ -119,7 +131,7 @@ def summary(overview: Overview, now: float) -> dict[str, Any]:
 
 def _retries(overview: Overview, which: Callable[[Retry], bool]) -> list[dict[str, Any]]:
     found = [
-        _retry_json(lane, retry)
+        retry_json(lane, retry)
         for lane in overview.lanes
         for retry in lane.agenda.retries
         if which(retry)
@@ -127,7 +139,8 @@ def _retries(overview: Overview, which: Callable[[Retry], bool]) -> list[dict[st
     return found[:_LISTED]
 
 
-def _retry_json(lane: LaneView, retry: Retry) -> dict[str, Any]:
+def retry_json(lane: LaneView, retry: Retry) -> dict[str, Any]:
+    """A document that is tried again."""
     return {
         "componentId": retry.ref.component_id,
         "environment": retry.ref.environment,

@@ -9,26 +9,24 @@ from __future__ import annotations
 import itertools
 import json
 from collections import OrderedDict
-from dataclasses import dataclass, replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 from myop_cdn import names
 from myop_cdn.errors import InputError, ListenerError, MyopCdnError
-from myop_cdn.listener.admin.desk import DeskQueue, ResumeTask, RollbackTask
+from myop_cdn.listener.admin.desk import DeskQueue, Outcome, Rollback, RollbackTask, in_words
 from myop_cdn.listener.admin.session import COOKIE, LASTS, TooManyGuesses
 from myop_cdn.listener.http.response import Response
-from myop_cdn.listener.queue.base import LiveDocument
-from myop_cdn.model import DocumentRef
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from myop_cdn.listener import Log
-    from myop_cdn.listener.admin.desk import Desk
+    from myop_cdn.listener.admin.desk import Desk, Found
     from myop_cdn.listener.admin.session import Sessions
     from myop_cdn.listener.http.request import Request
-    from myop_cdn.listener.queue.base import DeliveryView
+    from myop_cdn.listener.queue.base import DeliveryView, LiveDocument
     from myop_cdn.listener.service import Listener
 
 PATHS = ("/page/session", "/page/job")
@@ -37,20 +35,6 @@ MOST = 16 * 1024  # bytes of a body
 _JOBS = 50  # whose outcome is remembered
 _NAMED = 20  # releases in a preview
 _PRIVATE = ("Cache-Control", "no-store")
-_KEPT_AS_IT_IS = "nothing was changed"
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What an action did, or would do. lines: in words. error: why it did not, or not wholly."""
-
-    title: str
-    lines: tuple[str, ...] = ()
-    error: str | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """As the page shows it."""
-        return {"title": self.title, "lines": list(self.lines), "error": self.error}
 
 
 class Actions:
@@ -74,11 +58,6 @@ class Actions:
         self._wall = wall
         self._jobs: OrderedDict[int, Outcome | None] = OrderedDict()
         self._numbers = itertools.count(1)
-
-    def start(self) -> None:
-        """Begin."""
-        if self._tasks is not None:
-            self._tasks.start()
 
     def stop(self) -> None:
         """End; a job that has begun is left to its process."""
@@ -127,7 +106,7 @@ class Actions:
         if number not in self._jobs:
             raise InputError("there is no such job")
         found = self._jobs[number]
-        return _answer({"job": number, "outcome": found and found.to_json()})
+        return _answer({"job": number, "outcome": found and asdict(found)})
 
     def _act(self, given: dict[str, Any], peer: str) -> Response:
         action, preview = given.get("action"), given.get("preview") is not False
@@ -151,50 +130,47 @@ class Actions:
         if action == "retry":
             title = "It will be done again" if preview else "It waits to be done again"
             if not preview and queue.retry(delivery_id):
-                self._wake()
+                self._listener.wake()
         else:
             title = "It will be forgotten" if preview else "It is forgotten"
             if not preview:
                 queue.forget(delivery_id)
-        return Outcome(title, tuple(_announced(found, action))).to_json()
+        return asdict(Outcome(title, tuple(_announced(found, action))))
 
     def _full(self, preview: bool) -> dict[str, Any]:
-        lanes = [worker.lane.name for worker in self._listener.workers]
         title = "A full sync will be due" if preview else "A full sync is due"
         if not preview:
             self._listener.queue.request_full_sync("asked for on the page", 0.0)
-            self._wake()
-        where = [f"everything that Myop has is compared with {lane}" for lane in lanes]
-        return Outcome(title, (*where, "what differs is published")).to_json()
-
-    def _wake(self) -> None:
-        for worker in self._listener.workers:
-            worker.wake()
+            self._listener.wake()
+        where = [
+            f"everything that Myop has is compared with {name}"
+            for name in self._listener.destinations
+        ]
+        return asdict(Outcome(title, (*where, "what differs is published")))
 
     # -- destinations
 
-    def _task(self, action: str, given: dict[str, Any], preview: bool) -> RollbackTask | ResumeTask:
+    def _task(self, action: str, given: dict[str, Any], preview: bool) -> RollbackTask:
         destination = _text(given, "destination")
-        if destination not in [worker.lane.name for worker in self._listener.workers]:
+        if destination not in self._listener.destinations:
             raise InputError("there is no such destination here")
         component, environment = _text(given, "component"), _text(given, "environment")
         for name in (component, environment):
             if name and names.problem(name):
                 raise InputError("that is not the name of a component or an environment")
-        if action == "resume":
-            return ResumeTask(destination, component, environment, preview)
-        to = _text(given, "to").strip()
-        if not to:
+        to = _text(given, "to").strip() if action == "rollback" else ""
+        if action == "rollback" and not to:
             raise InputError("name a commit, or a time, to go back to")
-        return RollbackTask(destination, to, component, environment, preview)
+        return RollbackTask(destination, component, environment, preview, to)
 
-    def _begin(self, task: RollbackTask | ResumeTask) -> Response:
+    def _begin(self, task: RollbackTask) -> Response:
         if self._tasks is None:
             raise InputError("destinations can't be reached from here")
         number = next(self._numbers)
 
-        def done(found: bytes | MyopCdnError) -> None:
+        def done(found: Found | MyopCdnError) -> None:
             if number in self._jobs:
+                assert not isinstance(found, bytes)  # which no rollback comes to
                 self._jobs[number] = self._outcome(task, found)
 
         self._jobs[number] = None
@@ -205,36 +181,31 @@ class Actions:
             self._jobs.popitem(last=False)
         return _answer({"job": number})
 
-    def _outcome(self, task: RollbackTask | ResumeTask, found: bytes | MyopCdnError) -> Outcome:
+    def _outcome(self, task: RollbackTask, found: Rollback | MyopCdnError) -> Outcome:
         if isinstance(found, MyopCdnError):
-            words = f"{found.message}; {found.hint}" if found.hint else found.message
             if not task.preview:
                 self._log.warning("an action of the page failed", error=found.message)
-            return Outcome("It was not done" if task.preview else "It failed", (), words)
-        told = json.loads(found)
-        outcome = Outcome(told["title"], tuple(told["lines"]), told["error"])
+            return Outcome("It was not done" if task.preview else "It failed", (), in_words(found))
         if not task.preview:
+            outcome = found.outcome
             self._log.info("done for the page", what=outcome.title, error=outcome.error)
             try:
-                self._note(task.destination, told["live"])
+                self._note(task.destination, found.changed)
             except ListenerError as error:  # the next full sync puts it right
                 self._log.warning("what is live was not written down", error=error.message)
-        return outcome
+        return found.outcome
 
-    def _note(self, lane: str, changed: list[dict[str, str]]) -> None:
+    def _note(self, lane: str, changed: tuple[LiveDocument, ...]) -> None:
         """Have the journal know what a destination holds now."""
         queue, now = self._listener.queue, self._wall()
-        refs = {DocumentRef(one["component"], one["environment"]): one for one in changed}
-        known = queue.live(lane, refs)
+        known = queue.live(lane, {one.ref for one in changed})
         live = []
-        for ref, one in refs.items():
-            if one["variantId"]:
-                new = LiveDocument(ref, one["name"], one["variantId"], one["variantName"], now)
-                old = known.get(ref, new)
+        for one in changed:
+            if one.variant_id:
+                old = known.get(one.ref, one)
                 announced, by = old.announced, old.announced_by
-                live.append(replace(new, announced=announced, announced_by=by))
-        gone = [ref for ref, one in refs.items() if not one["variantId"]]
-        queue.set_live(lane, live, gone)
+                live.append(replace(one, since=now, announced=announced, announced_by=by))
+        queue.set_live(lane, live, [one.ref for one in changed if not one.variant_id])
 
 
 def _announced(delivery: DeliveryView, action: str) -> list[str]:

@@ -8,23 +8,23 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, TypeAlias
 
 from myop_cdn.errors import InputError, MyopCdnError, StorageError, unexpected
+from myop_cdn.listener.queue.base import LiveDocument
+from myop_cdn.model import DocumentRef
 from myop_cdn.page import render
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from myop_cdn.deploy.options import DeployOptions
     from myop_cdn.deploy.target import Target
     from myop_cdn.listener import Log
-    from myop_cdn.model import DocumentRef
     from myop_cdn.progress import Progress
-
-    Done = Callable[[bytes | MyopCdnError], None]
 
 _LINES = 200  # of what a rollback does
 _VERSIONS = 50  # of one component, at the most
@@ -44,7 +44,7 @@ class DocumentTask:
 
 @dataclass(frozen=True, slots=True)
 class HistoryTask:
-    """What was published of a component, as the destination's log has it."""
+    """What was published of a component, as the destination's log has it; in JSON."""
 
     destination: str
     component: str
@@ -52,37 +52,41 @@ class HistoryTask:
 
 @dataclass(frozen=True, slots=True)
 class RollbackTask:
-    """Documents back to what they were as of `to`, a commit or a time: of this component and
-    environment, "" for all. preview: only say what would be done.
+    """Documents back to what they were as of `to`, a commit or a time; "" to hold back no longer
+    what an earlier rollback took away. Of this component and environment, "" for all. preview:
+    only say what would be done.
     """
 
     destination: str
-    to: str
     component: str
     environment: str
     preview: bool
+    to: str
 
 
 @dataclass(frozen=True, slots=True)
-class ResumeTask:
-    """Hold back no longer what a rollback took away: of this component and environment, "" for
-    all. preview: only say what that would be.
+class Outcome:
+    """What an action did, or would do. lines: in words. error: why it did not, or not wholly."""
+
+    title: str
+    lines: tuple[str, ...] = ()
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rollback:
+    """What a `RollbackTask` came to. changed: what each document holds since, whose variant is ""
+    where it is gone.
     """
 
-    destination: str
-    component: str
-    environment: str
-    preview: bool
+    outcome: Outcome
+    changed: tuple[LiveDocument, ...]
 
 
-Task = DocumentTask | HistoryTask | RollbackTask | ResumeTask
-
-
-class Desk(Protocol):
-    """Does what is asked of destinations. Called on one thread."""
-
-    def do(self, task: Task) -> bytes:
-        """UTF-8: HTML for a document, else JSON. Raises MyopCdnError."""
+Task: TypeAlias = DocumentTask | HistoryTask | RollbackTask
+Found: TypeAlias = bytes | Rollback  # a document or a history in UTF-8, else a rollback
+Done: TypeAlias = Callable[[Found | MyopCdnError], None]
+Desk: TypeAlias = Callable[[Task], Found]  # called on one thread; raises MyopCdnError
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,31 +103,24 @@ class DeskLimits:
 
     def of(self, task: Task, /) -> float:
         """For all of a task."""
-        return self.look if isinstance(task, (DocumentTask, HistoryTask)) else self.act
+        return self.act if isinstance(task, RollbackTask) else self.look
 
     def after(self, task: Task, /) -> str:
         """What to do where a task was cut off: none of them is done again by itself."""
-        if isinstance(task, (DocumentTask, HistoryTask)) or task.preview:
-            return "nothing was changed; try it again in a while"
-        return "a part of it may be done: see the history before you do it again"
+        if isinstance(task, RollbackTask) and not task.preview:
+            return "a part of it may be done: see the history before you do it again"
+        return "nothing was changed; try it again in a while"
 
 
 class DeskQueue:
-    """Tasks for a desk, done one after the other on a thread of its own.
-
-    most: how many may wait.
-    """
+    """Tasks for a desk, done one after the other on a thread of its own. most: that may wait."""
 
     def __init__(self, desk: Desk, name: str, log: Log, most: int) -> None:
         self._desk = desk
         self._log = log
         self._most = most
         self._tasks: SimpleQueue[tuple[Task, Done] | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
+        threading.Thread(target=self._run, name=name, daemon=True).start()
 
     def stop(self) -> None:
         """End; a task that has begun is left to its process."""
@@ -139,9 +136,9 @@ class DeskQueue:
     def _run(self) -> None:
         while (given := self._tasks.get()) is not None:
             task, done = given
-            found: bytes | MyopCdnError
+            found: Found | MyopCdnError
             try:
-                found = self._desk.do(task)
+                found = self._desk(task)
             except MyopCdnError as error:
                 found = error
             except Exception as error:  # a defect must not end the thread
@@ -149,9 +146,8 @@ class DeskQueue:
             try:
                 done(found)
             except Exception as error:
-                self._log.warning(
-                    "the page failed", thread=self._thread.name, error=unexpected(error).message
-                )
+                name = threading.current_thread().name
+                self._log.warning("the page failed", thread=name, error=unexpected(error).message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,23 +161,18 @@ class DestinationDesk:
     options: DeployOptions
     _open: dict[tuple[str, bool], Target] = field(default_factory=dict)
 
-    def do(self, task: Task) -> bytes:
+    def __call__(self, task: Task, progress: Progress | None = None) -> Found:  # noqa: ARG002 - Work
         """See `Desk`."""
-        return self(task)
-
-    def __call__(self, task: Task, progress: Progress | None = None) -> bytes:  # noqa: ARG002 - Work
-        """See `Desk.do`."""
-        if isinstance(task, (RollbackTask, ResumeTask)):
+        if isinstance(task, RollbackTask):
             options = replace(self.options, dry_run=task.preview)
-            target = self._target(task.destination, options)
-            return json.dumps(taken_back(target, task, options)).encode()
+            return roll_back(self._target(task.destination, options), task, options)
         target = self._target(task.destination, self.options)
         if isinstance(task, DocumentTask):
             from myop_cdn.page.documents import read_document
 
             html = render.html_of(read_document(target, task.ref, task.sha256))
             return html.encode(errors="replace")
-        return json.dumps(_versions(target, task.component, self.options.jobs)).encode()
+        return _versions(target, task.component, self.options.jobs)
 
     def _target(self, destination: str, options: DeployOptions) -> Target:
         from myop_cdn.deploy.target import open_targets
@@ -195,51 +186,46 @@ class DestinationDesk:
         return found
 
 
-def taken_back(
-    target: Target, task: RollbackTask | ResumeTask, options: DeployOptions
-) -> dict[str, Any]:
-    """Roll back or resume; what was, or would be, done, in words. Raises MyopCdnError."""
+def roll_back(target: Target, task: RollbackTask, options: DeployOptions) -> Rollback:
+    """Roll back, or resume; what was, or would be, done, in words. Raises MyopCdnError."""
+    from myop_cdn.deploy import rollback
     from myop_cdn.deploy.history import Selection
-    from myop_cdn.deploy.rollback import resume, roll_back
-    from myop_cdn.model import DocumentRef
 
     which = Selection(frozenset({task.component} - {""}), frozenset({task.environment} - {""}))
     would = "would be " if task.preview else ""
-    if isinstance(task, ResumeTask):
-        report = resume(target, which, options)
-        title = f"{len(report.resumed)} {would}held back no longer"
-        lines = list(report.resumed)
-    else:
-        report = roll_back(target, task.to, which, options)
+    if task.to:
+        report = rollback.roll_back(target, task.to, which, options)
         done = report.destination
         title = f"{len(done.uploaded)} {would}put back, {len(done.deleted)} {would}removed"
         lines = [f"{one}" for one in done.uploaded]
         lines += [f"{done.called(key)}: was not there then" for key in done.deleted]
         lines += [f"{done.called(one.key)}: {one.error}" for one in done.failed]
         lines += list(done.warnings)
-    error = report.error
-    found: dict[str, Any] = {"title": title, "lines": lines[:_LINES], "error": None, "live": []}
+    else:
+        report = rollback.resume(target, which, options)
+        title = f"{len(report.resumed)} {would}held back no longer"
+        lines = list(report.resumed)
     if len(lines) > _LINES:
-        found["lines"] = [*lines[:_LINES], f"and {len(lines) - _LINES} more"]
-    if error is not None:
-        found["error"] = f"{error.message}; {error.hint}" if error.hint else error.message
-    commit = report.destination.commit
-    written = target.log.commit(int(commit)) if commit and not task.preview else None
-    found["live"] = [
-        {
-            "component": ref.component_id,
-            "environment": ref.environment,
-            "name": change.after.name if change.after else "",
-            "variantId": change.after.variant if change.after else "",
-            "variantName": change.after.variant_name if change.after else "",
-        }
-        for key, change in (written.changes.items() if written else ())
+        lines = [*lines[:_LINES], f"and {len(lines) - _LINES} more"]
+    outcome = Outcome(title, tuple(lines), None if report.error is None else in_words(report.error))
+    number = report.destination.commit
+    commit = target.log.commit(int(number)) if number and not task.preview else None
+    changed = [
+        LiveDocument(ref, after.name, after.variant, after.variant_name, 0.0)
+        if (after := change.after)
+        else LiveDocument(ref, "", "", "", 0.0)
+        for key, change in (commit.changes.items() if commit else ())
         if (ref := DocumentRef.of(key)) is not None
     ]
-    return found
+    return Rollback(outcome, tuple(changed))
 
 
-def _versions(target: Target, component: str, jobs: int) -> dict[str, Any]:
+def in_words(error: MyopCdnError) -> str:
+    """What happened, and what to do about it."""
+    return f"{error.message}; {error.hint}" if error.hint else error.message
+
+
+def _versions(target: Target, component: str, jobs: int) -> bytes:
     from myop_cdn.deploy.history import Selection, read_history
     from myop_cdn.page.documents import no_versions, versions
 
@@ -247,6 +233,6 @@ def _versions(target: Target, component: str, jobs: int) -> dict[str, Any]:
         which = Selection(frozenset({component}))
         found = read_history(target, which, jobs, _VERSIONS, _COMMITS)
     except StorageError as error:
-        return no_versions(component, error.message)
+        return json.dumps(no_versions(component, error.message)).encode()
     mine = versions(found).get(component) or no_versions(component)
-    return {**mine, "warnings": list(found.warnings), "older": found.older}
+    return json.dumps({**mine, "warnings": list(found.warnings), "older": found.older}).encode()

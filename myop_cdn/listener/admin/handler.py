@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 from myop_cdn.errors import ListenerError, MyopCdnError
 from myop_cdn.listener import status
-from myop_cdn.listener.admin import actions, page, prometheus
+from myop_cdn.listener.admin import actions, page
 from myop_cdn.listener.admin.actions import Actions
 from myop_cdn.listener.admin.desk import DeskLimits
 from myop_cdn.listener.admin.page import PageHandler, refusal
@@ -21,6 +21,7 @@ from myop_cdn.listener.http.protocol import ServerLimits
 from myop_cdn.listener.http.request import LengthBody, body_reader
 from myop_cdn.listener.http.response import Response
 from myop_cdn.listener.http.server import Server
+from myop_cdn.listener.metrics import CONTENT_TYPE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -73,8 +74,6 @@ class Admin:
 
     def start(self) -> None:
         """Begin."""
-        self._page.start()
-        self._actions.start()
         self._thread.start()
 
     def stop(self) -> None:
@@ -218,8 +217,7 @@ class Admin:
         overview: Overview | None = None
         with suppress(ListenerError):
             overview = listener.queue.overview()
-        page = prometheus.render(listener.metrics, overview, self._wall(), gauges)
-        return Response(200, page, prometheus.CONTENT_TYPE)
+        return Response(200, listener.metrics.page(overview, self._wall(), gauges), CONTENT_TYPE)
 
     def _status(self, query: str) -> Response:
         now, queue = self._wall(), self._listener.queue
@@ -247,21 +245,16 @@ class Admin:
 
     def _running(self) -> dict[str, Any] | None:
         """The run that has been going on for longest, and how many there are."""
-        found = [worker for worker in self._listener.workers if worker.now.work is not None]
+        found = [
+            (now.since, worker.lane.name, status.running_json(now), len(now.work.deliveries))
+            for worker in self._listener.workers
+            if (now := worker.now).work is not None
+        ]
         if not found:
             return None
-        worker = min(found, key=lambda worker: worker.now.since)
-        work, since = worker.now.work, worker.now.since
-        if work is None:  # it has ended meanwhile
-            return None
-        return {
-            "scope": work.scope.kind,
-            "reason": work.start.reason,
-            "since": status.iso(since),
-            "deliveries": len(work.deliveries),
-            "destination": worker.lane.name,
-            "runs": len(found),
-        }
+        _, name, running, deliveries = min(found)
+        more = {"deliveries": deliveries, "destination": name, "runs": len(found)}
+        return {**(running or {}), **more}
 
 
 def _is_address(name: str) -> bool:

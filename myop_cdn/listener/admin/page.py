@@ -15,7 +15,6 @@ import re
 import shlex
 import threading
 import time
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
@@ -23,7 +22,7 @@ from urllib.parse import parse_qs
 from myop_cdn import names, page
 from myop_cdn.errors import InputError, ListenerError, MyopCdnError, unexpected
 from myop_cdn.listener import status
-from myop_cdn.listener.admin.desk import DeskQueue, DocumentTask, HistoryTask
+from myop_cdn.listener.admin.desk import DeskQueue, DocumentTask, HistoryTask, Rollback
 from myop_cdn.listener.http.response import JSON_TYPE, Response
 from myop_cdn.listener.queue.base import LiveQuery
 from myop_cdn.model import DocumentRef
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from myop_cdn.listener import Log
-    from myop_cdn.listener.admin.desk import Desk, Task
+    from myop_cdn.listener.admin.desk import Desk, Found, Task
     from myop_cdn.listener.http.request import Request
     from myop_cdn.listener.http.response import Responder
     from myop_cdn.listener.queue.base import DeliveryView, LaneView, LivePage
@@ -82,17 +81,11 @@ class PageHandler:
         self._since = since
         self._tasks = DeskQueue(desk, "page", log, _QUEUED) if desk else None
         self._changed = threading.Condition()
-        self._waiting: list[_Waiting] = []
+        self._waiting: list[tuple[Responder, Request, float]] = []  # and until when each does
         self._stopped = False
         self._state_guard = threading.Lock()
         self._seen = ("", _Content(b""))  # the version, the state at it
-        self._thread = threading.Thread(target=self._watch, name="page changes", daemon=True)
-
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-        if self._tasks is not None:
-            self._tasks.start()
+        threading.Thread(target=self._watch, name="page changes", daemon=True).start()
 
     def stop(self) -> None:
         """End; who waits gets no answer."""
@@ -114,7 +107,7 @@ class PageHandler:
             return self._state(responder, request)
         if path == "/page/components":
             return _Content(_json(self._components(query))).answer(request)
-        task = _task(path, query, [worker.lane.name for worker in self._listener.workers])
+        task = _task(path, query, self._listener.destinations)
         if self._tasks is None:
             raise InputError("destinations can't be read here")
         if not self._tasks.put(task, lambda found: responder.answer(_of_desk(request, found))):
@@ -128,9 +121,8 @@ class PageHandler:
         seconds = _wait(request)
         content = self._current()
         if seconds and content.is_known(request) and len(self._waiting) < _QUEUED:
-            waiting = _Waiting(responder, request, time.monotonic() + seconds)
             with self._changed:
-                self._waiting.append(waiting)
+                self._waiting.append((responder, request, time.monotonic() + seconds))
                 self._changed.notify_all()
             return None
         return content.answer(request)
@@ -162,40 +154,33 @@ class PageHandler:
                 found = Response.error(500, words)
             now = time.monotonic()
             with self._changed:
-                due: list[_Waiting] = []
                 waiting, self._waiting = self._waiting, []
-                for one in waiting:
-                    (due if one.is_due(found, now) else self._waiting).append(one)
-            for one in due:
-                answer = found if isinstance(found, Response) else found.answer(one.request)
-                one.responder.answer(answer)
+                for responder, request, until in waiting:
+                    if isinstance(found, Response):
+                        responder.answer(found)
+                    elif until <= now or not found.is_known(request):
+                        responder.answer(found.answer(request))
+                    else:
+                        self._waiting.append((responder, request, until))
 
     def _described(self) -> dict[str, Any]:
         listener, queue = self._listener, self._listener.queue
         overview = queue.overview()
-        running = {
-            worker.lane.name: (work, worker.now.since)
-            for worker in listener.workers
-            if (work := worker.now.work) is not None
-        }
-        destinations = []
-        for lane in overview.lanes:
-            found = status.destination_json(lane)
-            found["nextFullSync"] = status.iso(lane.agenda.next_full)
-            work, since = running.get(lane.name, (None, 0.0))
-            found["running"] = work and {
-                "scope": work.scope.kind,
-                "reason": work.start.reason,
-                "since": status.iso(since),
-            }
-            destinations.append(found)
+        running = {one.lane.name: status.running_json(one.now) for one in listener.workers}
         return {
             "since": status.iso(self._since),
             "draining": listener.draining,
             "journal": queue.trouble or queue.notice or "ok",
             "waiting": overview.waiting,
             "oldest": status.iso(overview.oldest),
-            "destinations": destinations,
+            "destinations": [
+                {
+                    **status.destination_json(lane),
+                    "nextFullSync": status.iso(lane.agenda.next_full),
+                    "running": running.get(lane.name),
+                }
+                for lane in overview.lanes
+            ],
             "retries": [one for lane in overview.lanes for one in self._retries(lane)],
             "deliveries": [_delivery(one) for one in queue.deliveries(_DELIVERIES)],
             "runs": [status.run_json(one) for one in queue.runs(_RUNS)],
@@ -206,17 +191,9 @@ class PageHandler:
         known = self._listener.queue.live(lane.name, [one.ref for one in found])
         return [
             {
-                "componentId": one.ref.component_id,
+                **status.retry_json(lane, one),
                 "name": known[one.ref].name if one.ref in known else None,
-                "environment": one.ref.environment,
-                "variantId": one.release.variant_id,
-                "attempts": one.attempts,
-                "since": status.iso(one.since),
-                "due": status.iso(one.due),
-                "error": one.error,
                 "behind": one.behind,
-                "givenUp": one.given_up,
-                "destination": lane.name,
                 "mend": _mending(lane.name, one.ref),
             }
             for one in found
@@ -225,25 +202,17 @@ class PageHandler:
     # -- what is live
 
     def _components(self, query: Mapping[str, str]) -> dict[str, Any]:
-        lanes = [worker.lane.name for worker in self._listener.workers]
-        lane = query.get("destination", lanes[0])
+        lane = query.get("destination", self._listener.destinations[0])
         limit, offset = _number(query, "limit", 24), _number(query, "offset", 0)
-        wanted = LiveQuery(
-            lane,
-            query.get("search", "")[:200],
-            query.get("environment", ""),
-            offset,
-            max(1, min(limit, _MOST)),
-        )
-        return {
-            "destination": lane,
-            "offset": offset,
-            **_found(self._listener.queue.search(wanted)),
-        }
+        search, environment = query.get("search", "")[:200], query.get("environment", "")
+        wanted = LiveQuery(lane, search, environment, offset, max(1, min(limit, _MOST)))
+        found = self._listener.queue.search(wanted)
+        return {"destination": lane, "offset": offset, **_live_json(found)}
 
 
-def _of_desk(request: Request, found: bytes | MyopCdnError) -> Response:
+def _of_desk(request: Request, found: Found | MyopCdnError) -> Response:
     """What a destination was asked for, or why it can't be had."""
+    assert not isinstance(found, Rollback)
     framed = request.path == "/page/document"
     if isinstance(found, MyopCdnError):
         if framed:
@@ -255,18 +224,6 @@ def _of_desk(request: Request, found: bytes | MyopCdnError) -> Response:
         return _Content(found).answer(request, HTML_TYPE, (*render.FRAME_HEADERS, kept))
     kind = "text/plain; charset=utf-8" if request.path == "/page/source" else JSON_TYPE
     return _Content(found).answer(request, kind, (_ALONE, kept))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Waiting:
-    responder: Responder
-    request: Request
-    until: float
-
-    def is_due(self, found: _Content | Response, now: float) -> bool:
-        if isinstance(found, Response) or self.until <= now:
-            return True
-        return not found.is_known(self.request)
 
 
 class _Content:
@@ -320,12 +277,11 @@ def _task(path: str, query: Mapping[str, str], lanes: list[str]) -> Task:
     return DocumentTask(destination, DocumentRef(component, environment), sha256)
 
 
-def _found(found: LivePage) -> dict[str, Any]:
+def _live_json(found: LivePage) -> dict[str, Any]:
     items: dict[str, dict[str, Any]] = {}
     for one in found.documents:
-        item = items.setdefault(
-            one.ref.component_id, {"id": one.ref.component_id, "name": one.name, "live": {}}
-        )
+        key = one.ref.component_id
+        item = items.setdefault(key, {"id": key, "name": "", "live": {}})
         item["name"] = item["name"] or one.name
         item["live"][one.ref.environment] = {
             "variantId": one.variant_id,
@@ -355,16 +311,9 @@ def _delivery(delivery: DeliveryView) -> dict[str, Any]:
 
 
 def _mending(destination: str, ref: DocumentRef) -> str:
-    release = [{"componentId": ref.component_id, "environment": ref.environment}]
-    return shlex.join(
-        [
-            "myop-cdn",
-            "publish",
-            destination,
-            "--releases",
-            json.dumps(release, separators=(",", ":")),
-        ]
-    )
+    release = {"componentId": ref.component_id, "environment": ref.environment}
+    given = json.dumps([release], separators=(",", ":"))
+    return shlex.join(["myop-cdn", "publish", destination, "--releases", given])
 
 
 def _number(query: Mapping[str, str], name: str, default: int) -> int:
