@@ -19,16 +19,23 @@ function parsed(text) {
     one && typeof one === "object" && !Array.isArray(one) ? Object.setPrototypeOf(one, null) : one);
 }
 
+/* An address of the server's. What is empty is not said. */
+function urlOf(path, query) {
+  const url = new URL(`page/${path}`, new URL(".", location.href.split("#")[0]));
+  for (const [name, value] of Object.entries(query)) {
+    if (value !== "" && value !== undefined && value !== null) url.searchParams.set(name, value);
+  }
+  return url;
+}
+
 class Served {
   live = true;
 
-  async ask(path, query = {}, headers = {}, method = "GET", body = undefined) {
-    const url = new URL(`page/${path}`, new URL(".", location.href.split("#")[0]));
-    for (const [name, value] of Object.entries(query)) {
-      if (value !== "" && value !== undefined && value !== null) url.searchParams.set(name, value);
-    }
-    const answer = await fetch(url, {
-      method, body, headers, cache: "no-cache", credentials: "same-origin", redirect: "error",
+  async ask(path, query = {}, headers = {}, more = {}) {
+    const key = sessionStorage.getItem("myop-cdn-key");
+    if (key) headers["X-Myop-Cdn-Key"] = key;
+    const answer = await fetch(urlOf(path, query), {
+      headers, cache: "no-cache", credentials: "same-origin", redirect: "error", ...more,
     });
     if (!answer.ok && answer.status !== 304) {
       const words = await answer.json().catch(() => ({}));
@@ -37,45 +44,30 @@ class Served {
     return answer;
   }
 
+  async told(path, query) { return parsed(await (await this.ask(path, query)).text()); }
+
   async state(tag, wait) {
-    const headers = tag ? { "If-None-Match": tag } : {};
-    if (wait && tag) headers.Prefer = `wait=${wait}`;
+    const headers = tag ? { "If-None-Match": tag, Prefer: `wait=${wait}` } : {};
     const answer = await this.ask("state", {}, headers);
     if (answer.status === 304) return null;
     return { tag: answer.headers.get("ETag"), state: parsed(await answer.text()) };
   }
 
-  async session() { return (await this.ask("session")).json(); }
   async post(path, value) {
-    const headers = { "Content-Type": "application/json" };
-    const key = sessionStorage.getItem("myop-cdn-key");
-    if (key) headers["X-Myop-Cdn-Key"] = key;
-    return (await this.ask(path, {}, headers, "POST", JSON.stringify(value))).json();
-  }
-  async job(job) {
-    const key = sessionStorage.getItem("myop-cdn-key") || "";
-    return (await this.ask("job", { job }, { "X-Myop-Cdn-Key": key })).json();
+    const more = { method: "POST", body: JSON.stringify(value) };
+    return (await this.ask(path, {}, { "Content-Type": "application/json" }, more)).json();
   }
 
-  async components(query) { return parsed(await (await this.ask("components", { ...query, limit: PAGE })).text()); }
-  async history(destination, component) {
-    return parsed(await (await this.ask("history", { destination, component })).text());
-  }
-  async html(version) { return (await this.ask("source", asked(version))).text(); }
+  session() { return this.told("session"); }
+  job(job) { return this.told("job", { job }); }
+  components(query) { return this.told("components", { ...query, limit: PAGE }); }
+  history(destination, component) { return this.told("history", { destination, component }); }
+  async html(version) { return (await this.ask("source", version)).text(); }
 
   show(frame, version) {
     frame.sandbox = "allow-scripts";
-    const url = new URL("page/document", new URL(".", location.href.split("#")[0]));
-    for (const [name, value] of Object.entries(asked(version))) url.searchParams.set(name, value);
-    frame.src = url;
+    frame.src = urlOf("document", version);
   }
-}
-
-function asked({ destination, component, environment, sha256 = "", at = "" }) {
-  const query = { destination, component, environment };
-  if (sha256) query.sha256 = sha256;
-  if (at) query.at = at;
-  return query;
 }
 
 class InFile {
@@ -194,17 +186,16 @@ function morph(old, made) {
   const keyed = new Map([...old.children].filter((one) => one.dataset.key).map((one) => [one.dataset.key, one]));
   let at = old.firstChild;
   for (const child of [...made.childNodes]) {
-    const same = child.nodeType === 1 && child.dataset.key ? keyed.get(child.dataset.key) : at;
-    if (same && child.nodeType === 1 && child.dataset.key && same !== at) {
-      old.insertBefore(same, at);
-      morph(same, child);
-    } else if (same && !(child.nodeType === 1 && child.dataset.key && same !== at)) {
-      at = at.nextSibling;
-      morph(same, child);
-    } else {
+    const key = child.dataset?.key;
+    const same = key ? keyed.get(key) : at;
+    if (!same) {
       old.insertBefore(child, at);
       if (child.nodeType === 1) prepare(child);
+      continue;
     }
+    if (same === at) at = at.nextSibling;
+    else old.insertBefore(same, at);
+    morph(same, child);
   }
   while (at) { const next = at.nextSibling; at.remove(); at = next; }
   if (old.nodeName === "SELECT") old.value = made.dataset.value;
@@ -217,13 +208,24 @@ function draw(place, ...children) {
 }
 
 function prepare(node) {
-  for (const frame of node.matches(".frame") ? [node] : node.querySelectorAll(".frame")) {
+  const all = (selector) => [...(node.matches(selector) ? [node] : []), ...node.querySelectorAll(selector)];
+  for (const frame of all(".frame")) {
     near.observe(frame);
     size.observe(frame);
   }
-  for (const one of node.querySelectorAll("select[data-value]")) one.value = one.dataset.value;
-  if (node.matches("select[data-value]")) node.value = node.dataset.value;
+  for (const one of all("select[data-value]")) one.value = one.dataset.value;
 }
+
+/* What is made again and again. */
+const para = (kind, ...words) => make("p", { class: kind }, words);
+const bold = (...words) => make("b", {}, words);
+const hidden = (words) => make("span", { class: "hidden" }, words);
+const chip = (text, tone = "") => make("span", { class: `chip ${tone}` }, text);
+const link = (href, text, more = {}) => make("a", { href, ...more }, text);
+const mending = (line) => make("code", { class: "mend", tabindex: 0 }, line);
+const button = (attributes, text) => make("button", { type: "button", class: "button", ...attributes }, text);
+const section = (key, kind, title, ...children) => make("section", { class: kind, "data-key": key, "aria-labelledby": key },
+  make("h2", { id: key }, title), children);
 
 // -- frames: made when they are near, taken away when they are far
 
@@ -293,7 +295,6 @@ function when(iso) {
 function count(n, noun, nouns = `${noun}s`) { return `${n.toLocaleString("en")} ${n === 1 ? noun : nouns}`; }
 function labelled(one) { return one ? one.variantName || one.variantId || "unnamed variant" : "nothing"; }
 function shortened(url) { return url.replace(/^file:\/\//, ""); }
-function chip(text, tone = "") { return make("span", { class: `chip ${tone}` }, text); }
 
 const TONES = {
   done: "good", running: "busy", waiting: "busy", retrying: "warn", partly: "warn", failed: "bad",
@@ -326,6 +327,8 @@ function address(view, query = {}) {
   return `#/${view}${text ? `?${text}` : ""}`;
 }
 
+function componentAt(id, query) { return address(`component/${encodeURIComponent(id)}`, query); }
+
 function destinations() { return state ? state.destinations.map((one) => one.destination) : []; }
 function chosen(at) { return destinations().includes(at.destination) ? at.destination : destinations()[0] || ""; }
 
@@ -341,18 +344,18 @@ function ordered(environments) {
 
 function drawTop() {
   const at = route();
-  const views = [["live", "#/", "Live"]];
-  if (state && state.deliveries) views.push(["activity", "#/activity", "Activity"]);
-  draw(document.getElementById("views"), views.map(([name, href, text]) => make("a", {
-    href, "aria-current": name === at.view || (name === "live" && at.view === "component") ? "page" : null,
-  }, text, name === "activity" && troubles().length ? make("b", { class: "dot", title: "needs a look" }) : null)));
+  const view = (name, href, text, ...more) => link(href, [text, more], {
+    "aria-current": name === at.view || (name === "live" && at.view === "component") ? "page" : null,
+  });
+  const dot = troubles().length ? make("b", { class: "dot", title: "needs a look" }) : null;
+  draw(document.getElementById("views"), view("live", "#/", "Live"),
+    state?.deliveries ? view("activity", "#/activity", "Activity", dot) : null);
   document.title = at.view === "live" || !found ? "myop-cdn" : `myop-cdn: ${at.view}`;
-  const foot = document.getElementById("foot");
-  draw(foot, make("p", {}, source.live ?
-    (account.signedIn ? "Signed in: actions show what they will do before they do it." : account.enabled ?
-      "Read-only until you sign in." :
-      "Read-only: this listener was started without --admin-token-file, so nothing can be changed here.") :
-    `Written by ${state?.writtenBy || "myop-cdn"} ${state?.at ? moments.format(Date.parse(state.at)) : ""}; it needs no server and no network.${source.data.scripts ? "" : " Documents are shown without their scripts."}`));
+  draw(document.getElementById("foot"), make("p", {}, !source.live ?
+    `Written by ${state?.writtenBy || "myop-cdn"} ${state?.at ? moments.format(Date.parse(state.at)) : ""}; it needs no server and no network.${source.data.scripts ? "" : " Documents are shown without their scripts."}` :
+    account.signedIn ? "Signed in: actions show what they will do before they do it." :
+      account.enabled ? "Read-only until you sign in." :
+        "Read-only: this listener was started without --admin-token-file, so nothing can be changed here."));
 }
 
 function troubles() {
@@ -391,16 +394,14 @@ function summary() {
 }
 
 function toolbar(at) {
-  const options = (values, value) => values.map((one) => make("option", { value: one[0], selected: one[0] === value }, one[1]));
-  const names = destinations();
+  const picker = (name, label, value, values) => make("label", {}, hidden(label), make("select", { name, "data-value": value },
+    values.map(([one, text]) => make("option", { value: one, selected: one === value }, text))));
+  const names = destinations(), environments = ordered(Object.keys(found?.environments || {}));
   return make("form", { class: "tools", role: "search", "data-key": "tools" },
-    make("label", { class: "search" }, make("span", { class: "hidden" }, "Search components and variants"),
+    make("label", { class: "search" }, hidden("Search components and variants"),
       make("input", { type: "search", name: "search", value: at.search || "", placeholder: "Search components and variants", autocomplete: "off" })),
-    make("label", {}, make("span", { class: "hidden" }, "Environment"),
-      make("select", { name: "environment", "data-value": at.environment || "" },
-        options([["", "All environments"], ...ordered(Object.keys(found?.environments || {})).map((one) => [one, one])], at.environment || ""))),
-    names.length > 1 ? make("label", {}, make("span", { class: "hidden" }, "Destination"),
-      make("select", { name: "destination", "data-value": chosen(at) }, options(names.map((one) => [one, shortened(one)]), chosen(at)))) : null,
+    picker("environment", "Environment", at.environment || "", [["", "All environments"], ...environments.map((one) => [one, one])]),
+    names.length > 1 ? picker("destination", "Destination", chosen(at), names.map((one) => [one, shortened(one)])) : null,
     make("output", { class: "count" }, found ? counted(at) : ""));
 }
 
@@ -419,22 +420,19 @@ function trouble(destination, component, environment) {
 
 function cell(at, item, environment, wide) {
   const one = item.live[environment];
-  const key = `${item.id}/${environment}`;
+  const key = `${item.id}/${environment}`, name = item.name || item.id;
   if (!one) return make("div", { class: "cell none", "data-key": key }, make("span", {}, "not released"));
   const destination = chosen(at);
   const bad = trouble(destination, item.id, environment);
   const version = { destination, component: item.id, environment, at: `${one.since || ""}${one.variantId || ""}${one.sha256 || ""}` };
-  const title = `${item.name || item.id} in ${environment}: ${labelled(one)}`;
-  const href = address(`component/${encodeURIComponent(item.id)}`, { environment, destination: at.destination });
-  return make("a", {
-    class: `cell${fresh(key) ? " fresh" : ""}`, href, "data-key": key,
-  },
-    framed(version, title),
-    make("span", { class: "what" },
-      make("b", {}, make("span", { class: "hidden" }, `${item.name || item.id} in ${environment}: `), labelled(one)),
-      make("small", {}, wide ? `${item.name || item.id} · ` : make("span", { class: "env" }, `${environment} · `), when(one.since))),
+  const where = `${name} in ${environment}: `;
+  return link(componentAt(item.id, { environment, destination: at.destination }), [
+    framed(version, where + labelled(one)),
+    make("span", { class: "what" }, bold(hidden(where), labelled(one)),
+      make("small", {}, wide ? `${name} · ` : make("span", { class: "env" }, `${environment} · `), when(one.since))),
     bad ? chip(bad.givenUp ? "given up" : bad.behind ? "behind" : "retrying", bad.givenUp ? "bad" : "warn") :
-      one.state && one.state !== "live" && one.state !== "current" ? chip(one.state, "warn") : one.held ? chip("held back", "warn") : null);
+      one.state && one.state !== "live" && one.state !== "current" ? chip(one.state, "warn") : one.held ? chip("held back", "warn") : null,
+  ], { class: `cell${fresh(key) ? " fresh" : ""}`, "data-key": key });
 }
 
 const changed = new Map();
@@ -442,10 +440,9 @@ function fresh(key) { return (changed.get(key) || 0) > Date.now(); }
 
 function drawLive() {
   const at = route();
-  const heading = make("h1", { class: "hidden", "data-key": "h" }, "What is live");
-  if (!found) return [heading, summary(), toolbar(at), make("p", { class: "loading" }, error || "Loading …")];
+  const parts = [make("h1", { class: "hidden", "data-key": "h" }, "What is live"), summary(), toolbar(at)];
+  if (!found) return [...parts, para("loading", error || "Loading …")];
   const environments = ordered(Object.keys(found.environments));
-  const parts = [heading, summary(), toolbar(at)];
   if (!found.items.length) {
     parts.push(make("p", { class: "empty", "data-key": "empty" }, found.components ? "Nothing fits. Try fewer letters, or another environment." :
       "Nothing has been published yet. What is released in Myop shows here by itself."));
@@ -453,24 +450,22 @@ function drawLive() {
     parts.push(make("ul", { class: "gallery", "data-key": "gallery" }, found.items.map((item) => make("li", { "data-key": item.id },
       cell(at, item, at.environment, true)))));
   } else {
-    const columns = make("tr", {}, make("th", { scope: "col" }, "Component"), environments.map((one) => make("th", { scope: "col" }, one)));
+    const column = (text) => make("th", { scope: "col" }, text);
     const rows = found.items.map((item) => make("tr", { "data-key": item.id },
-      make("th", { scope: "row" },
-        make("a", { href: address(`component/${encodeURIComponent(item.id)}`, { destination: at.destination }) }, item.name || item.id),
-        make("small", {}, item.id)),
+      make("th", { scope: "row" }, link(componentAt(item.id, { destination: at.destination }), item.name || item.id), make("small", {}, item.id)),
       environments.map((environment) => make("td", { "data-key": environment }, cell(at, item, environment, false)))));
     parts.push(make("div", { class: "matrix", "data-key": "matrix", "data-columns": Math.min(environments.length, 9) }, make("table", {},
       make("caption", { class: "hidden" }, "What is live: components by environment"),
-      make("thead", {}, columns), make("tbody", {}, rows))));
+      make("thead", {}, make("tr", {}, column("Component"), environments.map(column))), make("tbody", {}, rows))));
   }
   if (found.matched > PAGE) {
     const offset = Number(at.offset) || 0;
-    const link = (to, text, off) => off ? make("span", { class: "button off" }, text) :
-      make("a", { class: "button", href: address("", { ...at, view: "", offset: to || "" }) }, text);
+    const turn = (to, text, off) => off ? make("span", { class: "button off" }, text) :
+      link(address("", { ...at, view: "", offset: to || "" }), text, { class: "button" });
     parts.push(make("nav", { class: "pages", "aria-label": "Pages", "data-key": "pages" },
-      link(Math.max(0, offset - PAGE), "← Previous", offset === 0),
+      turn(Math.max(0, offset - PAGE), "← Previous", offset === 0),
       make("span", {}, `Page ${Math.floor(offset / PAGE) + 1} of ${Math.ceil(found.matched / PAGE).toLocaleString("en")}`),
-      link(offset + PAGE, "Next →", offset + PAGE >= found.matched)));
+      turn(offset + PAGE, "Next →", offset + PAGE >= found.matched)));
   }
   return parts;
 }
@@ -482,53 +477,52 @@ function drawActivity() {
     make("div", { class: "head", "data-key": "h" }, make("h1", {}, "Activity"), account.signedIn ? act("full", {}, "Full sync now") : null),
     summary(),
     state.journal !== "ok" ? make("p", { class: "alarm", "data-key": "journal" }, `The journal: ${state.journal}`) : null,
-    lost.length ? make("section", { class: "panel bad", "data-key": "lost", "aria-labelledby": "lost" },
-      make("h2", { id: "lost" }, "Given up"),
+    lost.length ? section("lost", "panel bad", "Given up",
       make("p", {}, "Tried again and again without success. The line below each has it done again once the cause is mended."),
       make("ul", { class: "plain" }, lost.map((one) => make("li", { "data-key": `${one.destination}${one.componentId}/${one.environment}` },
-        make("b", {}, one.name || one.componentId), ` in ${one.environment} · `, count(one.attempts, "attempt"), " since ", when(one.since),
-        make("p", { class: "error" }, one.error), make("code", { class: "mend", tabindex: 0 }, one.mend))))) : null,
-    make("section", { "data-key": "where", "aria-labelledby": "where" }, make("h2", { id: "where" }, "Destinations"),
-      make("div", { class: "cards" }, state.destinations.map((one) => destination(one, coming)))),
-    make("section", { class: "panel", "data-key": "runs", "aria-labelledby": "runs" }, make("h2", { id: "runs" }, "Runs over time"), plot(state.runs)),
-    make("section", { "data-key": "last", "aria-labelledby": "last" }, make("h2", { id: "last" }, "Last deliveries"), deliveries()),
-  ].filter(Boolean);
+        bold(one.name || one.componentId), ` in ${one.environment} · `, count(one.attempts, "attempt"), " since ", when(one.since),
+        para("error", one.error), mending(one.mend))))) : null,
+    section("where", null, "Destinations", make("div", { class: "cards" }, state.destinations.map((one) => destination(one, coming)))),
+    section("runs", "panel", "Runs over time", plot(state.runs)),
+    section("last", null, "Last deliveries", deliveries()),
+  ];
 }
 
 function destination(one, coming) {
   const mine = coming.filter((retry) => retry.destination === one.destination);
-  const facts = [];
-  const add = (name, ...value) => facts.push(make("dt", {}, name), make("dd", {}, value));
-  add("documents", one.documents.toLocaleString("en"));
-  add("last success", when(one.lastSuccess));
-  add("waiting", one.pending ? count(one.pending, "delivery", "deliveries") : "nothing");
-  if (one.nextAttempt) add("next attempt", when(one.nextAttempt));
-  add("next full sync", one.fullSyncDue ? `due: ${one.fullSyncDue}` : one.nextFullSync ? when(one.nextFullSync) : "not planned");
   const shown = mine.slice(0, 5);
+  const facts = {
+    documents: one.documents.toLocaleString("en"),
+    "last success": when(one.lastSuccess),
+    waiting: one.pending ? count(one.pending, "delivery", "deliveries") : "nothing",
+    "next attempt": one.nextAttempt ? when(one.nextAttempt) : null,
+    "next full sync": one.fullSyncDue ? `due: ${one.fullSyncDue}` : one.nextFullSync ? when(one.nextFullSync) : "not planned",
+  };
   return make("article", { class: "panel", "data-key": one.destination },
     make("h3", {}, make("span", {}, shortened(one.destination)), one.running ? chip("publishing", "busy") : chip(one.state, TONES[one.state])),
-    one.error ? make("p", { class: "error" }, `${count(one.failedAttempts, "run")} failed in a row: ${one.error}`) : null,
-    one.fullSyncError ? make("p", { class: "error" }, `The full sync failed: ${one.fullSyncError}`) : null,
-    make("dl", { class: "facts" }, facts),
-    shown.length ? make("ul", { class: "plain small" }, shown.map((retry) => make("li", {},
-      make("b", {}, retry.name || retry.componentId), ` in ${retry.environment}: ${retry.error} · `, retry.due ? ["again ", when(retry.due)] : "with the next full sync"))) : null,
-    mine.length > shown.length ? make("p", { class: "soft" }, `and ${mine.length - shown.length} more`) : null,
-    account.signedIn ? make("p", { class: "acts" }, act("rollback", { destination: one.destination }, "Roll back …"), act("resume", { destination: one.destination }, "Resume …")) : null);
+    one.error ? para("error", `${count(one.failedAttempts, "run")} failed in a row: ${one.error}`) : null,
+    one.fullSyncError ? para("error", `The full sync failed: ${one.fullSyncError}`) : null,
+    make("dl", { class: "facts" }, Object.entries(facts).map(([name, value]) => value ? [make("dt", {}, name), make("dd", {}, value)] : null)),
+    shown.length ? make("ul", { class: "plain small" }, shown.map((retry) => make("li", {}, bold(retry.name || retry.componentId),
+      ` in ${retry.environment}: ${retry.error} · `, retry.due ? ["again ", when(retry.due)] : "with the next full sync"))) : null,
+    mine.length > shown.length ? para("soft", `and ${mine.length - shown.length} more`) : null,
+    account.signedIn ? para("acts", act("rollback", { destination: one.destination }, "Roll back …"), act("resume", { destination: one.destination }, "Resume …")) : null);
 }
 
 function deliveries() {
-  if (!state.deliveries.length) return make("p", { class: "empty" }, "No delivery has come yet.");
+  if (!state.deliveries.length) return para("empty", "No delivery has come yet.");
+  const named = (release, at) => [at ? ", " : "", bold(release.name || release.componentId), ` in ${release.environment}`,
+    release.variantName || release.variantId ? ` → ${labelled(release)}` : ""];
   return make("ul", { class: "deliveries" }, state.deliveries.map((one) => make("li", { "data-key": one.id, id: `delivery-${one.id}` },
     make("span", { class: "time" }, when(one.received)),
     make("div", {},
-      make("p", {}, one.releases.length ? one.releases.map((release, at) => [at ? ", " : "", make("b", {}, release.name || release.componentId),
-        ` in ${release.environment}`, release.variantName || release.variantId ? ` → ${release.variantName || release.variantId}` : ""]) :
-        one.scope === "full" ? "a full sync" : one.event || "nothing to publish", one.more ? ` and ${one.more} more` : ""),
-      one.note ? make("p", { class: "soft" }, one.note) : null,
-      one.error ? make("p", { class: "error" }, one.error) : null,
-      one.lacking.filter((lack) => !lack.error && state.destinations.length > 1).map((lack) => make("p", { class: "soft" }, `to come: ${lack.destination}`)),
-      one.mend ? make("code", { class: "mend", tabindex: 0 }, one.mend) : null,
-      account.signedIn ? make("p", { class: "acts" }, act("retry", { delivery: one.id }, "Retry"), act("forget", { delivery: one.id }, "Forget")) : null),
+      make("p", {}, one.releases.length ? one.releases.map(named) : one.scope === "full" ? "a full sync" : one.event || "nothing to publish",
+        one.more ? ` and ${one.more} more` : ""),
+      one.note ? para("soft", one.note) : null,
+      one.error ? para("error", one.error) : null,
+      one.lacking.filter((lack) => !lack.error && state.destinations.length > 1).map((lack) => para("soft", `to come: ${lack.destination}`)),
+      one.mend ? mending(one.mend) : null,
+      account.signedIn ? para("acts", act("retry", { delivery: one.id }, "Retry"), act("forget", { delivery: one.id }, "Forget")) : null),
     make("span", { class: "fate" }, chip(one.state, TONES[one.state]), make("small", {}, one.id)))));
 }
 
@@ -541,41 +535,41 @@ function plot(all) {
   const width = Math.max(260, Math.round(main.clientWidth - 2 * parseFloat(getComputedStyle(main).paddingLeft) - 46));
   const height = 190, base = 130, left = 60, room = width - left - 6;
   const runs = [...all].reverse().filter((one) => one.ended).slice(-Math.min(80, Math.floor(room / 8)));
-  if (!runs.length) return make("p", { class: "empty" }, "No run yet.");
+  if (!runs.length) return para("empty", "No run yet.");
   const seconds = (one) => Math.max(0.001, (Date.parse(one.ended) - Date.parse(one.started)) / 1000);
-  const step = Math.min(26, room / runs.length);
-  const longest = Math.max(...runs.map(seconds));
+  const step = Math.min(26, room / runs.length), many = state.destinations.length > 1;
+  const longest = Math.max(...runs.map(seconds)), most = Math.max(1, ...runs.map((one) => one.uploaded));
   const top = MARKS.find((mark) => mark >= longest) || longest;
-  const most = Math.max(1, ...runs.map((one) => one.uploaded));
   // A root, so that a full sync of a minute leaves a release of a second to be seen.
   const high = (value) => Math.max(2, Math.sqrt(value / top) * 110);
   const marks = MARKS.filter((mark) => mark < top).reduceRight((kept, mark) =>
     high(kept[kept.length - 1]) - high(mark) >= 22 && high(mark) >= 18 ? [...kept, mark] : kept, [top]);
-  const ticks = marks.map((mark) => [make("line", { x1: left, x2: width, y1: base - high(mark), y2: base - high(mark), class: "grid" }),
-    make("text", { x: left - 8, y: base - high(mark) + 4, class: "axis" }, duration(mark).replace(".0", ""))]);
+  const line = (y, kind) => make("line", { x1: left, x2: width, y1: y, y2: y, class: kind });
+  const label = (x, y, words, kind = "axis") => make("text", { x, y, class: kind }, words);
+  const ticks = marks.map((mark) => [line(base - high(mark), "grid"), label(left - 8, base - high(mark) + 4, duration(mark).replace(".0", ""))]);
   const bars = runs.map((one, at) => {
     const x = left + 4 + at * step;
     const text = `${moments.format(Date.parse(one.started))}: ${one.scope}, ${one.state}, ${duration(seconds(one))}, ${count(one.uploaded, "object")} written` +
-      `${state.destinations.length > 1 ? `, ${one.destination}` : ""}${one.error ? `; ${one.error}` : ""}`;
+      `${many ? `, ${one.destination}` : ""}${one.error ? `; ${one.error}` : ""}`;
     return make("g", { class: `run ${TONES[one.state] || ""}` }, make("title", {}, text),
       make("rect", { x, y: base - high(seconds(one)), width: Math.max(2, step - 4), height: high(seconds(one)), rx: 2 }),
       one.state !== "done" ? make("path", { class: "mark", d: `M${x + step / 2 - 6} 12l8 0l-4 7z` }) : null,
       one.uploaded ? make("circle", { cx: x + (step - 4) / 2, cy: 158, r: Math.max(2, Math.sqrt(one.uploaded / most) * Math.min(11, step / 2)) }) : null);
   });
   const failed = runs.filter((one) => one.state === "failed").length;
-  const label = `${count(runs.length, "run")}, ${failed} failed; the longest took ${duration(longest)}, the most written were ${count(most, "object")}`;
+  const words = `${count(runs.length, "run")}, ${failed} failed; the longest took ${duration(longest)}, the most written were ${count(most, "object")}`;
+  const rows = [...runs].reverse().slice(0, 40).map((one) => make("tr", { "data-key": one.run },
+    [String(one.run), when(one.started), `${one.scope}${many ? ` → ${shortened(one.destination)}` : ""}`, chip(one.state, TONES[one.state]),
+      duration(seconds(one)), String(one.uploaded)].map((cell) => make("td", {}, cell)), make("td", { class: "error" }, one.error || "")));
   return make("div", {},
-    make("p", { class: "legend" }, make("span", { class: "key good" }, "done"), make("span", { class: "key warn" }, "in part"), make("span", { class: "key bad" }, "failed"),
+    para("legend", make("span", { class: "key good" }, "done"), make("span", { class: "key warn" }, "in part"), make("span", { class: "key bad" }, "failed"),
       make("span", { class: "soft" }, "height: how long, as its square root · circle: documents written")),
-    make("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label, class: "plot" },
-      ticks, make("line", { x1: left, x2: width, y1: base, y2: base, class: "base" }), bars,
-      make("text", { x: left, y: height - 4, class: "axis start" }, ago(runs[0].started)),
-      make("text", { x: Math.max(left + 130, left + runs.length * step), y: height - 4, class: "axis" }, runs.length > 1 ? ago(runs[runs.length - 1].started) : "")),
-    make("details", {}, make("summary", {}, "As a table"), make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Runs as a table" }, make("table", { class: "list" },
-      make("thead", {}, make("tr", {}, ["Run", "Began", "What", "State", "Took", "Written", "Error"].map((one) => make("th", { scope: "col" }, one)))),
-      make("tbody", {}, [...runs].reverse().slice(0, 40).map((one) => make("tr", { "data-key": one.run }, make("td", {}, String(one.run)), make("td", {}, when(one.started)),
-        make("td", {}, `${one.scope}${state.destinations.length > 1 ? ` → ${shortened(one.destination)}` : ""}`), make("td", {}, chip(one.state, TONES[one.state])),
-        make("td", {}, duration(seconds(one))), make("td", {}, String(one.uploaded)), make("td", { class: "error" }, one.error || ""))))))));
+    make("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": words, class: "plot" }, ticks, line(base, "base"), bars,
+      label(left, height - 4, ago(runs[0].started), "axis start"),
+      label(Math.max(left + 130, left + runs.length * step), height - 4, runs.length > 1 ? ago(runs[runs.length - 1].started) : "")),
+    make("details", {}, make("summary", {}, "As a table"), make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Runs as a table" },
+      make("table", { class: "list" }, make("thead", {}, make("tr", {},
+        ["Run", "Began", "What", "State", "Took", "Written", "Error"].map((one) => make("th", { scope: "col" }, one)))), make("tbody", {}, rows)))));
 }
 
 function duration(seconds) {
@@ -586,88 +580,87 @@ function duration(seconds) {
 
 // -- a component: its versions, before and after
 
-function versions(at) {
-  const history = told.history;
-  const names = ordered(new Set([...Object.keys(history?.environments || {}), ...Object.keys(told.live || {})]));
-  const environment = names.includes(at.environment) ? at.environment : names[0] || "";
-  return { names, environment, list: history?.environments[environment] || [] };
-}
-
 function drawComponent() {
   const at = route();
-  const destination = chosen(at);
-  const name = told.history?.name || told.name || at.component;
-  const { names, environment, list } = versions(at);
-  const go = (more) => address(`component/${encodeURIComponent(at.component)}`, { destination: at.destination, environment, before: at.before, after: at.after, ...more });
+  const { destination: given, component } = at;
+  const { history, live } = told;
+  const destination = chosen(at), name = history?.name || told.name || component;
+  const names = ordered(new Set([...Object.keys(history?.environments || {}), ...Object.keys(live || {})]));
+  const environment = names.includes(at.environment) ? at.environment : names[0] || "";
+  const list = history?.environments[environment] || [];
   const head = [
-    make("p", { class: "crumbs", "data-key": "crumbs" }, make("a", { href: address("", { destination: at.destination }) }, "Live"), " / ", name),
-    make("div", { class: "head", "data-key": "head" }, make("h1", {}, name), make("code", {}, at.component)),
-    make("nav", { class: "tabs", "aria-label": "Environments", "data-key": "tabs" }, names.map((one) => make("a", {
-      href: address(`component/${encodeURIComponent(at.component)}`, { destination: at.destination, environment: one }), "aria-current": one === environment ? "true" : null,
-    }, one, make("small", {}, labelled(told.live?.[one] || told.history?.environments[one]?.[0]))))),
+    make("p", { class: "crumbs", "data-key": "crumbs" }, link(address("", { destination: given }), "Live"), " / ", name),
+    make("div", { class: "head", "data-key": "head" }, make("h1", {}, name), make("code", {}, component)),
+    make("nav", { class: "tabs", "aria-label": "Environments", "data-key": "tabs" }, names.map((one) =>
+      link(componentAt(component, { destination: given, environment: one }),
+        [one, make("small", {}, labelled(live?.[one] || history?.environments[one]?.[0]))], { "aria-current": one === environment ? "true" : null }))),
   ];
-  if (!told.history) return [...head, make("p", { class: "loading", "data-key": "loading" }, error || "Reading the destination's log …")];
+  if (!history) return [...head, make("p", { class: "loading", "data-key": "loading" }, error || "Reading the destination's log …")];
   const after = list.find((one) => one.commit === at.after) || list[0] || null;
   const later = list.indexOf(after);
   const before = list.find((one) => one.commit === at.before) || list.slice(later + 1).find((one) => one.sha256) || null;
-  const side = (one, label, isLive) => {
-    const version = isLive ? { destination, component: at.component, environment, at: one ? `${one.commit}${one.sha256}` : `${told.live?.[environment]?.since || ""}` } :
-      { destination, component: at.component, environment, sha256: one.sha256, at: one.sha256 };
+  const document_ = { destination, component, environment };
+  const figure = (label, title, ...shown) => make("figure", { "data-key": label },
+    make("figcaption", {}, chip(label, label === "Before" ? "" : "good"), title), shown);
+  const side = (one, label) => {
+    const version = label !== "Live" ? { ...document_, sha256: one.sha256, at: one.sha256 } :
+      { ...document_, at: one ? `${one.commit}${one.sha256}` : `${live?.[environment]?.since || ""}` };
     const gone = one && !one.sha256;
-    return make("figure", { "data-key": label }, make("figcaption", {}, chip(label, label === "Before" ? "" : "good"), " ", make("b", {}, gone ? "deleted" : labelled(one || told.live?.[environment])),
-      make("small", {}, one?.at ? [" since ", when(one.at)] : "")),
-      gone ? make("p", { class: "empty" }, "It was deleted.") : framed(version, `${name} in ${environment}, ${label.toLowerCase()}: ${labelled(one)}`, { alive: true, width: 720 }));
+    return figure(label, [" ", bold(gone ? "deleted" : labelled(one || live?.[environment])), make("small", {}, one?.at ? [" since ", when(one.at)] : "")],
+      gone ? para("empty", "It was deleted.") : framed(version, `${name} in ${environment}, ${label.toLowerCase()}: ${labelled(one)}`, { alive: true, width: 720 }));
   };
-  const nothing = make("figure", { "data-key": "Before" }, make("figcaption", {}, chip("Before")), make("p", { class: "empty" }, told.history.older ? "The log was not read as far back as the version before." : "Nothing: this is the first version that the log has."));
-  const held = told.history.held.includes(environment);
+  const { older } = history;
+  const row = (one, index) => make("li", { "data-key": one.commit, class: one === after ? "on" : "" },
+    make("span", { class: "time" }, when(one.at)),
+    make("div", {}, make("p", {}, bold(one.sha256 ? labelled(one) : "deleted"), index === 0 ? [" ", chip("live", "good")] : ""), para("soft", cause(one))),
+    para("acts",
+      link(componentAt(component, { destination: given, environment, before: list[index + 1]?.commit, after: one.commit }), "Compare",
+        { class: "button", "aria-label": `Compare the version of commit ${one.commit} with the one before` }),
+      account.signedIn && index > 0 && one.sha256 ? act("rollback", { ...document_, to: one.commit }, "Roll back to this …") : null));
   return [
     ...head,
-    told.history.warnings.map((one, n) => make("p", { class: "alarm", "data-key": `w${n}` }, one)),
-    held ? make("p", { class: "alarm", "data-key": "held" }, "Held back since a rollback: a publish that brings the same content again passes over this document. ",
-      account.signedIn ? act("resume", { destination, component: at.component, environment }, "Resume …") : null) : null,
+    history.warnings.map((one, n) => make("p", { class: "alarm", "data-key": `w${n}` }, one)),
+    history.held.includes(environment) ? make("p", { class: "alarm", "data-key": "held" },
+      "Held back since a rollback: a publish that brings the same content again passes over this document. ",
+      account.signedIn ? act("resume", document_, "Resume …") : null) : null,
     make("div", { class: "sides", "data-key": "sides" },
-      before ? side(before, "Before", false) : nothing,
-      side(after, later <= 0 ? "Live" : "After", later <= 0)),
-    before && after?.sha256 ? make("section", { "data-key": "diff", "aria-labelledby": "diff" }, make("h2", { id: "diff" }, "What changed in its HTML"), difference(before, after, destination, at.component, environment)) : null,
-    make("section", { "data-key": "versions", "aria-labelledby": "versions" }, make("h2", { id: "versions" }, "Versions"),
-      list.length ? make("ol", { class: "versions" }, list.map((one, index) => make("li", { "data-key": one.commit, class: one === after ? "on" : "" },
-        make("span", { class: "time" }, when(one.at)),
-        make("div", {}, make("p", {}, make("b", {}, one.sha256 ? labelled(one) : "deleted"), index === 0 ? [" ", chip("live", "good")] : ""),
-          make("p", { class: "soft" }, cause(one))),
-        make("p", { class: "acts" },
-          make("a", { class: "button", href: go({ after: one.commit, before: list[index + 1]?.commit || "" }), "aria-label": `Compare the version of commit ${one.commit} with the one before` }, "Compare"),
-          account.signedIn && index > 0 && one.sha256 ? act("rollback", { destination, component: at.component, environment, to: one.commit }, "Roll back to this …") : null)))) :
-        make("p", { class: "empty" }, told.history.older ? "The newest commits of the destination's log have nothing of this document." : "The destination's log has nothing of this document."),
-      told.history.older ? make("p", { class: "soft", "data-key": "older" }, `${count(told.history.older, "older commit")} of the log ${told.history.older === 1 ? "was" : "were"} not read; `, make("code", {}, "myop-cdn history --limit 0"), " reads all.") : null),
-  ].flat().filter(Boolean);
+      before ? side(before, "Before") : figure("Before", [], para("empty", older ? "The log was not read as far back as the version before." :
+        "Nothing: this is the first version that the log has.")),
+      side(after, later <= 0 ? "Live" : "After")),
+    before && after?.sha256 ? section("diff", null, "What changed in its HTML", difference(before, after, document_)) : null,
+    section("versions", null, "Versions", list.length ? make("ol", { class: "versions" }, list.map(row)) :
+      para("empty", older ? "The newest commits of the destination's log have nothing of this document." : "The destination's log has nothing of this document."),
+    older ? make("p", { class: "soft", "data-key": "older" }, `${count(older, "older commit")} of the log ${older === 1 ? "was" : "were"} not read; `,
+      make("code", {}, "myop-cdn history --limit 0"), " reads all.") : null),
+  ];
 }
 
-function cause(one) {
-  const why = one.cause;
-  const words = [why.command, why.scope].filter(Boolean).join(" ");
-  return [words || "published", why.delivery ? [" · delivery ", why.delivery.split(",").map((id, n) => [n ? ", " : "", state.deliveries?.some((known) => known.id === id) ?
-    make("a", { href: address("activity", { delivery: id }) }, id) : id])] : "", why.announced ? [" · announced ", when(why.announced)] : "", /^\d+$/.test(one.commit) ? ` · commit ${one.commit}` : ""];
+function cause({ cause: why, commit }) {
+  const known = (id) => state.deliveries?.some((one) => one.id === id) ? link(address("activity", { delivery: id }), id) : id;
+  return [[why.command, why.scope].filter(Boolean).join(" ") || "published",
+    why.delivery ? [" · delivery ", why.delivery.split(",").map((id, n) => [n ? ", " : "", known(id)])] : "",
+    why.announced ? [" · announced ", when(why.announced)] : "", /^\d+$/.test(commit) ? ` · commit ${commit}` : ""];
 }
 
-function difference(before, after, destination, component, environment) {
+function difference(before, after, document_) {
   const key = `${before.sha256} ${after.sha256}`;
   if (told.diff?.key !== key) {
-    told.diff = { key, lines: null };
-    const mine = told.diff;
-    const live = told.history.environments[environment][0] === after;
-    Promise.all([source.html({ destination, component, environment, sha256: before.sha256, at: before.sha256 }),
-      source.html({ destination, component, environment, sha256: live ? "" : after.sha256, at: after.sha256 })])
+    const mine = told.diff = { key };
+    const live = told.history.environments[document_.environment][0] === after;
+    Promise.all([source.html({ ...document_, sha256: before.sha256, at: before.sha256 }),
+      source.html({ ...document_, sha256: live ? "" : after.sha256, at: after.sha256 })])
       .then(([old, now]) => { mine.lines = compare(pieces(old), pieces(now)); }, (reason) => { mine.problem = String(reason.message || reason); })
       .then(() => { if (told.diff === mine) redraw(); });
   }
   const { lines, problem } = told.diff;
-  if (problem) return make("p", { class: "empty" }, problem);
-  if (!lines) return make("p", { class: "loading" }, "Comparing …");
-  if (!lines.some((one) => one[0] !== " ")) return make("p", { class: "empty" }, "Its HTML is the same.");
-  const counts = [lines.filter((one) => one[0] === "+").length, lines.filter((one) => one[0] === "-").length];
-  return make("div", { class: "diff" }, make("p", { class: "soft" }, `${count(counts[0], "line")} added, ${count(counts[1], "line")} removed`),
-    make("pre", { tabindex: 0, role: "region", "aria-label": "Differences, line by line" }, around(lines).map(([sign, text]) => make("span", { class: sign === "+" ? "added" : sign === "-" ? "removed" : sign === "…" ? "gap" : "" },
-      make("i", { "aria-hidden": sign === " " }, sign), text, "\n"))));
+  if (problem) return para("empty", problem);
+  if (!lines) return para("loading", "Comparing …");
+  const [added, removed] = ["+", "-"].map((sign) => lines.filter((one) => one[0] === sign).length);
+  if (!added && !removed) return para("empty", "Its HTML is the same.");
+  const kinds = { "+": "added", "-": "removed", "…": "gap" };
+  return make("div", { class: "diff" }, para("soft", `${count(added, "line")} added, ${count(removed, "line")} removed`),
+    make("pre", { tabindex: 0, role: "region", "aria-label": "Differences, line by line" }, around(lines).map(([sign, text]) =>
+      make("span", { class: kinds[sign] || "" }, make("i", { "aria-hidden": sign === " " }, sign), text, "\n"))));
 }
 
 /* Lines; of HTML without line breaks, elements. */
@@ -720,18 +713,15 @@ function walked(trace, a, b) {
 }
 
 function around(lines) {
-  const keep = new Set();
-  lines.forEach(([sign], at) => { if (sign !== " ") for (let n = at - 3; n <= at + 3; n += 1) keep.add(n); });
+  const keep = new Set(lines.flatMap(([sign], at) => sign === " " ? [] : [-3, -2, -1, 0, 1, 2, 3].map((n) => at + n)));
   const out = [];
   let hidden = 0;
-  lines.forEach((one, at) => {
-    if (keep.has(at)) {
-      if (hidden) out.push(["…", `${count(hidden, "line")} as before`]);
-      hidden = 0;
-      out.push(one);
-    } else hidden += 1;
-  });
-  if (hidden) out.push(["…", `${count(hidden, "line")} as before`]);
+  for (const [at, one] of [...lines, null].entries()) {
+    if (one && !keep.has(at)) { hidden += 1; continue; }
+    if (hidden) out.push(["…", `${count(hidden, "line")} as before`]);
+    hidden = 0;
+    if (one) out.push(one);
+  }
   return out.length > 3000 ? [...out.slice(0, 3000), ["…", `${count(out.length - 3000, "line")} more`]] : out;
 }
 
@@ -740,7 +730,7 @@ function around(lines) {
 const account = { enabled: false, signedIn: false };
 
 function act(action, given, text) {
-  return make("button", { type: "button", class: "button", "data-act": action, "data-given": JSON.stringify(given) }, text);
+  return button({ "data-act": action, "data-given": JSON.stringify(given) }, text);
 }
 
 async function recall() {
@@ -752,36 +742,42 @@ async function recall() {
 }
 
 function drawAccount() {
-  draw(document.getElementById("account"), account.enabled ?
-    make("button", { type: "button", class: "button", "data-act": account.signedIn ? "logout" : "login" }, account.signedIn ? "Sign out" : "Sign in") : null);
+  draw(document.getElementById("account"), !account.enabled ? null :
+    account.signedIn ? act("logout", {}, "Sign out") : act("login", {}, "Sign in"));
 }
 
 const dialog = document.getElementById("dialog");
 
-function ask(...children) {
-  draw(dialog, children);
+function ask(title, ...children) {
+  draw(dialog, make("h2", { id: "dialog-title" }, title), children);
   if (!dialog.open) dialog.showModal();
 }
 
-const close = () => make("button", { type: "button", class: "button", "data-act": "close" }, "Close");
+/* Of a dialog: away with it, or on. */
+const acts = (...more) => para("acts", act("close", {}, "Close"), more);
+
+/* Asks for what is not known yet. fields: the label of each, and its input. */
+function askFor(form, title, given, fields, verb, problem) {
+  ask(title, make("form", { method: "dialog", "data-form": form, "data-given": JSON.stringify(given) },
+    fields.map(([label, input]) => make("label", {}, label, make("input", { autocomplete: "off", ...input }))),
+    problem ? make("p", { class: "error", role: "alert" }, problem) : null,
+    acts(make("button", { class: "button main" }, verb))));
+}
 
 const TITLES = { retry: "Do this delivery again?", forget: "Forget this delivery?", full: "Sync everything now?", rollback: "Roll back?", resume: "Hold back no longer?" };
 const VERBS = { retry: "Retry", forget: "Forget", full: "Full sync now", rollback: "Roll back", resume: "Resume" };
 
 function login(problem) {
-  ask(make("h2", { id: "dialog-title" }, "Sign in"), make("form", { method: "dialog", "data-form": "login" },
-    make("label", {}, "The token of --admin-token-file", make("input", { type: "password", name: "token", required: true, autocomplete: "current-password" })),
-    problem ? make("p", { class: "error", role: "alert" }, problem) : null,
-    make("p", { class: "acts" }, close(), make("button", { class: "button main" }, "Sign in"))));
+  const token = { type: "password", name: "token", required: true, autocomplete: "current-password" };
+  askFor("login", "Sign in", {}, [["The token of --admin-token-file", token]], "Sign in", problem);
 }
 
-/* Where to go back to is not known yet: ask. */
 function aim(action, given) {
-  ask(make("h2", { id: "dialog-title" }, TITLES[action]), make("form", { method: "dialog", "data-form": "aim", "data-given": JSON.stringify({ action, ...given }) },
-    make("label", {}, "Go back to this commit, or to how it was at this time", make("input", { name: "to", required: true, placeholder: "41, or 2026-03-24T10:00:00Z", autocomplete: "off" })),
-    make("label", {}, "Only this component (its id); nothing for all", make("input", { name: "component", autocomplete: "off" })),
-    make("label", {}, "Only this environment; nothing for all", make("input", { name: "environment", autocomplete: "off" })),
-    make("p", { class: "acts" }, close(), make("button", { class: "button main" }, "Show what it would do"))));
+  askFor("aim", TITLES[action], { action, ...given }, [
+    ["Go back to this commit, or to how it was at this time", { name: "to", required: true, placeholder: "41, or 2026-03-24T10:00:00Z" }],
+    ["Only this component (its id); nothing for all", { name: "component" }],
+    ["Only this environment; nothing for all", { name: "environment" }],
+  ], "Show what it would do");
 }
 
 async function carryOut(given) {
@@ -795,8 +791,8 @@ async function carryOut(given) {
 }
 
 async function propose(given, preview = true) {
-  const heading = make("h2", { id: "dialog-title" }, TITLES[given.action]);
-  ask(heading.cloneNode(true), make("p", { class: "loading" }, preview ? "Looking what it would do …" : "Under way …"), make("p", { class: "acts" }, close()));
+  const title = TITLES[given.action];
+  ask(title, para("loading", preview ? "Looking what it would do …" : "Under way …"), acts());
   let outcome;
   try {
     outcome = await carryOut({ ...given, preview });
@@ -805,10 +801,9 @@ async function propose(given, preview = true) {
     if (/sign in/.test(outcome.error)) { await recall(); login("Sign in again."); return; }
   }
   if (!dialog.open) return;
-  const go = preview && !outcome.error;
-  ask(heading, make("p", { role: "status", class: outcome.error ? "error" : "" }, outcome.error ? `${outcome.title}: ${outcome.error}` : `${outcome.title}.`),
+  ask(title, make("p", { role: "status", class: outcome.error ? "error" : "" }, outcome.error ? `${outcome.title}: ${outcome.error}` : `${outcome.title}.`),
     make("ul", { tabindex: 0, "aria-label": "In detail" }, outcome.lines.map((line) => make("li", {}, line))),
-    make("p", { class: "acts" }, close(), go ? make("button", { type: "button", class: "button main", "data-act": "sure", "data-given": JSON.stringify(given) }, VERBS[given.action]) : null));
+    acts(preview && !outcome.error ? button({ class: "button main", "data-act": "sure", "data-given": JSON.stringify(given) }, VERBS[given.action]) : null));
   if (!preview) { told.key = ""; load(); }
 }
 
@@ -830,7 +825,6 @@ document.addEventListener("click", async (event) => {
 
 document.addEventListener("submit", async (event) => {
   const form = event.target;
-  if (form.closest("form.tools")) { event.preventDefault(); return; }
   event.preventDefault();
   const values = Object.fromEntries(new FormData(form));
   if (form.dataset.form === "aim") propose({ ...JSON.parse(form.dataset.given), ...values });
@@ -854,7 +848,7 @@ function redraw() {
   const at = route();
   const view = at.view === "activity" && !state.deliveries ? "live" : at.view;
   main.dataset.view = view;
-  draw(main, view === "activity" ? drawActivity() : view === "component" ? drawComponent() : drawLive());
+  draw(main, { activity: drawActivity, component: drawComponent, live: drawLive }[view]());
   drawTop();
   drawAccount();
 }
@@ -869,14 +863,13 @@ async function load() {
       const key = `${destination} ${at.component}`;
       if (told.key !== key) told = { key, history: null, name: "", live: null };
       const mine = told;
-      const item = async () => {
-        const some = await source.components({ destination, search: at.component });
-        const item = some.items.find((one) => one.id === at.component);
+      const live = source.components({ destination, search: at.component }).then(({ items }) => {
+        const item = items.find((one) => one.id === at.component);
         mine.name = item?.name || mine.name;
         mine.live = item?.live || null;
-      };
-      const past = async () => { mine.history = await source.history(destination, at.component); };
-      await Promise.all([item(), past()]);
+      });
+      const past = source.history(destination, at.component).then((history) => { mine.history = history; });
+      await Promise.all([live, past]);
     } else if (at.view === "live") {
       const query = { destination, search: at.search, environment: at.environment, offset: Number(at.offset) || 0 };
       const asked = JSON.stringify(query);
