@@ -51,7 +51,6 @@ def function(
     checks = DeliveryChecks(Rules(), webhook_secrets((), log.warning))
     store = PublishingStore((run,), log)
     receiver = publishing_receiver(checks, store, log)
-    store.start()
 
     def handler(event: dict[str, Any], _context: object = None) -> dict[str, Any]:
         request = event.get("requestContext", {}).get("http")

@@ -68,7 +68,6 @@ def _begin(stack: ExitStack) -> Receiver:
     if given.journal is None:
         store = PublishingStore(publishers, log)
         stack.callback(store.close)
-        store.start()
         return publishing_receiver(checks, store, log, metrics)
     queue = open_queue(given, [publisher.name for publisher in publishers], log)
     workers = []

@@ -4,8 +4,8 @@ same journal, or publishing within the request. Framing is left to that server.
 
 from __future__ import annotations
 
-import threading
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -94,59 +94,49 @@ class Receiver:
         return Response.error(status, reason)
 
 
-@dataclass(slots=True)
 class PublishingStore:
     """Stands where the journal would: a delivery is answered when it is published, by all of
     `publishers`, one at a time. Nothing is kept; what fails is the sender's to see.
     """
 
-    publishers: Sequence[Publisher]
-    log: Log
-    _jobs: SimpleQueue[tuple[Record, Callable[[str | None, ListenerError | None], None]] | None] = (
-        field(default_factory=SimpleQueue)
-    )
-    _thread: threading.Thread | None = None
-
-    def start(self) -> None:
-        """Begin."""
-        self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
-        self._thread.start()
+    def __init__(self, publishers: Sequence[Publisher], log: Log) -> None:
+        self._publishers = publishers
+        self._log = log
+        self._thread = ThreadPoolExecutor(1, "publisher")
 
     def close(self) -> None:
         """Publish what was handed in, then end."""
-        self._jobs.put(None)
-        if self._thread is not None:
-            self._thread.join()
+        self._thread.shutdown()
 
     def store(
         self, record: Record, done: Callable[[str | None, ListenerError | None], None]
     ) -> None:
         """Publish what a delivery announces; `done` hears how it went."""
-        self._jobs.put((record, done))
+        self._thread.submit(self._publish, record, done)
 
     def request_full_sync(self, reason: str, throttle: float) -> None:  # noqa: ARG002 - DeliveryStore
         """Nobody is there to do it later."""
-        self.log.warning("a full sync is needed: run 'publish --full'", reason=reason)
+        self._log.warning("a full sync is needed: run 'publish --full'", reason=reason)
 
-    def _run(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            record, done = job
-            try:
-                problems = [] if record.state == "ignored" else self._problems(record)
-            except Exception as error:  # a defect must not end the thread: nobody would be answered
-                problems = [unexpected(error).message]
-            done(None, ListenerError("; ".join(problems)) if problems else None)
+    def _publish(
+        self, record: Record, done: Callable[[str | None, ListenerError | None], None]
+    ) -> None:
+        try:
+            problems = [] if record.state == "ignored" else self._problems(record)
+        except Exception as error:  # a defect: the sender is to be answered all the same
+            problems = [unexpected(error).message]
+        done(None, ListenerError("; ".join(problems)) if problems else None)
 
     def _problems(self, record: Record) -> list[str]:
         """What kept the release from which destination. One that fails keeps it from no other."""
         problems = []
         scope = parse(record.body).scope
-        for publisher in self.publishers:
+        for publisher in self._publishers:
             found = outcome.of(attempt(publisher, scope, (record.id,)))
             if found.error is None:
-                self.log.info("published", delivery=record.id, uploaded=found.uploaded)
+                self._log.info("published", delivery=record.id, uploaded=found.uploaded)
             else:
-                self.log.warning("publishing failed", delivery=record.id, error=found.error)
+                self._log.warning("publishing failed", delivery=record.id, error=found.error)
                 problems.append(found.error)
         return problems
 

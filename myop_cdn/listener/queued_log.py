@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,43 +27,40 @@ class QueuedLog:
     def __init__(self, log: Log, most: int = _MOST) -> None:
         self._log = log
         self._most = most
-        self._lines: queue.SimpleQueue[tuple[str, str, dict[str, object]] | None]
-        self._lines = queue.SimpleQueue()
+        self._lines: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._dropped = 0
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
 
     def debug(self, message: str, **fields: object) -> None:
         """A detail."""
-        self._put("debug", message, fields)
+        self._put(partial(self._log.debug, message, **fields))
 
     def info(self, message: str, **fields: object) -> None:
         """Something worth knowing."""
-        self._put("info", message, fields)
+        self._put(partial(self._log.info, message, **fields))
 
     def warning(self, message: str, **fields: object) -> None:
         """Something to look at."""
-        self._put("warning", message, fields)
+        self._put(partial(self._log.warning, message, **fields))
 
     def close(self, seconds: float = 1.0) -> None:
         """Write what waits, for so long at most."""
         self._lines.put(None)
         self._thread.join(seconds)
 
-    def _put(self, level: str, message: str, fields: dict[str, object]) -> None:
+    def _put(self, line: Callable[[], None]) -> None:
         if self._lines.qsize() < self._most:
-            self._lines.put((level, message, fields))
+            self._lines.put(line)
         else:
             self._dropped += 1
 
     def _run(self) -> None:
-        while (line := self._lines.get()) is not None:
-            level, message, fields = line
-            say: Callable[..., None] = getattr(self._log, level)
+        while (say := self._lines.get()) is not None:
             # Whoever read stderr may have gone, and nobody could be told of a line that can't be
             # written: the listener goes on without it.
             with contextlib.suppress(Exception):
-                say(message, **fields)
+                say()
                 if self._dropped and self._lines.qsize() < self._most // 2:
                     dropped, self._dropped = self._dropped, 0
                     self._log.warning("log lines were left out", lines=dropped)

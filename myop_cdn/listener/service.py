@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from queue import Empty, SimpleQueue
@@ -86,17 +87,12 @@ def open_queue(
     return PostgresQueue(settings.journal, lanes, log, wall, sync_at_start=at_start)
 
 
-def _states(files: tuple[Path, ...]) -> list[tuple[int, int, int] | None]:
+def _state(file: Path) -> tuple[int, int, int] | None:
     """What changes when a file does; None for one that is not there."""
-    found: list[tuple[int, int, int] | None] = []
-    for file in files:
-        try:
-            state = file.stat()
-        except OSError:
-            found.append(None)
-        else:
-            found.append((state.st_mtime_ns, state.st_ino, state.st_size))
-    return found
+    with suppress(OSError):
+        state = file.stat()
+        return state.st_mtime_ns, state.st_ino, state.st_size
+    return None
 
 
 class Listener:
@@ -133,7 +129,7 @@ class Listener:
         self._read_secrets = read_secrets
         self._files = tuple(files)
         # Before they are read: a change right after that is to be seen.
-        self._read_states = _states(self._files)
+        self._read_states = [_state(file) for file in self._files]
         self._hangups: SimpleQueue[None] = SimpleQueue()
         self._log = log
         self._wall = wall
@@ -224,7 +220,7 @@ class Listener:
                 self._hangups.get(timeout=_LOOK)
             except Empty:
                 told = False
-            last, seen = seen, _states(self._files)
+            last, seen = seen, [_state(file) for file in self._files]
             if told and self._only_restart:
                 self._log.warning(
                     "the secrets are in the environment, which only a restart changes; a file"

@@ -20,7 +20,6 @@ def test_a_destination_that_fails_keeps_a_release_from_no_other() -> None:
     broken, whole, log = FakePublisher(), FakePublisher(), Lines()
     broken.answers = [raising(MyopCdnError("no such bucket"))]
     publishing = PublishingStore((broken, whole), log)
-    publishing.start()
     with pytest.raises(ListenerError, match="no such bucket"):
         store(publishing, record("d1"))
     assert [refs(scope) for scope in whole.scopes] == [{"a/prod"}]
@@ -37,7 +36,6 @@ def test_a_defect_while_publishing_is_an_error_of_that_delivery_alone() -> None:
     publisher = FakePublisher()
     publisher.answers = [broken]
     publishing = PublishingStore((publisher,), Lines())
-    publishing.start()
     with pytest.raises(ListenerError, match="unexpected AttributeError"):
         store(publishing, record("d1"))
     assert store(publishing, record("d2")) is None

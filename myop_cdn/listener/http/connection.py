@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 from contextlib import suppress
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,7 @@ SHED_FIRST = (
 )
 
 
+@dataclass(slots=True, eq=False)
 class Connection:
     """A non-blocking socket and the state of its current request.
 
@@ -48,30 +50,22 @@ class Connection:
     when the phase's clock was started, `deadline` when the connection is given up.
     """
 
-    __slots__ = (
-        "buffer", "closing", "counted", "deadline", "discarded", "events", "hop", "out", "peer",
-        "phase", "reader", "request", "since", "sock", "token", "unread",
-    )  # fmt: skip
-
-    def __init__(
-        self, sock: socket.socket, peer: Peer, hop: str | None, now: float, deadline: float
-    ) -> None:
-        self.sock = sock
-        self.peer = peer
-        self.hop = hop
-        self.phase = Phase.HANDSHAKE if isinstance(sock, ssl.SSLSocket) else Phase.IDLE
-        self.since = now
-        self.deadline = deadline
-        self.buffer = bytearray()
-        self.out = b""
-        self.request: Request | None = None
-        self.reader: BodyReader | None = None
-        self.closing = False  # whether this answer is the last one
-        self.unread = False  # whether the request was answered before all of it was read
-        self.discarded = 0  # bytes thrown away since
-        self.events = 0  # what the selector watches for; 0 is nothing
-        self.token = 0  # which request of this connection is being worked on
-        self.counted = 0  # bytes of it that are in the sum of all connections
+    sock: socket.socket
+    peer: Peer
+    hop: str | None
+    since: float
+    deadline: float
+    phase: Phase = Phase.IDLE
+    buffer: bytearray = field(default_factory=bytearray)
+    out: bytes = b""
+    request: Request | None = None
+    reader: BodyReader | None = None
+    closing: bool = False  # whether this answer is the last one
+    unread: bool = False  # whether the request was answered before all of it was read
+    discarded: int = 0  # bytes thrown away since
+    events: int = 0  # what the selector watches for; 0 is nothing
+    token: int = 0  # which request of this connection is being worked on
+    counted: int = 0  # bytes of it that are in the sum of all connections
 
     @property
     def held(self) -> int:
@@ -79,12 +73,10 @@ class Connection:
         return len(self.buffer) + (self.reader.held() if self.reader else 0)
 
     def handshake(self) -> int | None:
-        """Go on with the TLS handshake.
-
-        0 when it is done, else the selector event to wait for; None when it failed.
+        """Go on with the TLS handshake: 0 when it is done, else the selector event to wait for;
+        None when it failed.
         """
-        if not isinstance(self.sock, ssl.SSLSocket):
-            return 0
+        assert isinstance(self.sock, ssl.SSLSocket)
         try:
             self.sock.do_handshake()
         except ssl.SSLWantReadError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from email.utils import formatdate
+from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +40,7 @@ class Response:
     def encode(self, *, close: bool, head_only: bool = False, now: float) -> bytes:
         """The bytes on the wire. now: seconds since the epoch, for `Date` (RFC 9110, 6.6.1)."""
         lines = [
-            f"HTTP/1.1 {self.status} {_phrase(self.status)}",
+            f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}",
             f"Date: {_date(int(now))}",
             f"Content-Type: {self.content_type}",
             f"Content-Length: {len(self.body)}",
@@ -61,20 +62,6 @@ class Responder:
     answer: Callable[[Response], None]
 
 
-def _phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return ""
-
-
-_dates: dict[int, str] = {}
-
-
+@lru_cache(2)  # thousands of answers share a second
 def _date(second: int) -> str:
-    # Thousands of answers share a second.
-    text = _dates.get(second)
-    if text is None:
-        _dates.clear()
-        text = _dates[second] = formatdate(second, usegmt=True)
-    return text
+    return formatdate(second, usegmt=True)

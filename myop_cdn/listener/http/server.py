@@ -218,7 +218,8 @@ class Server:
             return True
         now = self._clock()
         peer, hop = self._proxies.connected(address)
-        connection = Connection(sock, peer, hop, now, now + self._limits.request)
+        phase = Phase.IDLE if self._tls is None else Phase.HANDSHAKE
+        connection = Connection(sock, peer, hop, now, now + self._limits.request, phase)
         self._pool.add(connection, _READ)
         if self._pool.peer_is_crowded(connection):
             # A stalled one goes, however new, so that who floods doesn't keep itself in.
