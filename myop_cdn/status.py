@@ -9,7 +9,6 @@ knows.
 from __future__ import annotations
 
 import hashlib
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -25,7 +24,7 @@ from myop_cdn.errors import DocumentError, PartlyDone, StorageError, Unreachable
 from myop_cdn.model import COMPONENTS, DocumentRef, Scope, Variant
 from myop_cdn.progress import Silent
 from myop_cdn.report import with_error
-from myop_cdn.workers import each
+from myop_cdn.workers import Beside, each
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -148,29 +147,14 @@ class LiveStatus:
 
 def read_status(target: Target, selection: Selection, jobs: int) -> LiveStatus:
     """What is live at a destination of the documents that are meant. Raises StorageError."""
-    with ThreadPoolExecutor(2, "status") as pool:
-        listing = pool.submit(_listed, target, selection)
-        view = pool.submit(target.log.everything, jobs).result()
-        listed = listing.result()
+    listing = Beside(lambda: _listed(target, selection), "status")
+    view = target.log.everything(jobs)
     warnings = list(view.warnings)
-    entries = view.objects or {}
-    found = dict(_described(target, listed, entries, jobs, warnings))
-    held = set(held_keys(view.state, selection))
-    documents = [
-        LiveDocument(
-            one.ref,
-            one.entry.name,
-            Variant(one.entry.variant, one.entry.variant_name) if one.entry.variant else None,
-            datetime.fromtimestamp(one.entry.since, UTC) if one.entry.since else one.modified,
-            one.entry.announced,
-            one.entry.sha256,
-            key in held,
-        )
-        for key, one in found.items()
-    ]
+    held = frozenset(held_keys(view.state, selection))
+    found = _described(target, listing.result(), view.objects or {}, held, jobs, warnings)
     return LiveStatus(
         target.store.url,
-        _sorted(documents),
+        _sorted(list(found)),
         view.number or None,
         view.newest.at if view.newest else None,
         warnings=tuple(warnings),
@@ -246,15 +230,6 @@ def _hash(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """What is known of an object. entry.variant is "" where nothing tells what it holds."""
-
-    ref: DocumentRef
-    entry: Entry
-    modified: datetime | None
-
-
 def _listed(target: Target, selection: Selection) -> list[ObjectInfo]:
     """The objects at the paths of documents that are meant."""
     folders = [f"{COMPONENTS}/{one}/" for one in sorted(selection.components)]
@@ -268,10 +243,11 @@ def _described(
     target: Target,
     listed: Iterable[ObjectInfo],
     entries: Mapping[str, Entry],
+    held: frozenset[str],
     jobs: int,
     warnings: list[str],
-) -> Iterator[tuple[str, _Found]]:
-    """Each object with what is known of it, by key."""
+) -> Iterator[LiveDocument]:
+    """What is known of each object."""
 
     def look(info: ObjectInfo) -> tuple[ObjectInfo, Entry] | None:
         """By itself: a HEAD where its metadata may tell what it holds, else its bytes."""
@@ -289,7 +265,7 @@ def _described(
         if entry is None:
             unknown.append(info)
         else:
-            yield info.key, _Found(_ref(info.key), entry, info.modified)
+            yield _live(info, entry, held)
     try:
         for done in run_all(look, unknown, jobs, "status"):
             if done.error is not None:
@@ -297,9 +273,22 @@ def _described(
             elif done.result is not None:
                 info, entry = done.result
                 modified = info.modified or done.item.modified
-                yield info.key, _Found(_ref(info.key), entry, modified)
+                yield _live(info._replace(modified=modified), entry, held)
     except AbortRun as error:
         raise error.cause from None
+
+
+def _live(info: ObjectInfo, entry: Entry, held: frozenset[str]) -> LiveDocument:
+    """entry.variant: "" where nothing tells what it holds."""
+    return LiveDocument(
+        _ref(info.key),
+        entry.name,
+        Variant(entry.variant, entry.variant_name) if entry.variant else None,
+        datetime.fromtimestamp(entry.since, UTC) if entry.since else info.modified,
+        entry.announced,
+        entry.sha256,
+        info.key in held,
+    )
 
 
 def _known(info: ObjectInfo, entries: Mapping[str, Entry]) -> Entry | None:
