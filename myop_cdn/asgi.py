@@ -9,13 +9,13 @@ import asyncio
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from myop_cdn.cli.hosted import end, receiver
-from myop_cdn.listener.hosted import Delivery, fields_of, peer_of
+from myop_cdn.listener.hosted import peer_of, request_of
+from myop_cdn.listener.http.response import Responder, Response
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
 
     from myop_cdn.listener.hosted import Receiver
-    from myop_cdn.listener.http.response import Response
 
     Message: TypeAlias = MutableMapping[str, Any]
     Receive: TypeAlias = Callable[[], Awaitable[Message]]
@@ -50,11 +50,10 @@ async def _live(receive: Receive, send: Send) -> None:
 
 
 async def _answer(found: Receiver, scope: Message, receive: Receive) -> Response | None:
-    path = scope["path"]
-    delivery = Delivery(
-        scope["method"], path, fields_of(scope["headers"]), peer_of(scope.get("client"))
-    )
-    response = found.head(delivery)
+    fields = ((name.decode("latin-1"), value) for name, value in scope["headers"])
+    request = request_of(scope["method"], scope["path"], fields)
+    peer = peer_of(scope.get("client"))
+    response = found.head(request, peer)
     if response is not None:
         return response
     body = bytearray()
@@ -75,7 +74,7 @@ async def _answer(found: Receiver, scope: Message, receive: Receive) -> Response
     def later(response: Response) -> None:
         loop.call_soon_threadsafe(settle, response)
 
-    found.body(delivery, bytes(body), later)
+    found.body(request, Responder(peer, later), bytes(body))
     return await answer
 
 

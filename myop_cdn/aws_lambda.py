@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from myop_cdn.api import publish
 from myop_cdn.inputs import webhook_secrets
 from myop_cdn.listener.delivery import DeliveryChecks, Rules
-from myop_cdn.listener.hosted import Delivery, PublishingStore, publishing_receiver
+from myop_cdn.listener.hosted import PublishingStore, publishing_receiver, request_of
 from myop_cdn.listener.http.response import Response
 from myop_cdn.model import Scope
 
@@ -59,17 +59,12 @@ def function(
             if report.error is not None:
                 raise report.error
             return report.to_json()
-        delivery = Delivery(
-            request["method"],
-            request["path"],
-            tuple(
-                (name.lower(), str(value).encode("latin-1", "replace"))
-                for name, value in event.get("headers", {}).items()
-            ),
-            f"{request.get('sourceIp') or 'unknown'}:0",
-        )
+        headers = event.get("headers", {}).items()
+        fields = ((name, str(value).encode("latin-1", "replace")) for name, value in headers)
+        given = request_of(request["method"], request["path"], fields)
+        peer = f"{request.get('sourceIp') or 'unknown'}:0"
         try:
-            return _answer(receiver.respond(delivery, lambda most: _body(event)[:most]))
+            return _answer(receiver.respond(given, peer, lambda most: _body(event)[:most]))
         except (binascii.Error, UnicodeError):
             return _answer(Response.error(400, "the body can't be decoded"))
 

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from myop_cdn.cli.hosted import receiver
-from myop_cdn.listener.hosted import Delivery
+from myop_cdn.listener.hosted import request_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,23 +30,19 @@ def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[byt
 
 
 def _answer(environ: WSGIEnvironment) -> Response:
-    found = receiver()
-    delivery = Delivery(
-        environ["REQUEST_METHOD"],
-        (environ.get("SCRIPT_NAME") or "") + (environ.get("PATH_INFO") or ""),
-        tuple(_fields(environ)),
-        f"{environ.get('REMOTE_ADDR') or 'unknown'}:{environ.get('REMOTE_PORT') or 0}",
-    )
-    return found.respond(delivery, lambda most: _read(environ, most))
+    path = (environ.get("SCRIPT_NAME") or "") + (environ.get("PATH_INFO") or "")
+    request = request_of(environ["REQUEST_METHOD"], path, _fields(environ))
+    peer = f"{environ.get('REMOTE_ADDR') or 'unknown'}:{environ.get('REMOTE_PORT') or 0}"
+    return receiver().respond(request, peer, lambda most: _read(environ, most))
 
 
 def _fields(environ: WSGIEnvironment) -> Iterable[tuple[str, bytes]]:
     for name, value in environ.items():
         if name.startswith("HTTP_") and name not in _NOT_HTTP:
-            yield name[5:].replace("_", "-").lower(), str(value).encode("latin-1")
+            yield name[5:].replace("_", "-"), str(value).encode("latin-1")
     for name in ("CONTENT_TYPE", "CONTENT_LENGTH"):
         if environ.get(name):
-            yield name.replace("_", "-").lower(), str(environ[name]).encode("latin-1")
+            yield name.replace("_", "-"), str(environ[name]).encode("latin-1")
 
 
 def _read(environ: WSGIEnvironment, most: int) -> bytes:

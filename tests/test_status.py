@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from rich.cells import cell_len
 
-from myop_cdn.cli.status import _table
+from myop_cdn.cli.history import _table
 from myop_cdn.deploy import deploy
 from myop_cdn.deploy.history import Selection
 from myop_cdn.deploy.log import moment

@@ -26,7 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "sync": ("myop_cdn.cli.publish:sync", "Export what was released into a folder."),
     "deploy": ("myop_cdn.cli.publish:deploy", "Upload a folder to S3, GCS, Azure or a folder."),
     "publish": ("myop_cdn.cli.publish:publish", "Sync, then deploy."),
-    "status": ("myop_cdn.cli.status:status", "Show what is live at a destination."),
+    "status": ("myop_cdn.cli.history:status", "Show what is live at a destination."),
     "check": ("myop_cdn.cli.check:check", "Ask a CDN as a browser would, and say what is wrong."),
     "doctor": ("myop_cdn.cli.check:doctor", "Look at all that a run needs."),
     "history": ("myop_cdn.cli.history:history", "List what was published at a destination."),

@@ -22,7 +22,6 @@ from myop_cdn.inputs import webhook_secrets
 from myop_cdn.listener.delivery import DeliveryChecks, DeliveryHandler
 from myop_cdn.listener.hosted import PublishingStore, Receiver, publishing_receiver
 from myop_cdn.listener.metrics import Metrics
-from myop_cdn.listener.queue.base import Lane
 from myop_cdn.listener.queued_log import QueuedLog
 from myop_cdn.listener.service import open_queue
 from myop_cdn.listener.worker import Worker
@@ -70,28 +69,24 @@ def _begin(stack: ExitStack) -> Receiver:
         stack.callback(store.close)
         return publishing_receiver(checks, store, log, metrics)
     queue = open_queue(given, [publisher.name for publisher in publishers], log)
-    workers = []
-    for publisher in publishers:
-        child = child_of(publisher, queue)
-        child.warm()  # whoever takes over has no time to lose
-        lane = Lane(publisher.name, given.full_every.total_seconds())
-        workers.append((Worker(lane, queue, child, log, metrics), child))
+    children = [child_of(publisher, queue) for publisher in publishers]
+    workers = [
+        Worker(given.lane(publisher.name), queue, child, log, metrics)
+        for publisher, child in zip(publishers, children, strict=True)
+    ]
 
     def wake() -> None:
-        for worker, _ in workers:
+        for worker in workers:
             worker.wake()
 
-    def stop() -> None:
-        for worker, _ in workers:
-            worker.stop()
-        for worker, child in workers:
-            worker.join(given.grace.total_seconds())
-            child.kill()  # before another listener may publish
-        queue.close()
-
     queue.start(wake)
-    stack.callback(stop)
-    for worker, _ in workers:
+    stack.callback(queue.close)
+    for worker, child in zip(workers, children, strict=True):
+        child.warm()  # whoever takes over has no time to lose
+        stack.callback(child.kill)  # before another listener may publish
+        stack.callback(worker.join, given.grace.total_seconds())
+    for worker in workers:
+        stack.callback(worker.stop)
         worker.start()
     handler = DeliveryHandler(checks, queue, wake, log, metrics)
     return Receiver(handler, given.rules.max_body, lambda: queue.trouble)

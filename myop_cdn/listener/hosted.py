@@ -5,7 +5,6 @@ same journal, or publishing within the request. Framing is left to that server.
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -28,22 +27,14 @@ HEALTH = "/healthz"
 _PATIENCE = 3600.0  # seconds; the server has its own limit, and so has whoever publishes
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """A request as its server understood it. fields: names in lower case."""
-
-    method: str
-    path: str
-    fields: tuple[tuple[str, bytes], ...]
-    peer: str
-
-    @property
-    def request(self) -> Request:
-        """As this program's own server would have it."""
-        fields = self.fields
-        if not any(name in ("content-length", "transfer-encoding") for name, _ in fields):
-            fields = (*fields, ("transfer-encoding", b"chunked"))  # its server knows where it ends
-        return Request(self.method, self.path, 1, fields)
+def request_of(method: str, path: str, fields: Iterable[tuple[str, bytes]]) -> Request:
+    """A request that another server took, as this program's own would have it. fields: names in
+    any case.
+    """
+    named = [(name.lower(), value) for name, value in fields]
+    if not any(name in ("content-length", "transfer-encoding") for name, _ in named):
+        named.append(("transfer-encoding", b"chunked"))  # its server knows where it ends
+    return Request(method, path, 1, tuple(named))
 
 
 class Receiver:
@@ -56,41 +47,39 @@ class Receiver:
         self._health = health
         self.max_body = max_body  # bytes that are to be read at the most, and one more
 
-    def head(self, delivery: Delivery) -> Response | None:
+    def head(self, request: Request, peer: str) -> Response | None:
         """The answer of a request whose body need not be read, None for one that it takes."""
-        if delivery.path == HEALTH and delivery.method in ("GET", "HEAD"):
+        if request.path == HEALTH and request.method in ("GET", "HEAD"):
             trouble = self._health()
             value = {"status": "ok" if trouble is None else "failed", "journal": trouble or "ok"}
             return Response.of(200 if trouble is None else 503, value)
         try:
-            found = self._handler.head(delivery.request, delivery.peer)
+            found = self._handler.head(request, peer)
         except HttpError as error:
-            return self._refuse(delivery, error.status, error.reason)
+            return self._refuse(peer, error.status, error.reason)
         return found if isinstance(found, Response) else None
 
-    def body(self, delivery: Delivery, body: bytes, answer: Callable[[Response], None]) -> None:
-        """Take the body, as it came. `answer` is called once, perhaps later on another thread."""
+    def body(self, request: Request, responder: Responder, body: bytes) -> None:
+        """Take the body, as it came. The responder answers once, perhaps on another thread."""
         if len(body) > self.max_body:
-            answer(self._refuse(delivery, 413, "the body is too large"))
-            return
-        found = self._handler.body(Responder(delivery.peer, answer), delivery.request, body)
-        if found is not None:
-            answer(found)
+            responder.answer(self._refuse(responder.peer, 413, "the body is too large"))
+        elif (found := self._handler.body(responder, request, body)) is not None:
+            responder.answer(found)
 
-    def respond(self, delivery: Delivery, read: Callable[[int], bytes]) -> Response:
+    def respond(self, request: Request, peer: str, read: Callable[[int], bytes]) -> Response:
         """The answer, waited for. read: the body, and no more of it than so many bytes."""
-        response = self.head(delivery)
+        response = self.head(request, peer)
         if response is not None:
             return response
         answers: SimpleQueue[Response] = SimpleQueue()
-        self.body(delivery, read(self.max_body + 1), answers.put)
+        self.body(request, Responder(peer, answers.put), read(self.max_body + 1))
         try:
             return answers.get(timeout=_PATIENCE)
         except Empty:
             return Response.error(503, "there is no answer yet")
 
-    def _refuse(self, delivery: Delivery, status: int, reason: str) -> Response:
-        self._handler.refused(delivery.peer, status, reason)
+    def _refuse(self, peer: str, status: int, reason: str) -> Response:
+        self._handler.refused(peer, status, reason)
         return Response.error(status, reason)
 
 
@@ -155,8 +144,3 @@ def peer_of(address: object) -> str:
     if isinstance(address, (tuple, list)) and len(address) >= 2:
         return f"{address[0]}:{address[1]}"
     return str(address or "unknown")
-
-
-def fields_of(pairs: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[str, bytes], ...]:
-    """Fields as they came off the wire, with names in lower case."""
-    return tuple((name.decode("latin-1").lower(), value) for name, value in pairs)

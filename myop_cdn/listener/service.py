@@ -53,6 +53,10 @@ class Settings:
     proxies: TrustedProxies = field(default_factory=TrustedProxies)
     journal: str | None = None
 
+    def lane(self, name: str) -> Lane:
+        """How a destination of this name is worked."""
+        return Lane(name, self.full_every.total_seconds())
+
 
 def end_loudly(
     log: QueuedLog, leave: Callable[[int], object] = os._exit
@@ -78,7 +82,7 @@ def open_queue(
     settings: Settings, names: Sequence[str], log: Log, wall: Callable[[], float] = time.time
 ) -> Queue:
     """The queue that the settings say, for the destinations of these names; not begun yet."""
-    lanes = [Lane(name, settings.full_every.total_seconds()) for name in names]
+    lanes = [settings.lane(name) for name in names]
     at_start = settings.sync_at_start
     if settings.journal is None:
         return SqliteQueue(settings.state_dir / FILE, lanes, log, wall, sync_at_start=at_start)
@@ -137,13 +141,13 @@ class Listener:
         self._drained_at = 0.0
         self.ready = threading.Event()  # set when connections are taken
         self.metrics = Metrics()
-        every = settings.full_every.total_seconds()
-        lanes = [Lane(name, every) for name in publishers]
         self.queue = queue or open_queue(settings, list(publishers), log, wall)
         self.checks = DeliveryChecks(settings.rules, read_secrets(), wall)
         self.workers = [
-            Worker(lane, self.queue, publishers[lane.name], log, self.metrics, wall=wall, tell=tell)
-            for lane in lanes
+            Worker(
+                settings.lane(name), self.queue, publisher, log, self.metrics, wall=wall, tell=tell
+            )
+            for name, publisher in publishers.items()
         ]
         handler = DeliveryHandler(self.checks, self.queue, self.wake, log, self.metrics)
         self.server = Server(
