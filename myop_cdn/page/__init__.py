@@ -20,6 +20,7 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from string import Template
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -75,12 +76,7 @@ def as_file(data: Mapping[str, object], *, trusted: bool = False) -> bytes:
 
 def _assembled(style: str, script: str, policy: str = "", data: str = "") -> bytes:
     parts = {"policy": policy, "style": style, "data": data, "script": script}
-    head, *rest = _asset("page.html").split("{{")
-    text = [head]
-    for part in rest:
-        name, _, after = part.partition("}}")
-        text += [parts[name], after]
-    return "".join(text).encode()
+    return Template(_asset("page.html")).substitute(parts).encode()
 
 
 def _asset(name: str) -> str:
