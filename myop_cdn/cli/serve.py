@@ -435,7 +435,7 @@ def _desk(
     urls = {one.name: one.destination or output for one in publishers}
     work = DestinationDesk(urls, deploy_options(settings.deploy, settings.limits))
     without = (API_KEY.variable, *NOT_FOR_CHILDREN)
-    child = Child(work, DeskLimits(), linger=_DESK_LINGER, without=without)
+    child = Child(work, DeskLimits().of, linger=_DESK_LINGER, without=without)
     stack.callback(child.kill)
     return child.do
 

@@ -31,7 +31,7 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Generic, TypeVar
 
 from myop_cdn.errors import LeaseLost, MyopCdnError, ProcessKilled, unexpected
 from myop_cdn.report import PublishReport
@@ -45,8 +45,6 @@ if TYPE_CHECKING:
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
-Task_contra = TypeVar("Task_contra", contravariant=True)
-Result_co = TypeVar("Result_co", covariant=True)
 _BOOT = (
     "import sys, json; sys.path[:] = json.loads(sys.argv[1]); "
     "from myop_cdn.listener.child import main; main()"
@@ -61,25 +59,16 @@ _RENEW = 0.2  # seconds between two looks at the lease
 _GONE = (EOFError, OSError, pickle.UnpicklingError)  # the other end is, perhaps within a word
 
 
-class Limits(Protocol[Task_contra]):
-    """How long work may take before it is cut off, in seconds."""
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a task is cut off: after so many seconds in all, or so many without a sign of life.
 
-    @property
-    def silence(self) -> float:
-        """Without a sign of life."""
+    after: what follows, or what to do, where it was; in words.
+    """
 
-    def of(self, task: Task_contra, /) -> float:
-        """For all of this task."""
-
-    def after(self, task: Task_contra, /) -> str:
-        """What follows, or what to do, where this task was cut off; in words."""
-
-
-class Work(Protocol[Task_contra, Result_co]):
-    """What a child does. It must be picklable, and so must be tasks and results."""
-
-    def __call__(self, task: Task_contra, progress: Progress | None = None, /) -> Result_co:
-        """Do it. Raises MyopCdnError."""
+    seconds: float
+    silence: float
+    after: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +92,8 @@ class _Ended:
 class Child(Generic[Task, Result]):
     """Does `work`, task by task, in a child that is started when it is needed.
 
-    limits: how long it may take. lock: a descriptor that the child is to hold as long as it
+    work: does one task, and raises MyopCdnError; it must be picklable, and so must be tasks and
+    results. limits: of a task. lock: a descriptor that the child is to hold as long as it
     lives. linger: seconds after a task in which the child waits for the next. without:
     environment variables that the child does not get. modules: what the child loads before it
     is asked for anything. held_until: up to when (`time.monotonic`) a task may go on, asked again
@@ -112,8 +102,8 @@ class Child(Generic[Task, Result]):
 
     def __init__(
         self,
-        work: Work[Task, Result],
-        limits: Limits[Task],
+        work: Callable[[Task, Progress], Result],
+        limits: Callable[[Task], Limits],
         lock: int | None = None,
         linger: float = _LINGER,
         without: tuple[str, ...] = (),
@@ -136,25 +126,25 @@ class Child(Generic[Task, Result]):
         """Have it done by the child. Raises MyopCdnError, also where the child died or hung,
         ProcessKilled where somebody else killed it, and LeaseLost where it might not go on.
         """
-        limits = self._limits
+        limits = self._limits(task)
         with self._guard:
             if self._killed:
                 raise MyopCdnError("the listener is ending")
             self._cancel()
             child = self._child or self._start()
         try:
-            ended = child.run(task, limits.of(task), limits.silence, self._held_until)
+            ended = child.run(task, limits, self._held_until)
             if ended.is_spent:
                 self._dismiss(child)
         except TimeoutError as error:
             child.kill()
             self._dismiss(child)
-            raise MyopCdnError(f"it was cut off: {error}", limits.after(task)) from None
+            raise MyopCdnError(f"it was cut off: {error}", limits.after) from None
         except (OSError, EOFError, ValueError):  # ValueError: closed by kill()
             self._dismiss(child)
             kind, how = child.ending
             words = f"its process ended early ({how})"
-            raise (MyopCdnError if self._killed else kind)(words, limits.after(task)) from None
+            raise (MyopCdnError if self._killed else kind)(words, limits.after) from None
         finally:
             self._rest()
         if isinstance(ended.result, MyopCdnError):
@@ -248,16 +238,15 @@ class _Process:
         """Pass it on. Raises OSError or ValueError where the process has ended."""
         _send(self._stdin, value)
 
-    def run(
-        self, task: object, seconds: float, silence: float, held_until: Callable[[], float | None]
-    ) -> _Ended:
-        """The end of a task. Raises TimeoutError where it takes longer than `seconds`, what it
-        waited not counted, or nothing comes for `silence` seconds; EOFError, OSError or
-        ValueError where the process ends. held_until: see `Child`.
+    def run(self, task: object, limits: Limits, held_until: Callable[[], float | None]) -> _Ended:
+        """The end of a task. Raises TimeoutError where it takes longer than it may, what it
+        waited not counted; EOFError, OSError or ValueError where the process ends. held_until:
+        see `Child`.
         """
+        silence = limits.silence
         held = held_until()
         self.send(_Order(task, held))
-        until, quiet = time.monotonic() + seconds, time.monotonic() + silence
+        until, quiet = time.monotonic() + limits.seconds, time.monotonic() + silence
         while True:
             renewed = held_until()
             if renewed is not None and renewed != held:
@@ -338,22 +327,18 @@ class RunLimits:
     incremental: float = 120.0
     each: float = 2.0
 
-    def of(self, job: Job, /) -> float:
-        """How long a run may take in all."""
-        if job.scope.kind == "full":
-            return self.full
-        return self.incremental + self.each * len(job.scope.releases)
-
-    def after(self, job: Job, /) -> str:  # noqa: ARG002 - Limits
-        """The journal has it still."""
-        return "it is tried again"
+    def of(self, job: Job) -> Limits:
+        """Those of one run."""
+        some = self.incremental + self.each * len(job.scope.releases)
+        seconds = self.full if job.scope.kind == "full" else some
+        return Limits(seconds, self.silence, "it is tried again")
 
 
 @dataclass(frozen=True, slots=True)
 class _Publishing:
     publisher: Publisher
 
-    def __call__(self, job: Job, progress: Progress | None = None, /) -> PublishReport:
+    def __call__(self, job: Job, progress: Progress) -> PublishReport:
         return self.publisher(job.scope, progress, job.deliveries)
 
 
@@ -367,11 +352,11 @@ class ChildPublisher(Child[Job, PublishReport]):
         linger: float = _LINGER,
         without: tuple[str, ...] = (),
         modules: tuple[str, ...] = (),
-        limits: Limits[Job] = RunLimits(),
+        limits: RunLimits = RunLimits(),
         held_until: Callable[[], float | None] = lambda: None,
     ) -> None:
         work = _Publishing(publisher)
-        super().__init__(work, limits, lock, linger, without, modules, held_until)
+        super().__init__(work, limits.of, lock, linger, without, modules, held_until)
 
     def __call__(
         self,

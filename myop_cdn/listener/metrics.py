@@ -4,6 +4,7 @@ of it as Prometheus' own objects.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -77,28 +78,22 @@ class Metrics:
         return generate_latest(_Page(self.registry, overview, now, gauges))
 
 
+@dataclass(frozen=True)
 class _Page(Collector):
-    def __init__(
-        self,
-        counts: CollectorRegistry,
-        overview: Overview | None,
-        now: float,
-        gauges: dict[str, float],
-    ) -> None:
-        self._counts = counts
-        self._overview = overview
-        self._now = now
-        self._gauges = gauges
+    counts: CollectorRegistry
+    overview: Overview | None
+    now: float
+    gauges: dict[str, float]
 
     def collect(self) -> Iterator[Metric]:
-        for family in self._counts.collect():
+        for family in self.counts.collect():
             # When each counter began is the same for all: the start.
             family.samples = [one for one in family.samples if not one.name.endswith("_created")]
             yield family
-        for name, value in self._gauges.items():
+        for name, value in self.gauges.items():
             yield GaugeMetricFamily(f"myop_cdn_{name}", _HELP[name], value)
-        if self._overview is not None:
-            yield from _queue(self._overview, self._now)
+        if self.overview is not None:
+            yield from _queue(self.overview, self.now)
 
 
 def _queue(overview: Overview, now: float) -> Iterator[Metric]:

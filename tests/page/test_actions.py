@@ -229,7 +229,7 @@ def test_a_document_is_rolled_back_and_resumed_after_a_preview(
 def test_an_action_that_is_cut_off_says_so_and_is_not_done_again(
     stand: Callable[..., Stand], preview: bool
 ) -> None:
-    here = stand(few, **guarded(), acting=Child(Hanging(), DeskLimits(act=0.5)).do)
+    here = stand(few, **guarded(), acting=Child(Hanging(), DeskLimits(act=0.5).of).do)
     client, mine = Client(here), {"Authorization": f"Bearer {TOKEN}"}
     asked = {"action": "rollback", "destination": here.destination, "to": "1", "preview": preview}
     job = client.post("action", asked, **mine)[1]["job"]

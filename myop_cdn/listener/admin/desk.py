@@ -14,6 +14,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, TypeAlias
 
 from myop_cdn.errors import InputError, MyopCdnError, StorageError, unexpected
+from myop_cdn.listener.child import Limits
 from myop_cdn.listener.queue.base import LiveDocument
 from myop_cdn.model import DocumentRef
 from myop_cdn.page import render
@@ -96,20 +97,12 @@ class DeskLimits:
     look: float = 60.0
     act: float = 6 * 3600.0
 
-    @property
-    def silence(self) -> float:
-        """Nothing is told on the way."""
-        return self.act
-
-    def of(self, task: Task, /) -> float:
-        """For all of a task."""
-        return self.act if isinstance(task, RollbackTask) else self.look
-
-    def after(self, task: Task, /) -> str:
-        """What to do where a task was cut off: none of them is done again by itself."""
+    def of(self, task: Task) -> Limits:
+        """Those of one task, which tells nothing on its way and is not done again by itself."""
+        after = "nothing was changed; try it again in a while"
         if isinstance(task, RollbackTask) and not task.preview:
-            return "a part of it may be done: see the history before you do it again"
-        return "nothing was changed; try it again in a while"
+            after = "a part of it may be done: see the history before you do it again"
+        return Limits(self.act if isinstance(task, RollbackTask) else self.look, self.act, after)
 
 
 class DeskQueue:

@@ -122,15 +122,15 @@ class Connection:
         return True
 
 
+@dataclass(eq=False)
 class Pool:
     """The connections, the selector that watches them, and what they use up together."""
 
-    def __init__(self, selector: selectors.BaseSelector, limits: ServerLimits) -> None:
-        self._selector = selector
-        self._limits = limits
-        self._members: set[Connection] = set()
-        self._by_peer: dict[str, set[Connection]] = {}
-        self._held = 0
+    _selector: selectors.BaseSelector
+    _limits: ServerLimits
+    _members: set[Connection] = field(default_factory=set)
+    _by_peer: dict[str, set[Connection]] = field(default_factory=dict)
+    _held: int = 0
 
     def __len__(self) -> int:
         return len(self._members)

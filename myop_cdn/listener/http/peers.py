@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING
@@ -150,23 +150,23 @@ def _key(ip: IPv4Address | IPv6Address) -> str:
     return str(ip) if ip.version == 4 else str(ip_network((int(ip) >> 64 << 64, 64)))
 
 
+@dataclass(slots=True)
 class Allowance:
     """How many refused requests each peer may send: `burst` at once, then `rate` a second."""
 
-    def __init__(self, burst: float, rate: float) -> None:
-        self._burst = burst
-        self._rate = rate
-        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
+    burst: float
+    rate: float
+    _left: OrderedDict[str, tuple[float, float]] = field(default_factory=OrderedDict)
 
     def has(self, key: str, now: float) -> bool:
         """Whether `key` may be refused once more."""
-        left, since = self._left.get(key, (self._burst, now))
-        return left + (now - since) * self._rate >= 1
+        left, since = self._left.get(key, (self.burst, now))
+        return left + (now - since) * self.rate >= 1
 
     def take(self, key: str, now: float) -> bool:
         """Count one refusal of `key`; False when it has had more than its share."""
-        left, since = self._left.pop(key, (self._burst, now))
-        left = min(self._burst, left + (now - since) * self._rate)
+        left, since = self._left.pop(key, (self.burst, now))
+        left = min(self.burst, left + (now - since) * self.rate)
         self._left[key] = (max(0.0, left - 1), now)
         if len(self._left) > _MOST:
             self._left.popitem(last=False)

@@ -66,32 +66,26 @@ class Handler(Protocol):
         """The server itself refused something; status 0: closed without an answer."""
 
 
+@dataclass(eq=False)
 class HttpProtocol:
     """What is said on the connections of a pool.
 
-    clock: monotonic seconds. wall: seconds since the epoch, for the answers' date.
+    post: takes answers from other threads. clock: monotonic seconds. wall: seconds since the
+    epoch, for the answers' date. last_deadline: when draining: no answer waits longer.
     """
 
-    def __init__(
-        self,
-        pool: Pool,
-        handler: Handler,
-        limits: ServerLimits,
-        post: Callable[[Connection, int, Response], None],
-        clock: Callable[[], float],
-        wall: Callable[[], float],
-        proxies: TrustedProxies,
-    ) -> None:
-        self._pool = pool
-        self._handler = handler
-        self._limits = limits
-        self._post = post
-        self._clock = clock
-        self._wall = wall
-        self._proxies = proxies
-        self._allowance = Allowance(*limits.refusals)
-        self._unfinished: deque[Connection] = deque()  # more can be done without a new event
-        self.last_deadline: float | None = None  # when draining: no answer waits longer
+    _pool: Pool
+    _handler: Handler
+    _limits: ServerLimits
+    _post: Callable[[Connection, int, Response], None]
+    _clock: Callable[[], float]
+    _wall: Callable[[], float]
+    _proxies: TrustedProxies
+    _unfinished: deque[Connection] = field(default_factory=deque)  # no event will announce more
+    last_deadline: float | None = None
+
+    def __post_init__(self) -> None:
+        self._allowance = Allowance(*self._limits.refusals)
 
     def ready(self, connection: Connection, events: int) -> None:
         """The selector saw something on this connection."""
