@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from myop_cdn.summary import Item, Section, Summary
 
 MOST = 24 * 2**20  # characters of HTML in one file; what is over that is named, but not shown
-_READ_AHEAD = 64  # documents
+_MOST_OVER = 64  # documents that are read and find no room before no other is
 _COMMITS = 500  # whose versions are listed
 
 
@@ -33,6 +33,7 @@ class Contents:
         self.html: dict[str, str] = {}
         self._jobs = jobs
         self._left = most
+        self._over = 0
 
     def add(self, target: Target, wanted: Sequence[tuple[str, DocumentRef, str]]) -> None:
         """Read documents, the first ones first, as long as there is room.
@@ -40,19 +41,17 @@ class Contents:
         wanted: for each its key, the document, and the content's SHA-256, "" for what is there.
         What can't be read is left out.
         """
+
+        def read(one: tuple[str, DocumentRef, str]) -> str:
+            html = render.html_of(read_document(target, one[1], one[2]))
+            self._over += len(html) > self._left
+            return html
+
         wanted = [one for one in dict.fromkeys(wanted) if one[0] not in self.html]
-        for at in range(0, len(wanted), _READ_AHEAD):
-            part = wanted[at : at + _READ_AHEAD]
-
-            def read(one: tuple[str, DocumentRef, str]) -> str:
-                return render.html_of(read_document(target, one[1], one[2]))
-
-            for done in each(read, part, self._jobs, "page", lambda _: False):
-                if done.result is not None and len(done.result) <= self._left:
-                    self._left -= len(done.result)
-                    self.html[done.item[0]] = done.result
-            if self._left <= 0:
-                return
+        for done in each(read, wanted, self._jobs, "page", lambda _: self._over > _MOST_OVER):
+            if done.result is not None and len(done.result) <= self._left:
+                self._left -= len(done.result)
+                self.html[done.item[0]] = done.result
 
 
 def of_status(

@@ -255,3 +255,24 @@ def test_a_file_holds_no_more_than_it_may(here: Stand) -> None:
     with closing(open_targets([here.destination], DeployOptions())[0]) as target:
         contents.add(target, [(one.path, one, "") for one in refs])
     assert len(contents.html) == 1
+
+
+def test_a_file_that_is_full_costs_no_look_at_every_document(
+    here: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from contextlib import closing
+
+    from myop_cdn.deploy.options import DeployOptions
+    from myop_cdn.deploy.target import open_targets
+    from myop_cdn.model import DocumentRef
+    from myop_cdn.page import render
+
+    shown: list[bytes] = []
+    html_of = render.html_of
+    monkeypatch.setattr(render, "html_of", lambda body: (shown.append(body), html_of(body))[1])
+    ref = DocumentRef("card", "production")
+    contents = Contents(1, most=10)
+    with closing(open_targets([here.destination], DeployOptions())[0]) as target:
+        contents.add(target, [(str(number), ref, "") for number in range(1000)])
+    assert len(contents.html) == 0
+    assert len(shown) < 100
