@@ -26,6 +26,7 @@
     │   │   └── StorageUnreachable   1   no connection to the service at all
     │   └── PreconditionFailed       1   somebody else changed the object meanwhile
     ├── InvalidationError            1   a CDN did not take an invalidation
+    │   └── CdnUnavailable           1   as its API is busy, or gives no answer
     ├── CheckFailed                  1   what a CDN answers is not what it should
     ├── ListenerError                1   the listener can't start or keep its journal
     │   └── LeaseLost                1   another listener works the destination now
@@ -214,6 +215,12 @@ class PreconditionFailed(StorageError):
 
 class InvalidationError(MyopCdnError):
     """A CDN did not take an invalidation."""
+
+
+class CdnUnavailable(InvalidationError):
+    """The CDN's API is busy, or gives no answer."""
+
+    is_temporary = True
 
 
 class CheckFailed(MyopCdnError):

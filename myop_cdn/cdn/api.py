@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import random
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from myop_cdn.errors import InputError, InvalidationError
-from myop_cdn.retry import RetryPolicy
+from myop_cdn.errors import CdnUnavailable, InputError, InvalidationError
+from myop_cdn.retry import Retries, RetryPolicy, sleep
 from myop_cdn.transport import Limits, Transport, TransportError, parse_base_url
 
 if TYPE_CHECKING:
@@ -34,7 +32,7 @@ class Answer:
 class Api:
     """One service for one user. token: asked for before each call, never shown.
 
-    Raises InputError where `base` is not a plain http(s) URL.
+    wait: see `Retries`. Raises InputError where `base` is not a plain http(s) URL.
     """
 
     def __init__(
@@ -43,12 +41,12 @@ class Api:
         base: str,
         token: Callable[[], str],
         hint: str = "",
-        sleep: Callable[[float], None] = time.sleep,
+        wait: Callable[[float], bool] = sleep,
     ) -> None:
         self._name = name
         self._token = token
         self._hint = hint
-        self._sleep = sleep
+        self._wait = wait
         try:
             endpoint, self._path = parse_base_url(base.rstrip("/"))
         except ValueError as error:
@@ -68,31 +66,27 @@ class Api:
         data = b"" if body is None else json.dumps(body).encode()
         if body is not None:
             headers["Content-Type"] = "application/json"
-        tries = 0
-        while True:
-            tries += 1
-            last = tries == _POLICY.attempts
-            after = 0.0
+
+        def attempt() -> Answer:
             try:
-                response = self._transport.request(method, target, headers, data)
+                return self._checked(self._transport.request(method, target, headers, data))
             except TransportError as error:
-                if last or not error.temporary:
-                    what = f"{self._name}: no answer: the service {error.phrase}"
-                    raise InvalidationError(what, error.hint) from None
-            else:
-                if response.status not in _BUSY or last:
-                    return self._checked(response)
-                after = response.retry_after()
-            self._sleep(_POLICY.pause(tries, random.random(), after))  # noqa: S311 - no secret
+                failed = CdnUnavailable if error.temporary else InvalidationError
+                what = f"{self._name}: no answer: the service {error.phrase}"
+                raise failed(what, error.hint) from None
+
+        return Retries(_POLICY, self._wait).call(attempt)
 
     def _checked(self, response: Response) -> Answer:
-        if response.status in (401, 403):
-            what = f"{self._name}: the service answered {response.status}"
-            raise InvalidationError(what, self._hint)
-        if not 200 <= response.status < 300:
-            raise InvalidationError(f"{self._name}: the service answered {response.status}")
+        status = response.status
+        if not 200 <= status < 300:
+            failed = CdnUnavailable if status in _BUSY else InvalidationError
+            hint = self._hint if status in (401, 403) else ""
+            error = failed(f"{self._name}: the service answered {status}", hint)
+            error.retry_after = response.retry_after()
+            raise error
         try:
             value = json.loads(response.body) if response.body.strip() else {}
         except (ValueError, RecursionError):
             value = {}
-        return Answer(response.status, value if isinstance(value, dict) else {}, response.headers)
+        return Answer(status, value if isinstance(value, dict) else {}, response.headers)

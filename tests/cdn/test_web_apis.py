@@ -26,7 +26,7 @@ SITE = Place.of("s3://bucket/site")
 
 def api(stand_in: StandIn) -> Api:
     """A client of the stand-in that does not wait between tries."""
-    return Api("cdn", stand_in.url, lambda: "token", "the hint", sleep=lambda _: None)
+    return Api("cdn", stand_in.url, lambda: "token", "the hint", wait=lambda _: True)
 
 
 def test_cloudflare_is_sent_prefixes_so_that_every_variant_goes() -> None:
