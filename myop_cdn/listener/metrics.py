@@ -112,7 +112,9 @@ def _queue(overview: Overview, now: float) -> Iterator[Metric]:
             family.add_metric([lane.name], value(lane))
         yield family
         if of_all is not None:
-            yield GaugeMetricFamily(f"myop_cdn_{name}", words, of_all(map(value, lanes)))
+            yield GaugeMetricFamily(
+                f"myop_cdn_{name}", words, of_all([value(lane) for lane in lanes] or [0.0])
+            )
 
 
 _HELP = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import sqlite3
 import threading
@@ -17,7 +18,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from myop_cdn.errors import KeyRejected, RefusedError
 from myop_cdn.listener.admin.handler import Admin, is_public
 from myop_cdn.listener.http.sockets import Address, listen
+from myop_cdn.listener.metrics import Metrics
 from myop_cdn.listener.queue import agenda
+from myop_cdn.listener.queue.base import Overview
 from tests.listener.rig import PATIENCE, Rig, Wire, failing, until, webhook
 
 if TYPE_CHECKING:
@@ -118,6 +121,20 @@ def test_ready_is_503_when_the_journal_can_t_be_written(operator: Operator) -> N
     assert operator.get("/readyz")[0] == 200
 
 
+def test_health_does_not_wait_for_a_journal_that_ready_waits_for(operator: Operator) -> None:
+    other = sqlite3.connect(operator.rig.journal, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    with Wire(socket.create_connection(operator.address, timeout=PATIENCE)) as wire:
+        wire.send(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert [operator.get(path)[0] for path in ("/healthz", "/metrics", "/healthz")] == [200] * 3
+        assert select.select([wire.sock], [], [], 0)[0] == []  # it waits still
+        answer = wire.reply()
+    other.execute("ROLLBACK")
+    other.close()
+    assert answer is not None
+    assert answer.status == 503
+
+
 def test_ready_tells_the_age_of_the_last_success(operator: Operator) -> None:
     assert operator.json("/readyz")["lastSuccessSeconds"] is None
     operator.rig.post(webhook("a/prod"))
@@ -196,6 +213,12 @@ def test_metrics_count_what_came_in_and_what_became_of_it(operator: Operator) ->
     assert found["myop_cdn_journal_writable"] == 1
     assert found["myop_cdn_run_seconds_count"] == 1
     assert found["myop_cdn_last_success_timestamp_seconds"] > 1e9
+
+
+def test_metrics_are_told_of_a_journal_that_has_nothing_yet() -> None:
+    text = Metrics().page(Overview(0, None, ()), 1.0, {"running": 0.0}).decode()
+    assert "\nmyop_cdn_failed_attempts 0.0\n" in text
+    assert "\nmyop_cdn_last_success_timestamp_seconds 0.0\n" in text
 
 
 def test_metrics_have_no_endless_labels(operator: Operator) -> None:

@@ -174,7 +174,7 @@ class Actions:
                 self._jobs[number] = self._outcome(task, found)
 
         self._jobs[number] = None
-        if not self._tasks.put(task, done):
+        if not self._tasks.ask(task, done):
             del self._jobs[number]
             return Response.error(503, "too much is asked for at once")
         while len(self._jobs) > _JOBS:

@@ -105,42 +105,54 @@ class DeskLimits:
         return Limits(self.act if isinstance(task, RollbackTask) else self.look, self.act, after)
 
 
-class DeskQueue:
-    """Tasks for a desk, done one after the other on a thread of its own. most: that may wait."""
+class TaskThread:
+    """Work that is done piece by piece on a thread of its own. most: pieces that may wait."""
 
-    def __init__(self, desk: Desk, name: str, log: Log, most: int) -> None:
-        self._desk = desk
+    def __init__(self, name: str, log: Log, most: int) -> None:
+        self._name = name
         self._log = log
         self._most = most
-        self._tasks: SimpleQueue[tuple[Task, Done] | None] = SimpleQueue()
+        self._waiting: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         threading.Thread(target=self._run, name=name, daemon=True).start()
 
     def stop(self) -> None:
-        """End; a task that has begun is left to its process."""
-        self._tasks.put(None)
+        """End; what has begun is left to itself."""
+        self._waiting.put(None)
 
-    def put(self, task: Task, done: Done) -> bool:
-        """Have a task done; `done` is given what came of it. Whether there was room."""
-        if self._tasks.qsize() >= self._most:
+    def put(self, work: Callable[[], None]) -> bool:
+        """Have it done. Whether there was room."""
+        if self._waiting.qsize() >= self._most:
             return False
-        self._tasks.put((task, done))
+        self._waiting.put(work)
         return True
 
     def _run(self) -> None:
-        while (given := self._tasks.get()) is not None:
-            task, done = given
-            found: Found | MyopCdnError
+        while (work := self._waiting.get()) is not None:
             try:
-                found = self._desk(task)
-            except MyopCdnError as error:
-                found = error
+                work()
             except Exception as error:  # a defect must not end the thread
-                found = unexpected(error)
-            try:
-                done(found)
-            except Exception as error:
-                name = threading.current_thread().name
-                self._log.warning("the page failed", thread=name, error=unexpected(error).message)
+                words = unexpected(error).message
+                self._log.warning("the page failed", thread=self._name, error=words)
+
+
+class DeskQueue(TaskThread):
+    """Asks a desk, on a thread of its own."""
+
+    def __init__(self, desk: Desk, name: str, log: Log, most: int) -> None:
+        super().__init__(name, log, most)
+        self._desk = desk
+
+    def ask(self, task: Task, done: Done) -> bool:
+        """Have a task done; `done` is given what came of it. Whether there was room."""
+        return self.put(lambda: done(self._found(task)))
+
+    def _found(self, task: Task) -> Found | MyopCdnError:
+        try:
+            return self._desk(task)
+        except MyopCdnError as error:
+            return error
+        except Exception as error:
+            return unexpected(error)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,11 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, quote, urlsplit
 
-from myop_cdn.errors import ListenerError, MyopCdnError
+from myop_cdn.errors import ListenerError, MyopCdnError, unexpected
 from myop_cdn.listener import status
 from myop_cdn.listener.admin import actions, page
 from myop_cdn.listener.admin.actions import Actions
-from myop_cdn.listener.admin.desk import DeskLimits
+from myop_cdn.listener.admin.desk import DeskLimits, TaskThread
 from myop_cdn.listener.admin.page import PageHandler, refusal
 from myop_cdn.listener.http.protocol import ServerLimits
 from myop_cdn.listener.http.request import LengthBody, body_reader
@@ -47,7 +47,7 @@ class Admin:
     names: by which it is asked, besides localhost and any address. desk: what the page has
     destinations asked by; acting: and changed by, on behalf of those with `sessions`. None where
     that can't be done.
-    Runs on a thread of its own, so that a slow answer here delays no delivery.
+    On threads of its own: a slow answer here delays no delivery, and `/healthz` waits for none.
     """
 
     def __init__(
@@ -69,6 +69,9 @@ class Admin:
         self._server = Server(sockets, self, _LIMITS, wall=wall)
         self._thread = threading.Thread(target=self._server.run, name="admin", daemon=True)
         self._since = wall()
+        # Each for itself: a probe commits, and may have to wait for the journal longest.
+        self._probes = TaskThread("admin probes", log, _LIMITS.connections)
+        self._answers = TaskThread("admin answers", log, _LIMITS.connections)
         self._page = PageHandler(listener, desk, log, self._since)
         self._actions = Actions(listener, acting, sessions, log, wall)
 
@@ -78,9 +81,8 @@ class Admin:
 
     def stop(self) -> None:
         """End; what is being answered is cut off."""
-        self._page.stop()
-        self._actions.stop()
-        self._server.stop()
+        for part in (self._page, self._actions, self._probes, self._answers, self._server):
+            part.stop()
         self._thread.join(2)
 
     def head(self, request: Request, peer: str) -> Response | BodyReader:  # noqa: ARG002 - Handler
@@ -98,23 +100,35 @@ class Admin:
         return body_reader(request, 0) or LengthBody(0)
 
     def body(self, responder: Responder, request: Request, body: bytes) -> Response | None:
-        """The answer."""
+        """The answer, at once where it needs nobody else."""
+        if request.path == "/healthz":
+            return self._health()
+
+        def work() -> None:
+            if (answer := self._answered(responder, request, body)) is not None:
+                responder.answer(answer)
+
+        thread = self._probes if request.path == "/readyz" else self._answers
+        return None if thread.put(work) else Response.error(503, "too much is asked for at once")
+
+    def _answered(self, responder: Responder, request: Request, body: bytes) -> Response | None:
         try:
             if request.path in (*actions.PATHS, *actions.POST_PATHS):
                 return self._actions.answer(request, responder.peer, body)
             if request.path in page.PATHS:
                 return self._page.answer(responder, request)
-            if request.path == "/healthz":
-                return self._health()
             if request.path == "/readyz":
                 return self._ready()
-            if request.path == "/metrics":
-                return self._metrics()
-            return self._status(request.query)
+            return self._metrics() if request.path == "/metrics" else self._status(request.query)
         except ListenerError as error:
             return Response.of(503, {"status": "failed", "error": str(error)})
         except MyopCdnError as error:
             return Response.error(400, error.message)
+        except Exception as error:  # a defect: who asked is to be answered all the same
+            self._log.warning(
+                "an answer failed", path=request.path, error=unexpected(error).message
+            )
+            return Response.error(500, "something is wrong here")
 
     def refused(self, peer: str, status: int, reason: str) -> None:
         """The server refused something."""

@@ -110,7 +110,7 @@ class PageHandler:
         task = _task(path, query, self._listener.destinations)
         if self._tasks is None:
             raise InputError("destinations can't be read here")
-        if not self._tasks.put(task, lambda found: responder.answer(_of_desk(request, found))):
+        if not self._tasks.ask(task, lambda found: responder.answer(_of_desk(request, found))):
             # Of clients that have left, nearly all of them.
             return Response.error(503, "too much is asked for at once")
         return None
