@@ -41,8 +41,6 @@ _MOST_LINES = 20  # of one kind of fault
 
 @option_group("What should be there")
 class ExpectationSettings:
-    """What should be there."""
-
     tree: Path | None = option(
         "The folder that sync wrote. Without it and --destination the CDN's own manifest "
         "tells what to ask for, and contents are not compared.",
@@ -55,8 +53,6 @@ class ExpectationSettings:
 
 @option_group("Asking")
 class AskSettings:
-    """How the CDN is asked."""
-
     origin: str = option(
         "The origin of the page that asks: your application's.",
         "URL",
@@ -73,8 +69,6 @@ class AskSettings:
 
 @option_group()
 class CheckSettings:
-    """All that `check` takes."""
-
     base_url: str = argument(metavar="BASE_URL")
     expected: ExpectationSettings = group(ExpectationSettings)
     asking: AskSettings = group(AskSettings)
@@ -164,8 +158,6 @@ def _where(fault: Fault) -> str:
 
 @option_group("Pages")
 class DoctorSettings:
-    """All that `doctor` takes."""
-
     destination: str | None = argument(type=Destination(), metavar="[DESTINATION]", required=False)
     origin: str | None = option(
         "The origin of the page that reads the documents: your application's.", "URL", type=ORIGIN

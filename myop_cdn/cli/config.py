@@ -199,8 +199,6 @@ def _checked(
 
 @option_group("Which")
 class ShowSettings:
-    """All that `config show` takes."""
-
     words: tuple[str, ...] = argument(
         nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND [ARGUMENT]...]"
     )

@@ -29,8 +29,6 @@ _STATES = ("waiting", "retrying", "done", "failed", "ignored")
 
 @option_group("Which")
 class ListSettings:
-    """All that `deliveries list` takes."""
-
     limit: int = option("How many, newest first.", "N", type=click.IntRange(1, 10_000), default=20)
     state: str | None = option("Only those in this state.", type=click.Choice(_STATES))
     journal: StateSettings = group(StateSettings)
@@ -39,8 +37,6 @@ class ListSettings:
 
 @option_group("Output")
 class ShowSettings:
-    """All that `deliveries show` takes."""
-
     delivery_id: str = argument(metavar="ID")
     raw: bool = option("Only the body, byte for byte.")
     output: JsonSettings = group(JsonSettings)
@@ -49,8 +45,6 @@ class ShowSettings:
 
 @option_group()
 class DeliverySettings:
-    """Which delivery, of which listener."""
-
     delivery_id: str = argument(metavar="ID")
     journal: StateSettings = group(StateSettings)
 
@@ -208,8 +202,6 @@ def _unknown(delivery_id: str) -> InputError:
 
 @option_group("Faults, to see the refusal")
 class FaultSettings:
-    """What is wrong with the delivery on purpose."""
-
     bad_signature: bool = option("Sign a different body: a 401 is expected.")
     stale: bool = option("Date it an hour ago: a 401 is expected.")
     oversized: bool = option("Pad it to over 2 MiB: a 413 is expected.")
@@ -219,8 +211,6 @@ class FaultSettings:
 
 @option_group("What to send")
 class SendSettings:
-    """All that `send` takes."""
-
     url: str = argument(metavar="URL")
     release: tuple[str, ...] = option(
         "Announce this release; repeat it for more. Without VARIANT it is whatever Myop has; "

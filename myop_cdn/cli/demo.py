@@ -42,8 +42,6 @@ STYLES: dict[Tone, str] = {
 
 @option_group()
 class DemoSettings:
-    """All that `demo` takes."""
-
     output: Path | None = option(
         "Leave everything in this folder, which must be new or empty; by default a temporary one.",
         "DIR",

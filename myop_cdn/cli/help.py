@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 @option_group()
 class HelpSettings:
-    """All that `help` takes."""
-
     topic: tuple[str, ...] = argument(
         nargs=-1,
         metavar="[COMMAND|TOPIC]",

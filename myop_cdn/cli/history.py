@@ -50,8 +50,6 @@ _MOST_LINES = 20  # of one commit
 
 @option_group("Compare")
 class StatusSettings:
-    """All that `status` takes."""
-
     destination: str = argument(type=Destination(), metavar="DESTINATION")
     against: str | None = option(
         "Ask Myop for each document, and show what is behind.", type=click.Choice(["myop"])
@@ -67,8 +65,6 @@ class StatusSettings:
 
 @option_group("History")
 class HistorySettings:
-    """All that `history` takes."""
-
     destination: str = argument(type=Destination(), metavar="DESTINATION")
     limit: int = option(
         "Show at most this many commits, the newest; 0 reads the whole log.",
@@ -84,8 +80,6 @@ class HistorySettings:
 
 @option_group()
 class DiffSettings:
-    """All that `diff` takes."""
-
     destination: str = argument(type=Destination(), metavar="DESTINATION")
     start: str | None = argument(metavar="[FROM]", required=False)
     end: str | None = argument(metavar="[TO]", required=False)
@@ -95,8 +89,6 @@ class DiffSettings:
 
 @option_group("Where to go back to")
 class RollbackSettings:
-    """All that `rollback` takes."""
-
     destination: str = argument(type=Destination(), metavar="DESTINATION")
     to: str | None = option(
         "A commit's number, or a time (2026-03-24T10:00:00Z): the last commit by then.",

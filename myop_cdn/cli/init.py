@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 @option_group()
 class InitSettings:
-    """All that `init` takes."""
-
     name: str = argument(type=click.Choice(list(RECIPES)))
     folder: str = argument(default=".", metavar="[DIR|-]")
     destination: str | None = option(f"Where to publish.  [default: {DESTINATION}]", "URL")

@@ -37,16 +37,18 @@ from myop_cdn.errors import (
     unexpected,
 )
 from myop_cdn.model import Scope
+from myop_cdn.text import shown_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from datetime import timedelta
 
     from myop_cdn.cli.console import Console
+    from myop_cdn.model import Delivery
     from myop_cdn.notify.policy import EventKind
     from myop_cdn.notify.sender import Channel
     from myop_cdn.progress import Progress
-    from myop_cdn.report import DeployReport, PublishReport, SyncReport
+    from myop_cdn.report import CheckReport, DeployReport, PublishReport, SyncReport
     from myop_cdn.tree import Tree
 
 # How long a run that failed waits at its end: for receivers, and for a command, which has a time
@@ -57,8 +59,6 @@ _COMMAND_SECONDS = 35.0
 
 @option_group()
 class SyncSettings:
-    """All that `sync` takes."""
-
     source: SourceSettings = group(SourceSettings)
     export: ExportSettings = group(ExportSettings)
     limits: LimitSettings = group(LimitSettings)
@@ -77,35 +77,33 @@ def sync(console: Console, settings: SyncSettings) -> SyncReport:
     one removes the documents that are gone from Myop, up to --max-delete.
     """
     from myop_cdn.cli.reports import say_sync
+    from myop_cdn.sync import left_alone
+    from myop_cdn.sync import sync as run
 
-    console.known["output"] = str(settings.export.output)
+    output, dry_run = settings.export.output, settings.run.dry_run
+    console.known["output"] = str(output)
     scope = scope_of(settings.source, console)
     console.known["scope"] = scope.kind
-    report = _sync(console, settings, scope)
-    say_sync(console, report, dry_run=settings.run.dry_run)
+    options = sync_options(settings.export, settings.limits)
+    with ExitStack() as stack:
+        tree = _tree(output, stack, dry_run=dry_run)
+        if scope.kind == "none":
+            report = left_alone(tree)
+        else:
+            exporter = exporter_of(settings.export, console.warn_once)
+            report = run(scope, exporter, tree, options, stack.enter_context(console.progress()))
+    say_sync(console, report, dry_run=dry_run)
     return report
 
 
-def _sync(console: Console, settings: SyncSettings, scope: Scope) -> SyncReport:
-    from myop_cdn.sync import left_alone
-    from myop_cdn.sync import sync as run
+def _tree(folder: Path, stack: ExitStack, *, dry_run: bool) -> Tree:
     from myop_cdn.tree import DryRunTree, Tree
 
-    options = sync_options(settings.export, settings.limits)
-    output = settings.export.output
-    with ExitStack() as stack:
-        tree = stack.enter_context(DryRunTree.of(output)) if settings.run.dry_run else Tree(output)
-        if scope.kind == "none":
-            return left_alone(tree)
-        exporter = exporter_of(settings.export, console.warn_once)
-        progress = stack.enter_context(console.progress())
-        return run(scope, exporter, tree, options, progress)
+    return stack.enter_context(DryRunTree.of(folder)) if dry_run else Tree(folder)
 
 
 @option_group("What to upload")
 class DeployCommandSettings:
-    """All that `deploy` takes."""
-
     destinations: tuple[str, ...] = argument(
         nargs=-1, required=True, type=Destination(), metavar="DESTINATION..."
     )
@@ -160,8 +158,6 @@ def deploy(console: Console, settings: DeployCommandSettings) -> DeployReport:
 
 @option_group("CDN")
 class CheckSettings:
-    """Whether the CDN is asked afterwards."""
-
     check: str | None = option(
         "Then ask the CDN for what was exported, as 'myop-cdn check' does; BASE_URL is what "
         "enableSelfHosted() is given.",
@@ -174,8 +170,6 @@ class CheckSettings:
 
 @option_group()
 class PublishSettings:
-    """All that `publish` takes."""
-
     destinations: tuple[str, ...] = argument(
         nargs=-1, required=True, type=Destination(), metavar="DESTINATION..."
     )
@@ -205,13 +199,9 @@ def publish(console: Console, settings: PublishSettings) -> PublishReport:
     """
     if not settings.notices.wanted or settings.run.dry_run or settings.plan.plan_out is not None:
         return _publish(console, settings)
-    from myop_cdn.text import shown_url
-
-    channels = channels_of(
-        settings.notices, console.warn_once, allow_http=settings.export.api.allow_http
-    )
-    subject = ", ".join(shown_url(one) for one in settings.destinations)
-    with told_of(subject, channels, console) as tell:
+    allow_http = settings.export.api.allow_http
+    channels = channels_of(settings.notices, console.warn_once, allow_http=allow_http)
+    with told_of(", ".join(map(shown_url, settings.destinations)), channels, console) as tell:
         report = _publish(console, settings)
         tell(report.error)
     return report
@@ -219,23 +209,31 @@ def publish(console: Console, settings: PublishSettings) -> PublishReport:
 
 def _publish(console: Console, settings: PublishSettings) -> PublishReport:
     from myop_cdn.cli.reports import offer_documents, say_deploy, say_plan, say_sync
+    from myop_cdn.deploy import apply
     from myop_cdn.publish import publish as run
-    from myop_cdn.tree import DryRunTree, Tree
+    from myop_cdn.report import PublishReport
+    from myop_cdn.sync import left_alone
+    from myop_cdn.tree import Tree
 
-    export, limits, plan = settings.export, settings.limits, settings.plan
+    export, plan, base_url = settings.export, settings.plan, settings.check.check
     check_plan(plan, "payload", "releases", "full", "signature", "environment", "check")
-    if plan.apply is not None:
-        return _apply(console, plan.apply, settings)
     dry_run = settings.run.dry_run or plan.plan_out is not None
+    deploying = deploy_options(
+        settings.deploy, settings.limits, dry_run=dry_run, plan_out=plan.plan_out
+    )
+    if plan.apply is not None:
+        with console.progress() as progress:
+            deployed = apply(plan.apply, settings.destinations, deploying, progress)
+        say_deploy(console, deployed)
+        return PublishReport(left_alone(Tree(export.output)), deployed)
     scope = scope_of(settings.source, console)
-    options = sync_options(export, limits)
-    deploying = deploy_options(settings.deploy, limits, dry_run=dry_run, plan_out=plan.plan_out)
-    if settings.check.check is not None:
+    options = sync_options(export, settings.limits)
+    if base_url is not None:
         from myop_cdn.check import parse
 
-        parse(settings.check.check)  # a wrong one is said before anything is done
+        parse(base_url)  # a wrong one is said before anything is done
     with ExitStack() as stack:
-        tree = stack.enter_context(DryRunTree.of(export.output)) if dry_run else Tree(export.output)
+        tree = _tree(export.output, stack, dry_run=dry_run)
         progress = stack.enter_context(console.progress())
         report = run(
             scope,
@@ -246,7 +244,11 @@ def _publish(console: Console, settings: PublishSettings) -> PublishReport:
             deploying,
             progress,
         )
-        report = _checked(settings, report, tree, progress)
+        if base_url is not None and report.deploy is not None:
+            report = replace(
+                report,
+                check=_checked(settings, base_url, report.sync, report.deploy, tree, progress),
+            )
     if report.sync.scope != "none" or report.error is None:  # else it came to no export at all
         say_sync(console, report.sync, dry_run=dry_run)
     if report.deploy is not None:
@@ -257,53 +259,39 @@ def _publish(console: Console, settings: PublishSettings) -> PublishReport:
         from myop_cdn.cli.check import say_check
 
         say_check(console, report.check)
-    elif settings.check.check is not None:
+    elif base_url is not None:
         console.info("the CDN was not asked: nothing was published")
     return report
 
 
 def _checked(
-    settings: PublishSettings, report: PublishReport, tree: Tree, progress: Progress
-) -> PublishReport:
-    """The report with what the CDN answers for what was exported, where that is wanted."""
-    url = settings.check.check
-    if url is None or report.deploy is None or report.deploy.dry_run:
-        return report
-    if report.deploy.exit_code not in (ExitCode.DONE, ExitCode.PARTLY):
-        return report
+    settings: PublishSettings,
+    url: str,
+    synced: SyncReport,
+    deployed: DeployReport,
+    tree: Tree,
+    progress: Progress,
+) -> CheckReport | None:
+    """What the CDN answers for what was exported; None where nothing came there."""
+    if deployed.dry_run or deployed.exit_code not in (ExitCode.DONE, ExitCode.PARTLY):
+        return None
     from myop_cdn.check import DEFAULT_ORIGIN, CheckOptions, Exported, check
     from myop_cdn.report import CheckReport, Fault
 
+    exported = Exported(tree, synced, deployed)
+    if not exported.refs():
+        return None
     pages = (one for one in settings.deploy.objects.cors_origin if "*" not in one)
     options = CheckOptions(
         origin=next(pages, DEFAULT_ORIGIN),
         wait=settings.check.check_wait,
         jobs=settings.limits.jobs,
     )
-    exported = Exported(tree, report.sync, report.deploy)
-    if not exported.refs():
-        return report
     try:
-        checked = check(url, exported, options, progress)
+        return check(url, exported, options, progress)
     except MyopCdnError as error:  # what was published is to be reported all the same
         fault = Fault("unreachable", (), error.message, error.hint)
-        checked = CheckReport(url, options.origin, exported.source, faults=(fault,))
-    return replace(report, check=checked)
-
-
-def _apply(console: Console, file: Path, settings: PublishSettings) -> PublishReport:
-    from myop_cdn.cli.reports import say_deploy
-    from myop_cdn.deploy import apply
-    from myop_cdn.report import PublishReport
-    from myop_cdn.sync import left_alone
-    from myop_cdn.tree import Tree
-
-    dry_run = settings.run.dry_run
-    options = deploy_options(settings.deploy, settings.limits, dry_run=dry_run)
-    with console.progress() as progress:
-        deployed = apply(file, settings.destinations, options, progress)
-    say_deploy(console, deployed)
-    return PublishReport(left_alone(Tree(settings.export.output)), deployed)
+        return CheckReport(url, options.origin, exported.source, faults=(fault,))
 
 
 @contextmanager
@@ -341,64 +329,51 @@ def scope_of(settings: SourceSettings, console: Console) -> Scope:
     Raises InputError (bad usage, a payload of no known form), SignatureInvalid,
     SignatureUncheckable (GitLab's rewritten body).
     """
-    from myop_cdn.payload import parse_releases
+    from myop_cdn import payload
+    from myop_cdn.inputs import read_input
 
-    _check_usage(settings)
-    if settings.payload is not None:
-        scope = _from_payload(settings, console)
-    elif settings.releases is not None:
-        scope = Scope("incremental", parse_releases(_releases(settings.releases)))
-    else:
-        scope = Scope("full")
-    return Scope("full", scope.releases) if settings.full else scope
-
-
-def _check_usage(settings: SourceSettings) -> None:
-    if settings.payload is not None and settings.releases is not None:
+    source, releases, signature = settings.payload, settings.releases, settings.signed.signature
+    if source is not None and releases is not None:
         raise InputError("--payload and --releases are two ways to say the same: give one")
     # An empty one with nothing to sign is a scheduled job's unset variable.
-    signs_nothing = settings.signed.signature == "" and settings.releases is None
-    if settings.payload is None and settings.signed.signature is not None and not signs_nothing:
+    if source is None and (signature or (signature is not None and releases is not None)):
         raise InputError("--signature signs a payload: give --payload FILE or --payload -")
     # A full sync acts upon nobody's word; releases that nobody signed are somebody's.
-    told_what = settings.payload is not None or settings.releases is not None
-    if settings.signed.require_signature and told_what and settings.signed.signature is None:
+    is_somebodys = source is not None or releases is not None
+    if settings.signed.require_signature and is_somebodys and signature is None:
         raise InputError(
             "--require-signature: the payload comes without a signature",
             "give --signature the X-Myop-Signature header's value",
         )
+    scope = Scope("full")
+    if source is not None:
+        body = bytes(read_input(source, payload.MAX_BYTES, "payload"))
+        if signature is not None:
+            _verify(body, signature, settings.signed.secrets.secret_file, console)
+        scope = _announced(payload.parse(body), console, signed=signature is not None)
+    elif releases is not None:
+        data = releases.encode("utf-8", "surrogateescape")
+        if releases == "-":
+            data = bytes(read_input("-", payload.MAX_BYTES, "array of releases"))
+        scope = Scope("incremental", payload.parse_releases(data))
+    return Scope("full", scope.releases) if settings.full else scope
 
 
-def _from_payload(settings: SourceSettings, console: Console) -> Scope:
-    from myop_cdn import payload
-    from myop_cdn.inputs import read_input, webhook_secrets
-
-    assert settings.payload is not None  # the caller has looked
-    body = bytes(read_input(settings.payload, payload.MAX_BYTES, "payload"))
-    if settings.signed.signature is not None:
-        _verify(
-            body,
-            settings.signed.signature,
-            webhook_secrets(settings.signed.secrets.secret_file, console.warn_once),
-            console,
-        )
-    delivery = payload.parse(body)
-    if delivery.form == "gitlab" and settings.signed.signature is None:
+def _announced(delivery: Delivery, console: Console, *, signed: bool) -> Scope:
+    if delivery.form == "gitlab" and not signed:
         console.warning(
             "GitLab has written this payload again: its signature can't be checked here, and "
             "nothing vouches for it but GitLab's trigger token"
         )
     if delivery.scope.kind == "none":
         console.info(f"the event {delivery.event!r} needs no sync: ignored")
-    if settings.signed.signature is None:
-        return delivery.scope.without_announcements()
-    return delivery.scope
+    return delivery.scope if signed else delivery.scope.without_announcements()
 
 
-def _verify(body: bytes, header: str, secrets: tuple[bytes, ...], console: Console) -> None:
-    from myop_cdn import explain, signature
+def _verify(body: bytes, header: str, files: Sequence[str], console: Console) -> None:
+    from myop_cdn import explain, inputs, signature
 
-    verdict = signature.verify(body, header, secrets)
+    verdict = signature.verify(body, header, inputs.webhook_secrets(files, console.warn_once))
     if verdict.valid:
         console.info(f"the payload is signed with secret {verdict.index}")
         return
@@ -412,12 +387,3 @@ def _verify(body: bytes, header: str, secrets: tuple[bytes, ...], console: Conso
         f"the payload's signature is not valid: {verdict.reason}",
         "myop-cdn verify --explain looks for the cause",
     )
-
-
-def _releases(value: str) -> bytes:
-    if value == "-":
-        from myop_cdn.inputs import read_input
-        from myop_cdn.payload import MAX_BYTES
-
-        return bytes(read_input("-", MAX_BYTES, "array of releases"))
-    return value.encode("utf-8", "surrogateescape")

@@ -30,8 +30,6 @@ def _latency(text: str) -> timedelta:
 
 @option_group()
 class SandboxSettings:
-    """All that `sandbox` takes."""
-
     tree: Path = option(
         "The folder of an export; read again for each request.",
         type=click.Path(exists=True, file_okay=False, path_type=Path),

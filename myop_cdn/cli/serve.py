@@ -138,8 +138,6 @@ class ListenSettings:
 
 @option_group("Publishing")
 class PublishingSettings:
-    """Where it publishes to, and when."""
-
     deploy: tuple[str, ...] = option(
         "Where to publish; repeat it for more. Without it only --output is kept up to date.",
         type=Destination(),
@@ -157,8 +155,6 @@ class PublishingSettings:
 
 @option_group("Notices")
 class NoticeTimes:
-    """When somebody is told."""
-
     notify_after: int = option(
         "How many failures in a row before a notice is sent.",
         "N",
@@ -173,8 +169,6 @@ class NoticeTimes:
 
 @option_group()
 class ServeSettings:
-    """All that `serve` takes."""
-
     listening: ListenSettings = group(ListenSettings)
     secrets: SecretSettings = group(SecretSettings)
     publishing: PublishingSettings = group(PublishingSettings)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -40,10 +40,18 @@ if TYPE_CHECKING:
     from myop_cdn.sync import SyncOptions
 
 
+def _jobs() -> Any:
+    several = click.IntRange(1, 256)
+    return option("How many requests to make at once.", "N", type=several, default=16)
+
+
+def _endpoint_url() -> Any:
+    what = "An S3-compatible service for s3:// destinations; AWS_ENDPOINT_URL works too."
+    return option(what, "URL")
+
+
 @option_group("Signature")
 class SecretSettings:
-    """What signatures are checked with."""
-
     secret_file: tuple[str, ...] = option(
         "File with the webhook's signing secret, or with several while one is being "
         "replaced, or the URL of one that a cloud keeps (aws-sm://NAME, gcp-sm://PROJECT/NAME, "
@@ -55,8 +63,6 @@ class SecretSettings:
 
 @option_group("Signature")
 class SignatureSettings:
-    """How a payload is vouched for."""
-
     signature: str | None = option(
         "The X-Myop-Signature header's value; the payload is checked before all else.",
         "SIG",
@@ -68,8 +74,6 @@ class SignatureSettings:
 
 @option_group("What to export")
 class SourceSettings:
-    """What is to be exported: for commands that run once."""
-
     payload: str | None = option(
         "The webhook's body, GitHub's event file, GitLab's $TRIGGER_PAYLOAD, …", "FILE|-"
     )
@@ -80,8 +84,6 @@ class SourceSettings:
 
 @option_group("Myop's API")
 class ApiSettings:
-    """How Myop's API is asked."""
-
     api_key_file: str | None = option(
         "File with the API key, or its URL as for --secret-file. Without it MYOP_API_KEY is taken.",
         "FILE",
@@ -97,8 +99,6 @@ class ApiSettings:
 
 @option_group("Export")
 class ExportSettings:
-    """Where it is exported from, and the folder it goes to."""
-
     output: Path = option(
         "The folder that holds the exported files.", "DIR", default="./myop-static"
     )
@@ -121,22 +121,16 @@ class ExportSettings:
 
 @option_group("Limits")
 class LimitSettings:
-    """How much at once."""
-
     max_delete: DeleteLimit | None = option(
         "How many documents one run may remove; more is refused.  "
         "[default: 25%, or one component's documents]",
         type=MAX_DELETE,
     )
-    jobs: int = option(
-        "How many requests to make at once.", "N", type=click.IntRange(1, 256), default=16
-    )
+    jobs: int = _jobs()
 
 
 @option_group("Objects")
 class WriteSettings:
-    """How whatever is written is kept, uploads and copies alike."""
-
     acl: str = option(
         "The canned ACL (S3) or predefined ACL (GCS) of what is written, for example public-read.",
         "ACL",
@@ -153,8 +147,6 @@ class WriteSettings:
 
 @option_group("Objects")
 class ObjectSettings:
-    """How objects are stored at a destination."""
-
     cache_control: str = option(
         "The objects' Cache-Control header.", type=HEADER_VALUE, default="public, max-age=300"
     )
@@ -175,15 +167,11 @@ class ObjectSettings:
         type=HISTORY,
     )
     written: WriteSettings = group(WriteSettings)
-    endpoint_url: str | None = option(
-        "An S3-compatible service for s3:// destinations; AWS_ENDPOINT_URL works too.", "URL"
-    )
+    endpoint_url: str | None = _endpoint_url()
 
 
 @option_group("Deleting")
 class DeleteSettings:
-    """What may be taken away at a destination."""
-
     delete: bool = option("Delete objects that a complete tree lacks.")
     delete_after: timedelta | None = option(
         "How long a document must have been gone before --delete removes it.",
@@ -193,8 +181,6 @@ class DeleteSettings:
 
 @option_group("CDN")
 class CdnSettings:
-    """Who is told of what has changed."""
-
     invalidate: tuple[str, ...] = option(
         "Tell this CDN what has changed: cloudfront:ID, cloudcdn:PROJECT/URLMAP, "
         "cloudflare:ZONE or frontdoor:…; repeat it for more.",
@@ -205,8 +191,6 @@ class CdnSettings:
 
 @option_group("Plan")
 class PlanSettings:
-    """A plan that is approved before it is carried out."""
-
     plan_out: Path | None = option(
         "Show what would be done, and write it to this file with the documents that it "
         "needs; change nothing.",
@@ -238,8 +222,6 @@ def check_plan(settings: PlanSettings, *excluded: str) -> None:
 
 @option_group()
 class DeploySettings:
-    """All that only a deploy takes, for `deploy`, `publish` and `serve` alike."""
-
     objects: ObjectSettings = group(ObjectSettings)
     deleting: DeleteSettings = group(DeleteSettings)
     cdn: CdnSettings = group(CdnSettings)
@@ -247,8 +229,6 @@ class DeploySettings:
 
 @option_group("Which documents")
 class SelectionSettings:
-    """Which documents."""
-
     component: tuple[str, ...] = option("This component only; repeat it for more.", "ID")
     environment: tuple[str, ...] = option(
         "This environment only; repeat it for more. 'preview' is one of the names.", "NAME"
@@ -257,17 +237,11 @@ class SelectionSettings:
 
 @option_group("Destination")
 class SiteSettings:
-    """How a destination that was published to is reached, and its log."""
-
     ledger: str | None = option(
         "The folder or bucket that keeps the log, as given to deploy.", "URL"
     )
-    endpoint_url: str | None = option(
-        "An S3-compatible service for s3:// destinations; AWS_ENDPOINT_URL works too.", "URL"
-    )
-    jobs: int = option(
-        "How many requests to make at once.", "N", type=click.IntRange(1, 256), default=16
-    )
+    endpoint_url: str | None = _endpoint_url()
+    jobs: int = _jobs()
 
 
 def _note_json(ctx: click.Context, param: click.Parameter, value: bool) -> bool:  # noqa: ARG001
@@ -280,31 +254,24 @@ def _note_json(ctx: click.Context, param: click.Parameter, value: bool) -> bool:
 
 @option_group("Output")
 class JsonSettings:
-    """How a report is printed."""
-
     json: bool = option(
         "Print the report as one JSON object on stdout.", is_eager=True, callback=_note_json
     )
 
 
 def _note_report(
-    ctx: click.Context,
-    param: click.Parameter,
-    value: tuple[Path, ...],
+    ctx: click.Context, param: click.Parameter, value: tuple[Path, ...]
 ) -> tuple[Path, ...]:
     # Noted before anything can fail, as the report of a failed run is the most wanted.
     console = ctx.find_object(Console)
     if value:
         from myop_cdn.summary import FORMATS
 
+        endings = (*FORMATS, ".html")
         for path in value:
-            if path.suffix.lower() not in (*FORMATS, ".html"):
-                endings = ", ".join((*FORMATS, ".html"))
-                raise click.BadParameter(
-                    f"{shown(path)!r} ends in none of {endings}: the ending names the format",
-                    ctx,
-                    param,
-                )
+            if path.suffix.lower() not in endings:
+                problem = f"{shown(path)!r} ends in none of {', '.join(endings)}"
+                raise click.BadParameter(f"{problem}: the ending names the format", ctx, param)
     if console is not None:
         console.report_files = value
     return value
@@ -312,8 +279,6 @@ def _note_report(
 
 @option_group("Output")
 class ReportSettings:
-    """What is written of a run besides, for people and for CI systems."""
-
     report: tuple[Path, ...] = option(
         "Write a report of the run, a failed one too, to this file: Markdown (.md), JUnit's "
         "XML (.xml), JSON (.json) or a page (.html), by the ending; repeat it for more.",
@@ -326,8 +291,6 @@ class ReportSettings:
 
 @option_group("Output")
 class RunSettings:
-    """How one run goes about it."""
-
     dry_run: bool = option("Show what would be done; change nothing.")
     output_json: JsonSettings = group(JsonSettings)
     reports: ReportSettings = group(ReportSettings)
@@ -377,8 +340,6 @@ class StateSettings:
 
 @option_group("Notices")
 class NoticeSettings:
-    """Who is told when it fails."""
-
     notify: tuple[str, ...] = option(
         "Tell this webhook when publishing fails: Slack's, Teams's or Discord's, by the "
         "host, or any other, which gets JSON that is signed with MYOP_CDN_NOTIFY_SECRET; repeat "
@@ -490,7 +451,6 @@ def exporter_of(settings: ExportSettings, warn: Warn) -> Exporter:
 
     Raises InputError: no key, a URL that is not one, no such program.
     """
-    # Imported here, as a scope of nothing needs no exporter.
     import shlex
 
     from myop_cdn.errors import InputError
@@ -499,29 +459,28 @@ def exporter_of(settings: ExportSettings, warn: Warn) -> Exporter:
     from myop_cdn.export.npx import DEFAULT_COMMAND, NpxExporter, is_pinned
 
     url, key, source = api_of(settings.api, warn)
-
-    def command() -> list[str]:
-        if settings.export_command is None:
-            return list(DEFAULT_COMMAND)
-        try:
-            return shlex.split(settings.export_command)
-        except ValueError as error:
-            raise InputError(f"--export-command: {str(error).lower()}") from None
+    api = ApiExporter(url, key, source, allow_http=settings.api.allow_http)
+    if settings.exporter == "api":
+        return api
+    words = settings.export_command
+    try:
+        command = list(DEFAULT_COMMAND) if words is None else shlex.split(words)
+    except ValueError as error:
+        raise InputError(f"--export-command: {str(error).lower()}") from None
 
     def pinned() -> NpxExporter:
-        if settings.export_command is None or not is_pinned(command()):
+        if words is None or not is_pinned(command):
             raise InputError(
                 "Myop's command-line tool was not run: without a version the newest code of a "
                 "registry would get the API key",
                 "name the version: --export-command 'npx --yes myop@1.2.3 export'; or run the "
                 "newest all the same: --exporter npx",
             )
-        return NpxExporter(command(), url, key)
+        return NpxExporter(command, url, key)
 
-    if settings.exporter == "npx":
-        return NpxExporter(command(), url, key)
-    api = ApiExporter(url, key, source, allow_http=settings.api.allow_http)
-    return api if settings.exporter == "api" else AutoExporter(api, pinned)
+    return (
+        NpxExporter(command, url, key) if settings.exporter == "npx" else AutoExporter(api, pinned)
+    )
 
 
 def channels_of(settings: NoticeSettings, warn: Warn, *, allow_http: bool) -> list[Channel]:

@@ -23,8 +23,6 @@ GITLAB_HINT = (
 
 @option_group()
 class VerifySettings:
-    """All that `verify` takes."""
-
     file: str = argument(default="-", metavar="[FILE|-]")
     signature: str | None = option("The X-Myop-Signature header's value.", "SIG", even_empty=True)
     secret_file: tuple[str, ...] = option(
