@@ -78,6 +78,28 @@ class Past:
                 break
         return cls(view, tuple(commits), tuple(dict.fromkeys(warnings)), left)
 
+    @classmethod
+    def back_to(cls, log: Log, jobs: int, to: str, selection: Selection) -> Past:
+        """Read no more commits than tell what the documents meant were as of `to`, a commit or a
+        moment: those since, and older ones up to the last of each document that was touched since.
+
+        Raises InputError, StorageError.
+        """
+        reached, has_reached, sought = _reached(to), False, set[str]()
+        components, environments = {*selection.components}, {*selection.environments}
+
+        def enough(commit: Commit) -> bool:
+            nonlocal has_reached
+            has_reached = has_reached or reached(commit)
+            touched = chosen(commit, selection).keys()
+            (sought.difference_update if has_reached else sought.update)(touched)
+            for ref in filter(None, map(DocumentRef.of, commit.changes)):
+                components.discard(ref.component_id)
+                environments.discard(ref.environment)
+            return has_reached and not (sought or components or environments)
+
+        return cls.read(log, jobs, enough, 2 * jobs)
+
     def resolve(self, text: str) -> int:
         """The commit that a number or a moment (ISO 8601) names: of a moment, the last by then.
 
@@ -267,18 +289,15 @@ def forget(target: Target, selection: Selection, jobs: int) -> HistoryReport:
     """Delete the kept contents of what is meant. What another document's past needs, or what a
     rollback has put in place, stays. Raises StorageError.
     """
-    log = target.log
-    past = Past.read(log, jobs)
+    log, everything = target.log, selection.is_everything
+    past = Past.read(log, jobs, lambda _: everything, 1 if everything else 100)
     start = log.history_key("")
     kept = {one.key.removeprefix(start) for one in log.store.list(start)}
-    mine: set[str] = set(kept) if selection.is_everything else set()
-    others: set[str] = {one.instead for one in past.view.state.holds.values()}
-    for commit in past.commits:
-        for key, change in commit.changes.items():
-            hashes = {one.sha256 for one in (change.before, change.after) if one}
+    mine = kept if everything else set()
+    others = {one.instead for one in past.view.state.holds.values()}
+    if not everything:
+        for key, hashes in past.contents().items():
             (mine if selection.has(key) else others).update(hashes)
-    if selection.is_everything:
-        others = {one.instead for one in past.view.state.holds.values()}
     gone = sorted(kept & (mine - others))
     log.delete([log.history_key(sha256) for sha256 in gone])
     warnings = (*past.warnings, *past.unknown(selection))

@@ -126,7 +126,7 @@ def roll_back(
     back; where that leaves nothing to do, all is refused. Raises InputError for an unknown commit
     or moment, StorageError where there is no log; what fails later is in the report.
     """
-    past = Past.read(target.log, options.jobs)
+    past = Past.back_to(target.log, options.jobs, to, selection)
     number = past.resolve(to)
     return _Rollback(target, past, number, selection, options, now).run()
 
@@ -265,6 +265,8 @@ class _Rollback:
         """Which documents differ from what they were, and what is kept of what they were, and
         are.
         """
+        if self.past.older and any(map(self._is_unaccounted, todo.values())):
+            self.past = Past.read(self.there.log, self.options.jobs)
         known = self.past.contents()
         for key, step in sorted(todo.items()):
             there = self._sha256(key)
@@ -337,6 +339,11 @@ class _Rollback:
         """Of what is there; "" for nothing, None where it can't be told without reading."""
         there = self.there.remote.get(key)
         return "" if there is None else there.sha256
+
+    def _is_unaccounted(self, step: Step) -> bool:
+        """Whether there is something else than the newest commits tell: older content, perhaps."""
+        logged = step.logged.sha256 if step.logged else ""
+        return self._sha256(step.key) not in (None, "", step.wanted, logged)
 
     def _is_there(self, step: Step) -> bool:
         return self._sha256(step.key) == step.wanted

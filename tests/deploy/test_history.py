@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from myop_cdn.deploy import Cause, DeployOptions
-from myop_cdn.deploy.history import Selection, read_diff, read_history
+from myop_cdn.deploy.history import Past, Selection, forget, read_diff, read_history
 from myop_cdn.deploy.log import Change, Commit, Entry, Log, new_id, written
 from myop_cdn.deploy.target import Target, open_targets
 from myop_cdn.errors import InputError
@@ -125,3 +125,31 @@ def test_a_diff_of_an_unknown_commit_names_the_nearest(
         with pytest.raises(InputError) as caught:
             read_diff(opened[0], text, None, 4)
         assert caught.value.hint.startswith(f"the nearest is {nearest}, ")
+
+
+@pytest.mark.parametrize(
+    ("selection", "to", "gets"),
+    [
+        (Selection(frozenset({"card"})), "249", 8),
+        (Selection(frozenset({"card"})), written(BEGAN + timedelta(minutes=249)), 8),
+        (rare(), "249", 56),
+        (Selection(), "120", 152),
+        (rare("wrong"), "249", COMMITS),
+    ],
+)
+def test_a_rollback_reads_as_far_as_what_it_goes_back_to(
+    opened: tuple[Target, CountingStore], selection: Selection, to: str, gets: int
+) -> None:
+    """Each document's last commit by then is enough; two rounds of requests are made at once."""
+    target, store = opened
+    past = Past.back_to(target.log, 4, to, selection)
+    assert past.resolve(to) == int(to if to.isdigit() else "249")
+    assert store.gets == gets
+
+
+def test_all_the_past_is_forgotten_without_reading_it(
+    opened: tuple[Target, CountingStore],
+) -> None:
+    target, store = opened
+    assert forget(target, Selection(), 4).forgotten == 0
+    assert store.gets == 1

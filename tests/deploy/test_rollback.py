@@ -12,7 +12,7 @@ import pytest
 
 from myop_cdn.deploy import DeployOptions, deploy
 from myop_cdn.deploy.history import Past, Selection, forget, read_diff, read_history
-from myop_cdn.deploy.log import Log, written
+from myop_cdn.deploy.log import Cause, Change, Commit, Entry, Log, new_id, utc_now, written
 from myop_cdn.deploy.rollback import RollbackReport, resume, roll_back
 from myop_cdn.deploy.target import Target, open_targets
 from myop_cdn.errors import ExitCode, InputError, StorageError, StorageUnavailable
@@ -31,7 +31,12 @@ if TYPE_CHECKING:
 
 CARD, PREVIEW = "components/card/qa.json", "components/card/preview.json"
 ALL = Selection()
+CARD_ALONE = Selection(frozenset({"card"}))
 _serial = count()
+
+
+def _die(*_: object) -> bool:
+    raise KeyboardInterrupt
 
 
 @dataclass
@@ -296,17 +301,36 @@ def test_one_that_was_killed_before_its_commit_is_completed_by_the_next(
     site.deploy("one")
     site.deploy("two")
     with monkeypatch.context() as patch:
-
-        def die(*_: object) -> bool:
-            raise KeyboardInterrupt
-
-        patch.setattr(Log, "append", die)
+        patch.setattr(Log, "append", _die)
         with pytest.raises(KeyboardInterrupt):
             site.back("1")
     assert (site.html(), site.holds()) == ("one", {})
     assert site.back("1").destination.commit == "3"
     site.deploy("two")
     assert site.html() == "one"
+
+
+def test_content_that_no_commit_accounts_for_is_looked_for_in_the_whole_log(
+    memory: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rollback that was killed put back something older than what is read of a long log."""
+    memory.deploy("zero")
+    memory.deploy("one")
+    log = memory.target().log
+    for number in range(3, 43):
+        change = Change(None, Entry(f"{number:064x}"))
+        changes = {"components/filler/qa.json": change}
+        assert log.append(Commit(number, new_id(), utc_now(), Cause("publish"), changes))
+    memory.deploy("two")
+    memory.deploy("three")
+    with monkeypatch.context() as patch:
+        patch.setattr(Log, "append", _die)
+        with pytest.raises(KeyboardInterrupt):
+            memory.back("1", CARD_ALONE)
+    assert memory.html() == "zero"
+    memory.back("43", CARD_ALONE)
+    memory.deploy("three")
+    assert memory.html() == "two"
 
 
 def test_an_error_half_way_is_reported_and_what_was_done_is_held_back(
