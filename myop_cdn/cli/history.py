@@ -356,11 +356,9 @@ def _line(one: LiveDocument) -> str:
     from myop_cdn.deploy.log import written
 
     ref = one.ref
-    parts = [f"{one.name} ({ref.component_id})" if one.name else ref.component_id, ref.environment]
-    parts.append(_variant(one))
-    if one.since:
-        parts.append(f"since {written(one.since)}")
-    return " · ".join(part for part in (*parts, _state(one), _held(one)) if part)
+    called = f"{one.name} ({ref.component_id})" if one.name else ref.component_id
+    since = [f"since {written(one.since)}"] if one.since else []
+    return " · ".join([called, ref.environment, _variant(one), *since, *_states(one)])
 
 
 def _variant(one: LiveDocument) -> str:
@@ -369,22 +367,14 @@ def _variant(one: LiveDocument) -> str:
     return (one.variant.name or one.variant.id) if one.variant else "?"
 
 
-def _held(one: LiveDocument) -> str:
-    return "held back since a rollback" if one.held else ""
-
-
-def _state(one: LiveDocument) -> str:
-    words = {
-        "current": "current",
-        "gone": "no longer in Myop",
-        "unknown": "no answer from Myop",
-    }
-    if not one.is_behind:
-        return words.get(one.state, "")
-    called = (one.myop.name or one.myop.id) if one.myop else ""
-    if one.myop == one.variant:
-        called = "other content"
-    return f"{one.state}: Myop has {called}"
+def _states(one: LiveDocument) -> list[str]:
+    told = {"current": "current", "gone": "no longer in Myop", "unknown": "no answer from Myop"}
+    state = told.get(one.state, "")
+    if one.is_behind:
+        called = (one.myop.name or one.myop.id) if one.myop else ""
+        state = f"{one.state}: Myop has {'other content' if one.myop == one.variant else called}"
+    held = "held back since a rollback" if one.held else ""
+    return [words for words in (state, held) if words]
 
 
 def _moment(at: datetime) -> str:
@@ -414,7 +404,7 @@ def _table(documents: Sequence[LiveDocument], width: int) -> Iterator[str]:
                 _moment(one.since) if one.since else " " * since,
             )
             line = "  " + "  ".join(cells)
-            state = shown("; ".join(filter(None, (_state(one), _held(one)))), width)
+            state = shown("; ".join(_states(one)), width)
             if cell_len(line) + 2 + cell_len(state) <= width:
                 yield f"{line}  {state}".rstrip()
             else:

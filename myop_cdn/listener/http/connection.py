@@ -70,7 +70,7 @@ class Connection:
     @property
     def held(self) -> int:
         """Bytes of a request that is not complete."""
-        return len(self.buffer) + (self.reader.held() if self.reader else 0)
+        return len(self.buffer) + (self.reader.held if self.reader else 0)
 
     def handshake(self) -> int | None:
         """Go on with the TLS handshake: 0 when it is done, else the selector event to wait for;

@@ -229,8 +229,8 @@ class HttpProtocol:
     # -- answering
 
     def _answer(self, connection: Connection, answer: Response) -> None:
-        request = connection.request
-        if 400 <= answer.status < 500 and not self._explains(connection):
+        request, key = connection.request, connection.peer.key
+        if 400 <= answer.status < 500 and key and not self._allowance.take(key, self._clock()):
             self._last_words(connection, 429, "too many refused requests")
             return
         connection.closing = (
@@ -274,11 +274,6 @@ class HttpProtocol:
             self._unfinished.append(connection)
         else:
             self._pool.watch(connection, _READ)
-
-    def _explains(self, connection: Connection) -> bool:
-        """Whether this peer has not been refused too often to be told why."""
-        key = connection.peer.key
-        return key is None or self._allowance.take(key, self._clock())
 
     def _linger(self, connection: Connection) -> None:
         # Closing a socket with unread bytes resets it, and the answer would be lost with it

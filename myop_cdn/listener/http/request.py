@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TypeAlias
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # RFC 9110, 5.6.2
 _REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb") ([\x21-\x7e]+) HTTP/([0-9])\.([0-9])")
@@ -148,16 +148,6 @@ def _check_host(request: Request) -> None:
         raise HttpError(400, "malformed Host")
 
 
-class BodyReader(Protocol):
-    """Takes one body off the front of a connection's buffer."""
-
-    def take(self, buffer: bytearray) -> bytes | None:
-        """The whole body once it has arrived, None before; raises HttpError."""
-
-    def held(self) -> int:
-        """How many bytes of the body lie in the reader already."""
-
-
 def body_reader(request: Request, most: int) -> BodyReader | None:
     """The reader for the body of `request`; None where no body was announced at all.
 
@@ -186,23 +176,20 @@ def body_reader(request: Request, most: int) -> BodyReader | None:
     return LengthBody(length)
 
 
+@dataclass(frozen=True, slots=True)
 class LengthBody:
-    """A body of a known length, in bytes."""
+    """A body of a known length, in bytes. held: nothing, the buffer itself holds what came."""
 
-    def __init__(self, length: int) -> None:
-        self._length = length
+    length: int
+    held: int = 0
 
     def take(self, buffer: bytearray) -> bytes | None:
-        """The body once all of it is there. The buffer itself holds what came before."""
-        if len(buffer) < self._length:
+        """The body once all of it is there."""
+        if len(buffer) < self.length:
             return None
-        body = bytes(buffer[: self._length])
-        del buffer[: self._length]
+        body = bytes(buffer[: self.length])
+        del buffer[: self.length]
         return body
-
-    def held(self) -> int:
-        """Nothing: the buffer holds it."""
-        return 0
 
 
 class ChunkedBody:
@@ -216,6 +203,7 @@ class ChunkedBody:
         self._state = "size"
         self._trailers = 0
 
+    @property
     def held(self) -> int:
         """How many bytes were put together."""
         return len(self._body)
@@ -293,3 +281,6 @@ class ChunkedBody:
             self._state = "end"
         elif not _TRAILER.fullmatch(line):
             raise HttpError(400, "malformed trailer")
+
+
+BodyReader: TypeAlias = LengthBody | ChunkedBody  # takes one body off the front of a buffer

@@ -129,7 +129,11 @@ class Server:
                     self._tick(now)
                     next_tick = now + _TICK
         finally:
-            self._close_all()
+            for connection in self._pool:
+                self._pool.drop(connection)
+            for sock in (*self._listeners, self._wakeup_writer, self._wakeup_reader):
+                sock.close()
+            self._selector.close()
 
     def _event(self, key: selectors.SelectorKey, events: int) -> None:
         connection = key.data
@@ -170,13 +174,6 @@ class Server:
             # What was sent before the end is here within moments; what was not is not owed.
             patience = {Phase.WAITING: seconds, Phase.IDLE: 0.5}.get(connection.phase, 2.0)
             connection.deadline = min(connection.deadline, now + min(patience, seconds))
-
-    def _close_all(self) -> None:
-        for connection in self._pool:
-            self._pool.drop(connection)
-        for sock in (*self._listeners, self._wakeup_writer, self._wakeup_reader):
-            sock.close()
-        self._selector.close()
 
     def _accept_again(self) -> None:
         for listener in self._listeners:
