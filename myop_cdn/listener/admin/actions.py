@@ -15,7 +15,7 @@ from urllib.parse import parse_qs
 
 from myop_cdn import names
 from myop_cdn.errors import InputError, ListenerError, MyopCdnError
-from myop_cdn.listener.admin.desk import DeskQueue, Outcome, Rollback, RollbackTask, in_words
+from myop_cdn.listener.admin.desk import Outcome, Rollback, RollbackTask, in_words
 from myop_cdn.listener.admin.session import COOKIE, LASTS, TooManyGuesses
 from myop_cdn.listener.http.response import Response
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from myop_cdn.listener import Log
-    from myop_cdn.listener.admin.desk import Desk, Found
+    from myop_cdn.listener.admin.desk import DeskQueue, Found
     from myop_cdn.listener.admin.session import Sessions
     from myop_cdn.listener.http.request import Request
     from myop_cdn.listener.queue.base import DeliveryView, LiveDocument
@@ -38,7 +38,7 @@ _PRIVATE = ("Cache-Control", "no-store")
 
 
 class Actions:
-    """Carries out what the page asks for. desk: asks destinations, on a thread of this class.
+    """Carries out what the page asks for. desk: where destinations can be changed.
 
     sessions: who may; None where nobody may.
     """
@@ -46,23 +46,18 @@ class Actions:
     def __init__(
         self,
         listener: Listener,
-        desk: Desk | None,
+        desk: DeskQueue | None,
         sessions: Sessions | None,
         log: Log,
         wall: Callable[[], float],
     ) -> None:
         self._listener = listener
-        self._tasks = DeskQueue(desk, "page actions", log, _JOBS) if desk else None
+        self._desk = desk
         self._sessions = sessions
         self._log = log
         self._wall = wall
         self._jobs: OrderedDict[int, Outcome | None] = OrderedDict()
         self._numbers = itertools.count(1)
-
-    def stop(self) -> None:
-        """End; a job that has begun is left to its process."""
-        if self._tasks is not None:
-            self._tasks.stop()
 
     def answer(self, request: Request, peer: str, body: bytes) -> Response:
         """The answer to any of `PATHS` and `POST_PATHS`. Raises MyopCdnError."""
@@ -164,7 +159,7 @@ class Actions:
         return RollbackTask(destination, component, environment, preview, to)
 
     def _begin(self, task: RollbackTask) -> Response:
-        if self._tasks is None:
+        if self._desk is None:
             raise InputError("destinations can't be reached from here")
         number = next(self._numbers)
 
@@ -174,7 +169,7 @@ class Actions:
                 self._jobs[number] = self._outcome(task, found)
 
         self._jobs[number] = None
-        if not self._tasks.ask(task, done):
+        if not self._desk.ask(task, done):
             del self._jobs[number]
             return Response.error(503, "too much is asked for at once")
         while len(self._jobs) > _JOBS:

@@ -15,7 +15,7 @@ from myop_cdn.errors import ListenerError, MyopCdnError, unexpected
 from myop_cdn.listener import status
 from myop_cdn.listener.admin import actions, page
 from myop_cdn.listener.admin.actions import Actions
-from myop_cdn.listener.admin.desk import DeskLimits, TaskThread
+from myop_cdn.listener.admin.desk import DeskLimits, DeskQueue, TaskThread
 from myop_cdn.listener.admin.page import PageHandler, refusal
 from myop_cdn.listener.http.protocol import ServerLimits
 from myop_cdn.listener.http.request import LengthBody, body_reader
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 _PATHS = ("/healthz", "/readyz", "/metrics", "/status")
 _STUCK = 10.0  # seconds without a turn of the loop, or of an idle worker
 _PAGE = 2000  # documents that are live in one answer
+_QUEUED = 50  # tasks that wait for a destination
 _PROBE = 5.0  # seconds that a commit may take before the journal counts as not writable
 _LIMITS = ServerLimits(connections=128, request=10.0, idle=60.0, work=DeskLimits().look + 5)
 
@@ -72,8 +73,11 @@ class Admin:
         # Each for itself: a probe commits, and may have to wait for the journal longest.
         self._probes = TaskThread("admin probes", log, _LIMITS.connections)
         self._answers = TaskThread("admin answers", log, _LIMITS.connections)
-        self._page = PageHandler(listener, desk, log, self._since)
-        self._actions = Actions(listener, acting, sessions, log, wall)
+        looks = DeskQueue(desk, "page", log, _QUEUED) if desk else None
+        acts = DeskQueue(acting, "page actions", log, _QUEUED) if acting else None
+        self._threads = [one for one in (self._probes, self._answers, looks, acts) if one]
+        self._page = PageHandler(listener, looks, log, self._since, self._answers)
+        self._actions = Actions(listener, acts, sessions, log, wall)
 
     def start(self) -> None:
         """Begin."""
@@ -81,8 +85,9 @@ class Admin:
 
     def stop(self) -> None:
         """End; what is being answered is cut off."""
-        for part in (self._page, self._actions, self._probes, self._answers, self._server):
-            part.stop()
+        for thread in self._threads:
+            thread.stop()
+        self._server.stop()
         self._thread.join(2)
 
     def head(self, request: Request, peer: str) -> Response | BodyReader:  # noqa: ARG002 - Handler

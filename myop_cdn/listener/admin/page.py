@@ -22,7 +22,7 @@ from urllib.parse import parse_qs
 from myop_cdn import names, page
 from myop_cdn.errors import InputError, ListenerError, MyopCdnError, unexpected
 from myop_cdn.listener import status
-from myop_cdn.listener.admin.desk import DeskQueue, DocumentTask, HistoryTask, Rollback
+from myop_cdn.listener.admin.desk import DocumentTask, HistoryTask, Rollback
 from myop_cdn.listener.http.response import JSON_TYPE, Response
 from myop_cdn.listener.queue.base import LiveQuery
 from myop_cdn.model import DocumentRef
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from myop_cdn.listener import Log
-    from myop_cdn.listener.admin.desk import Desk, Found, Task
+    from myop_cdn.listener.admin.desk import DeskQueue, Found, Task, TaskThread
     from myop_cdn.listener.http.request import Request
     from myop_cdn.listener.http.response import Responder
     from myop_cdn.listener.queue.base import DeliveryView, LaneView, LivePage
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 HTML_TYPE = "text/html; charset=utf-8"
 PATHS = ("/", "/page/state", "/page/components", "/page/document", "/page/source", "/page/history")
 _LONGEST_WAIT = 8.0  # seconds
-_QUEUED = 50  # that wait for a change, and that wait for a destination
+_MOST_WAITING = 50  # for a change
 _TICK = 0.2  # seconds between two looks for a change, while somebody waits for one
 _DELIVERIES, _RELEASES, _RUNS, _RETRIES = 30, 6, 120, 100  # in one state
 _MOST = 60  # components in one answer
@@ -70,30 +70,22 @@ def refusal(request: Request) -> Response | None:
 
 
 class PageHandler:
-    """Answers what the page asks for. since: when the listener began, in seconds since the epoch.
+    """Answers what the page asks for, on `thread`.
 
-    desk: asked on a thread of its own; None where destinations can't be read.
+    desk: where destinations can be read. since: when the listener began, in seconds since the
+    epoch.
     """
 
-    def __init__(self, listener: Listener, desk: Desk | None, log: Log, since: float) -> None:
+    def __init__(
+        self, listener: Listener, desk: DeskQueue | None, log: Log, since: float, thread: TaskThread
+    ) -> None:
         self._listener = listener
+        self._desk = desk
         self._log = log
         self._since = since
-        self._tasks = DeskQueue(desk, "page", log, _QUEUED) if desk else None
-        self._changed = threading.Condition()
+        self._thread = thread
         self._waiting: list[tuple[Responder, Request, float]] = []  # and until when each does
-        self._stopped = False
-        self._state_guard = threading.Lock()
         self._seen = ("", _Content(b""))  # the version, the state at it
-        threading.Thread(target=self._watch, name="page changes", daemon=True).start()
-
-    def stop(self) -> None:
-        """End; who waits gets no answer."""
-        with self._changed:
-            self._stopped = True
-            self._changed.notify_all()
-        if self._tasks is not None:
-            self._tasks.stop()
 
     def answer(self, responder: Responder, request: Request) -> Response | None:
         """The answer, or None where it comes later. Raises ListenerError, InputError."""
@@ -108,9 +100,9 @@ class PageHandler:
         if path == "/page/components":
             return _Content(_json(self._components(query))).answer(request)
         task = _task(path, query, self._listener.destinations)
-        if self._tasks is None:
+        if self._desk is None:
             raise InputError("destinations can't be read here")
-        if not self._tasks.ask(task, lambda found: responder.answer(_of_desk(request, found))):
+        if not self._desk.ask(task, lambda found: responder.answer(_of_desk(request, found))):
             # Of clients that have left, nearly all of them.
             return Response.error(503, "too much is asked for at once")
         return None
@@ -120,48 +112,51 @@ class PageHandler:
     def _state(self, responder: Responder, request: Request) -> Response | None:
         seconds = _wait(request)
         content = self._current()
-        if seconds and content.is_known(request) and len(self._waiting) < _QUEUED:
-            with self._changed:
-                self._waiting.append((responder, request, time.monotonic() + seconds))
-                self._changed.notify_all()
+        if seconds and content.is_known(request) and len(self._waiting) < _MOST_WAITING:
+            self._waiting.append((responder, request, time.monotonic() + seconds))
+            if len(self._waiting) == 1:
+                self._look_later()
             return None
         return content.answer(request)
 
     def _current(self) -> _Content:
         """The state, put together once for all who look, and only where something changed."""
-        with self._state_guard:
-            version = f"{self._listener.queue.version()} {self._listener.draining}"
-            if version != self._seen[0]:
-                self._seen = (version, _Content(_json(self._described())))
-            return self._seen[1]
+        version = f"{self._listener.queue.version()} {self._listener.draining}"
+        if version != self._seen[0]:
+            self._seen = (version, _Content(_json(self._described())))
+        return self._seen[1]
 
-    def _watch(self) -> None:
+    def _look_later(self) -> None:
+        def look() -> None:
+            if not self._thread.put(self._look):  # it has enough to do
+                self._look_later()
+
+        timer = threading.Timer(_TICK, look)
+        timer.daemon = True
+        timer.start()
+
+    def _look(self) -> None:
         """Answer those who wait, when there is something new, or their time is over."""
-        while not self._stopped:
-            with self._changed:
-                if not self._waiting:
-                    self._changed.wait()
-                    continue
-            time.sleep(_TICK)
-            found: _Content | Response
-            try:
-                found = self._current()
-            except ListenerError as error:
-                found = Response.error(503, error.message)
-            except Exception as error:  # a defect must not end the thread, nor go unseen
-                words = unexpected(error).message
-                self._log.warning("the page's state could not be put together", error=words)
-                found = Response.error(500, words)
-            now = time.monotonic()
-            with self._changed:
-                waiting, self._waiting = self._waiting, []
-                for responder, request, until in waiting:
-                    if isinstance(found, Response):
-                        responder.answer(found)
-                    elif until <= now or not found.is_known(request):
-                        responder.answer(found.answer(request))
-                    else:
-                        self._waiting.append((responder, request, until))
+        found: _Content | Response
+        try:
+            found = self._current()
+        except ListenerError as error:
+            found = Response.error(503, error.message)
+        except Exception as error:  # a defect must not go unseen, nor leave them waiting
+            words = unexpected(error).message
+            self._log.warning("the page's state could not be put together", error=words)
+            found = Response.error(500, words)
+        now = time.monotonic()
+        waiting, self._waiting = self._waiting, []
+        for responder, request, until in waiting:
+            if isinstance(found, Response):
+                responder.answer(found)
+            elif until <= now or not found.is_known(request):
+                responder.answer(found.answer(request))
+            else:
+                self._waiting.append((responder, request, until))
+        if self._waiting:
+            self._look_later()
 
     def _described(self) -> dict[str, Any]:
         listener, queue = self._listener, self._listener.queue
