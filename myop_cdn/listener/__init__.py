@@ -4,7 +4,7 @@
     delivery                             what a delivery has to be
     queue/                               what was accepted and what is to come of it
     worker, child                        what is published, and when, in which process
-    admin/, status                       what an operator sees
+    admin/, status, metrics              what an operator sees
     state_folder                         one process for each journal
     service                              all of it put together
 

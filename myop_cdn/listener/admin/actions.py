@@ -9,13 +9,13 @@ from __future__ import annotations
 import itertools
 import json
 from collections import OrderedDict
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 from myop_cdn import names
 from myop_cdn.errors import InputError, ListenerError, MyopCdnError
-from myop_cdn.listener.admin.desk import Outcome, Rollback, RollbackTask, in_words
+from myop_cdn.listener.admin.desk import Outcome, RollbackTask, in_words
 from myop_cdn.listener.admin.session import COOKIE, LASTS, TooManyGuesses
 from myop_cdn.listener.http.response import Response
 
@@ -101,7 +101,7 @@ class Actions:
         if number not in self._jobs:
             raise InputError("there is no such job")
         found = self._jobs[number]
-        return _answer({"job": number, "outcome": found and asdict(found)})
+        return _answer({"job": number, "outcome": found and found.to_json()})
 
     def _act(self, given: dict[str, Any], peer: str) -> Response:
         action, preview = given.get("action"), given.get("preview") is not False
@@ -130,7 +130,7 @@ class Actions:
             title = "It will be forgotten" if preview else "It is forgotten"
             if not preview:
                 queue.forget(delivery_id)
-        return asdict(Outcome(title, tuple(_announced(found, action))))
+        return Outcome(title, tuple(_announced(found, action))).to_json()
 
     def _full(self, preview: bool) -> dict[str, Any]:
         title = "A full sync will be due" if preview else "A full sync is due"
@@ -141,7 +141,7 @@ class Actions:
             f"everything that Myop has is compared with {name}"
             for name in self._listener.destinations
         ]
-        return asdict(Outcome(title, (*where, "what differs is published")))
+        return Outcome(title, (*where, "what differs is published")).to_json()
 
     # -- destinations
 
@@ -176,19 +176,18 @@ class Actions:
             self._jobs.popitem(last=False)
         return _answer({"job": number})
 
-    def _outcome(self, task: RollbackTask, found: Rollback | MyopCdnError) -> Outcome:
+    def _outcome(self, task: RollbackTask, found: Outcome | MyopCdnError) -> Outcome:
         if isinstance(found, MyopCdnError):
             if not task.preview:
                 self._log.warning("an action of the page failed", error=found.message)
             return Outcome("It was not done" if task.preview else "It failed", (), in_words(found))
         if not task.preview:
-            outcome = found.outcome
-            self._log.info("done for the page", what=outcome.title, error=outcome.error)
+            self._log.info("done for the page", what=found.title, error=found.error)
             try:
                 self._note(task.destination, found.changed)
             except ListenerError as error:  # the next full sync puts it right
                 self._log.warning("what is live was not written down", error=error.message)
-        return found.outcome
+        return found
 
     def _note(self, lane: str, changed: tuple[LiveDocument, ...]) -> None:
         """Have the journal know what a destination holds now."""

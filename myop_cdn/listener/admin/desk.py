@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from myop_cdn.errors import InputError, MyopCdnError, StorageError, unexpected
 from myop_cdn.listener.child import Limits
@@ -67,25 +67,22 @@ class RollbackTask:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What an action did, or would do. lines: in words. error: why it did not, or not wholly."""
+    """What an action did, or would do. lines: in words. error: why it did not, or not wholly.
+    changed: what documents of a destination hold since; the variant is "" where one is gone.
+    """
 
     title: str
     lines: tuple[str, ...] = ()
     error: str | None = None
+    changed: tuple[LiveDocument, ...] = ()
 
-
-@dataclass(frozen=True, slots=True)
-class Rollback:
-    """What a `RollbackTask` came to. changed: what each document holds since, whose variant is ""
-    where it is gone.
-    """
-
-    outcome: Outcome
-    changed: tuple[LiveDocument, ...]
+    def to_json(self) -> dict[str, Any]:
+        """As the page shows it."""
+        return {"title": self.title, "lines": self.lines, "error": self.error}
 
 
 Task: TypeAlias = DocumentTask | HistoryTask | RollbackTask
-Found: TypeAlias = bytes | Rollback  # a document or a history in UTF-8, else a rollback
+Found: TypeAlias = bytes | Outcome  # a document or a history in UTF-8, else of a rollback
 Done: TypeAlias = Callable[[Found | MyopCdnError], None]
 Desk: TypeAlias = Callable[[Task], Found]  # called on one thread; raises MyopCdnError
 
@@ -191,7 +188,7 @@ class DestinationDesk:
         return found
 
 
-def roll_back(target: Target, task: RollbackTask, options: DeployOptions) -> Rollback:
+def roll_back(target: Target, task: RollbackTask, options: DeployOptions) -> Outcome:
     """Roll back, or resume; what was, or would be, done, in words. Raises MyopCdnError."""
     from myop_cdn.deploy import rollback
     from myop_cdn.deploy.history import Selection
@@ -212,7 +209,6 @@ def roll_back(target: Target, task: RollbackTask, options: DeployOptions) -> Rol
         lines = list(report.resumed)
     if len(lines) > _LINES:
         lines = [*lines[:_LINES], f"and {len(lines) - _LINES} more"]
-    outcome = Outcome(title, tuple(lines), None if report.error is None else in_words(report.error))
     number = report.destination.commit
     commit = target.log.commit(int(number)) if number and not task.preview else None
     changed = [
@@ -222,7 +218,8 @@ def roll_back(target: Target, task: RollbackTask, options: DeployOptions) -> Rol
         for key, change in (commit.changes.items() if commit else ())
         if (ref := DocumentRef.of(key)) is not None
     ]
-    return Rollback(outcome, tuple(changed))
+    error = None if report.error is None else in_words(report.error)
+    return Outcome(title, tuple(lines), error, tuple(changed))
 
 
 def in_words(error: MyopCdnError) -> str:

@@ -22,7 +22,7 @@ from urllib.parse import parse_qs
 from myop_cdn import names, page
 from myop_cdn.errors import InputError, ListenerError, MyopCdnError, unexpected
 from myop_cdn.listener import status
-from myop_cdn.listener.admin.desk import DocumentTask, HistoryTask, Rollback
+from myop_cdn.listener.admin.desk import DocumentTask, HistoryTask, Outcome
 from myop_cdn.listener.http.response import JSON_TYPE, Response
 from myop_cdn.listener.queue.base import LiveQuery
 from myop_cdn.model import DocumentRef
@@ -207,7 +207,7 @@ class PageHandler:
 
 def _of_desk(request: Request, found: Found | MyopCdnError) -> Response:
     """What a destination was asked for, or why it can't be had."""
-    assert not isinstance(found, Rollback)
+    assert not isinstance(found, Outcome)
     framed = request.path == "/page/document"
     if isinstance(found, MyopCdnError):
         if framed:
