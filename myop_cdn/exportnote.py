@@ -40,6 +40,20 @@ class NotedDocument(NamedTuple):
     announced_variant: str | None = None
     announced_at: datetime | None = None
 
+    @classmethod
+    def of(cls, document: ExportedDocument, before: NotedDocument | None = None) -> NotedDocument:
+        """What is known of a document that was exported just now. What was announced `before`
+        stays while it holds that variant.
+        """
+        release = document.release
+        variant, moment = (release.variant_id, release.announced_at) if release else (None, None)
+        held = {one.id for one in document.variants}
+        if variant is None and before is not None and before.announced_variant in held:
+            variant, moment = before.announced_variant, before.announced_at
+        return cls(
+            document.sha256, document.asked_at, document.name, document.variants, variant, moment
+        )
+
     @property
     def holds_announced(self) -> bool:
         """Whether it holds the announced variant; True where none was announced."""
@@ -62,15 +76,14 @@ class ExportNote(NamedTuple):
     ) -> ExportNote:
         """The note after a run that exported these documents.
 
-        keep: the paths that are there now, None where nothing was removed. What was announced
-        for a document stays while it holds that variant.
+        keep: the paths that are there now, None where nothing was removed.
         """
         documents = {
             path: noted for path, noted in self.documents.items() if keep is None or path in keep
         }
         for document in exported:
             path = document.ref.path
-            documents[path] = _noted(document, self.documents.get(path))
+            documents[path] = NotedDocument.of(document, self.documents.get(path))
         return ExportNote(dict(sorted(documents.items())))
 
     @classmethod
@@ -108,17 +121,6 @@ def read(tree: Tree) -> ExportNote:
 def write(tree: Tree, note: ExportNote) -> None:
     """Keep `note` in the tree. Raises RefusedError where a link is in its place, TreeError."""
     tree.write(PATH, note.dump(), durable=False)
-
-
-def _noted(document: ExportedDocument, before: NotedDocument | None) -> NotedDocument:
-    release = document.release
-    variant, moment = (release.variant_id, release.announced_at) if release else (None, None)
-    held = {one.id for one in document.variants}
-    if variant is None and before is not None and before.announced_variant in held:
-        variant, moment = before.announced_variant, before.announced_at
-    return NotedDocument(
-        document.sha256, document.asked_at, document.name, document.variants, variant, moment
-    )
 
 
 def _json(noted: NotedDocument) -> dict[str, Any]:

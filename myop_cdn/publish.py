@@ -15,12 +15,12 @@ from myop_cdn.deploy import (
     Deployment,
     DeployOptions,
     check_destinations,
-    noted,
     read_exported,
 )
 from myop_cdn.deploy.log import utc_now
 from myop_cdn.deploy.source import LocalObject, encoded
 from myop_cdn.errors import MyopCdnError
+from myop_cdn.exportnote import NotedDocument
 from myop_cdn.model import DocumentRef, Release, Scope
 from myop_cdn.progress import Silent
 from myop_cdn.report import DeployReport, PublishReport, SyncReport
@@ -172,7 +172,7 @@ class _AskAgain:
     def _object(self, document: ExportedDocument) -> LocalObject:
         key = document.ref.path
         data = encoded(self._tree.read(key), self._deploy_options.encoding)
-        return LocalObject.of(key, Body.of(data), noted(document))
+        return LocalObject.of(key, Body.of(data), NotedDocument.of(document))
 
 
 def _as_release(ref: DocumentRef) -> Release:

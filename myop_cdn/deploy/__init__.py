@@ -23,7 +23,7 @@ from myop_cdn.deploy.options import (
 )
 from myop_cdn.deploy.planfile import PlannedDestination, SavedPlan
 from myop_cdn.deploy.run import CACHED, Run
-from myop_cdn.deploy.source import Source, noted, read_exported, read_planned, read_source
+from myop_cdn.deploy.source import Source, read_exported, read_planned, read_source
 from myop_cdn.deploy.target import open_targets
 from myop_cdn.errors import ExitCode, MyopCdnError, RefusedError
 from myop_cdn.model import MANIFEST
@@ -53,7 +53,6 @@ __all__ = [
     "apply",
     "check_destinations",
     "deploy",
-    "noted",
     "read_exported",
 ]
 

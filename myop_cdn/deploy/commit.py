@@ -12,7 +12,7 @@ from myop_cdn.deploy.log import (
     State,
     new_id,
 )
-from myop_cdn.deploy.writes import ROUNDS, pause
+from myop_cdn.deploy.writes import attempts
 from myop_cdn.errors import MyopCdnError
 from myop_cdn.model import DocumentRef
 
@@ -68,9 +68,7 @@ class CommitWriter:
         """
         outcome = self._outcome
         try:
-            for attempt in range(ROUNDS):
-                if attempt:
-                    pause(attempt)
+            for _ in attempts(self._there.url):
                 commit = self._next()
                 if commit is None:
                     break
@@ -80,8 +78,6 @@ class CommitWriter:
                 conflicts = settle()
                 if conflicts and outcome.error is None:
                     return conflicts
-            else:
-                outcome.failed[LOG] = "others kept publishing there"
             if outcome.commit is not None and self._there.looked_at_all and outcome.is_whole:
                 self._tend_log(outcome.commit)
         except MyopCdnError as error:

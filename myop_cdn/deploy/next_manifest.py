@@ -15,7 +15,7 @@ from myop_cdn.deploy.log import Change, Entry
 from myop_cdn.deploy.plan import check_manifest
 from myop_cdn.deploy.remote import fingerprint, metadata_of
 from myop_cdn.deploy.source import decoded, encoded
-from myop_cdn.deploy.writes import ROUNDS, pause
+from myop_cdn.deploy.writes import attempts
 from myop_cdn.errors import (
     InputError,
     MyopCdnError,
@@ -141,9 +141,9 @@ class NextManifest:
         again before it can be true. Raises StorageError.
         """
         outcome, wanted = self._outcome, self._wanted
-        for attempt in range(ROUNDS):
-            if attempt:
-                pause(attempt)
+        tries = attempts(self._there.url, "publish again when they have finished")
+        while True:
+            next(tries)
             data, problem = self._next()
             if problem:
                 outcome.failed[MANIFEST] = problem
@@ -165,7 +165,6 @@ class NextManifest:
             except MyopCdnError as error:
                 outcome.failed[MANIFEST] = error.message
             return set()
-        raise StorageError(f"{self._there.url}: {MANIFEST} was changed {ROUNDS} times over")
 
     def _is_later(self) -> bool:
         """Whether the manifest there knows more than a folder that was exported before."""

@@ -36,13 +36,12 @@ from myop_cdn.deploy.next_manifest import put_manifest, with_names, without
 from myop_cdn.deploy.outcome import Outcome
 from myop_cdn.deploy.plan import check_limit
 from myop_cdn.deploy.remote import fingerprint
-from myop_cdn.deploy.writes import ROUNDS, AbortRun, Writer, pause, run_all
+from myop_cdn.deploy.writes import AbortRun, Writer, attempts, run_all
 from myop_cdn.errors import (
     InputError,
     MyopCdnError,
     PreconditionFailed,
     RefusedError,
-    StorageError,
 )
 from myop_cdn.model import COMPONENTS, MANIFEST, DocumentRef
 from myop_cdn.report import DestinationReport, Overtaken, Upload, spoken, with_error
@@ -61,6 +60,7 @@ if TYPE_CHECKING:
     from myop_cdn.storage.base import ObjectInfo
 
 NOT_KEPT = "the content to go back to is not kept any more"
+_AGAIN = "roll back again when they have finished"
 NEWER = "another content was published while this was being rolled back"
 
 
@@ -141,11 +141,8 @@ def resume(
     log, url = target.log, target.store.url
     began = time.monotonic()
     number = None
-    view = log.newest()
-    for attempt in range(ROUNDS):
-        if attempt:
-            pause(attempt)
-            view = log.newest()
+    for _ in attempts(url, "try again"):
+        view = log.newest()
         _check_readable(view.number > 0 and view.newest is None, url)
         if view.is_empty:
             raise unreadable(log)
@@ -159,8 +156,6 @@ def resume(
         if log.append(commit):
             number = str(commit.number)
             break
-    else:
-        raise StorageError(f"{url}: others kept publishing there", "try again")
     there = Destination(target, options.jobs)
     with suppress(MyopCdnError, AbortRun):  # it is done: names are for people
         there.head(keys)
@@ -353,9 +348,7 @@ class _Rollback:
     def _settle(self, steps: Iterable[Step]) -> None:
         """Put the documents back, then the manifest, then remove what was not there."""
         todo = list(steps)
-        for attempt in range(ROUNDS):
-            if attempt:
-                pause(attempt)
+        for _ in attempts(self.there.url, _AGAIN):
             conflicts = self._each(self._restore, [one for one in todo if one.target])
             removals = [one for one in todo if one.target is None]
             if not conflicts:
@@ -364,10 +357,6 @@ class _Rollback:
             if not conflicts:
                 return
             todo = self._look_again([*conflicts, *(one.key for one in removals)])
-        raise StorageError(
-            f"{self.there.url}: others kept publishing there, {ROUNDS} times over",
-            "roll back again when they have finished",
-        )
 
     def _each(self, work: Callable[[Step], Change], steps: list[Step]) -> list[str]:
         """Do it for each of the steps; the keys that somebody else was first at."""
@@ -466,9 +455,7 @@ class _Rollback:
         }
         if not back and not gone:
             return
-        for attempt in range(ROUNDS):
-            if attempt:
-                pause(attempt)
+        for _ in attempts(self.there.url, _AGAIN):
             there = self.there.read_manifest()
             if there.blob is None or there.manifest is None:
                 if there.problem:
@@ -486,7 +473,6 @@ class _Rollback:
             except PreconditionFailed:
                 continue
             return
-        raise StorageError(f"{self.there.url}: {MANIFEST} was changed {ROUNDS} times over")
 
     # The CDNs and the log
 
@@ -507,9 +493,7 @@ class _Rollback:
         if self.options.dry_run:
             return
         cause = Cause("rollback", str(self.number))
-        for attempt in range(ROUNDS):
-            if attempt:
-                pause(attempt)
+        for _ in attempts(self.there.url, _AGAIN):
             state, changes = self._next_state(), dict(self.outcome.changes)
             if not changes and state == self.state:
                 return
@@ -519,7 +503,6 @@ class _Rollback:
                 self.outcome.commit = commit
                 return
             self._catch_up()
-        raise StorageError(f"{self.there.url}: others kept publishing there", "roll back again")
 
     def _catch_up(self) -> None:
         """Read the commits that others wrote since, and settle what they touched."""

@@ -31,7 +31,7 @@ from myop_cdn.deploy.plan import Rules, make_plan, may_delete, needs_facts
 from myop_cdn.deploy.planfile import PlannedDestination
 from myop_cdn.deploy.remote import RemoteObject, fingerprint, metadata_of
 from myop_cdn.deploy.source import Wanted, content_encoding
-from myop_cdn.deploy.writes import ROUNDS, AbortRun, Writer, pause, run_all
+from myop_cdn.deploy.writes import AbortRun, Writer, attempts, run_all
 from myop_cdn.errors import MyopCdnError, PreconditionFailed, RefusedError, StorageError
 from myop_cdn.model import MANIFEST, DocumentRef
 from myop_cdn.report import DestinationReport
@@ -204,9 +204,7 @@ class Run:
         unlooked = set() if there.looked_at_all else todo.keys() - there.looked
         if unlooked or source.changed:
             todo = {**todo, **self._look_again(unlooked.union(source.changed))}
-        for attempt in range(ROUNDS):
-            if attempt:
-                pause(attempt)
+        for attempt in attempts(there.url, "publish again when they have finished"):
             plan = self._plan(todo)
             if attempt == 0:
                 self._check(source, plan)
@@ -226,10 +224,6 @@ class Run:
                     return
                 conflicts = found
             todo = self._look_again(conflicts)
-        raise StorageError(
-            f"{there.url}: others kept publishing there, {ROUNDS} times over",
-            "publish again when they have finished",
-        )
 
     # What others did meanwhile
 

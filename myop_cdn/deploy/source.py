@@ -73,19 +73,6 @@ def decoded(blob: Blob, most: int = _MOST_DECODED) -> bytes:
     return data
 
 
-def noted(document: ExportedDocument) -> NotedDocument:
-    """What is known of a document that was exported just now, in the form of the tree's note."""
-    release = document.release
-    return NotedDocument(
-        document.sha256,
-        document.asked_at,
-        document.name,
-        document.variants,
-        release.variant_id if release else None,
-        release.announced_at if release else None,
-    )
-
-
 def _entry(known: NotedDocument) -> Entry:
     """What is known of a document as an entry of the log; see `LocalObject`."""
     held = {one.id: one for one in known.variants}
@@ -355,7 +342,7 @@ def read_exported(
     """Read exactly the documents that were exported. whole: they are the whole tree, so that its
     manifest goes with them. with_md5: see `read_source`. Raises TreeError.
     """
-    known = {one.ref.path: noted(one) for one in exported}
+    known = {one.ref.path: NotedDocument.of(one) for one in exported}
     documents, broken, changed = _read(tree, list(known), encoding, jobs, known, with_md5=with_md5)
     manifest = tree.manifest() if whole else None
     data = tree.read(MANIFEST) if manifest else b""

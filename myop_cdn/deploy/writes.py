@@ -37,10 +37,18 @@ _FATAL = (CredentialsError, AccessDenied, ContainerMissing)
 _MOST_IN_A_ROW = 5  # requests that failed one after the other, after all their retries
 
 
-def pause(attempt: int) -> None:
-    """Wait before another attempt, for longer the more there were."""
-    longest = min(_LONGEST_PAUSE_SECONDS, 0.05 * 2.0**attempt)
-    time.sleep(longest * random.random())  # noqa: S311 - spreads retries, keeps no secret
+def attempts(url: str, hint: str = "") -> Iterator[int]:
+    """The attempts at something that others may be first at, from 0 on; before each but the first
+    it is waited, for longer the more there were.
+
+    url: the destination's. Raises StorageError, with that hint, after `ROUNDS` of them.
+    """
+    for attempt in range(ROUNDS):
+        if attempt:
+            longest = min(_LONGEST_PAUSE_SECONDS, 0.05 * 2.0**attempt)
+            time.sleep(longest * random.random())  # noqa: S311 - spreads retries, keeps no secret
+        yield attempt
+    raise StorageError(f"{url}: others kept publishing there, {ROUNDS} times over", hint)
 
 
 class AbortRun(Exception):
