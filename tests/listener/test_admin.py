@@ -135,6 +135,34 @@ def test_health_does_not_wait_for_a_journal_that_ready_waits_for(operator: Opera
     assert answer.status == 503
 
 
+def test_all_who_ask_while_a_probe_is_under_way_are_told_by_the_next_one(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or those who ask again and again would take up the address while a journal is slow."""
+    queue, entered, gate = operator.rig.listener.queue, threading.Event(), threading.Event()
+    probe, probes = queue.probe, list[float]()
+
+    def slow(seconds: float) -> None:
+        probes.append(seconds)
+        entered.set()
+        assert gate.wait(PATIENCE)
+        probe(seconds)
+
+    monkeypatch.setattr(queue, "probe", slow)
+    with ExitStack() as stack:
+        wires = []
+        for number in range(6):
+            sock = socket.create_connection(operator.address, timeout=PATIENCE)
+            wires.append(stack.enter_context(Wire(sock)))
+            wires[-1].send(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert number or entered.wait(PATIENCE)
+        until(lambda: len(operator.admin._asking) == 5)
+        gate.set()
+        replies = [wire.reply() for wire in wires]
+    assert [reply.status for reply in replies if reply] == [200] * 6
+    assert len(probes) == 2
+
+
 def test_ready_tells_the_age_of_the_last_success(operator: Operator) -> None:
     assert operator.json("/readyz")["lastSuccessSeconds"] is None
     operator.rig.post(webhook("a/prod"))

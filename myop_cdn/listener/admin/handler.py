@@ -6,6 +6,7 @@ import re
 import socket
 import threading
 import time
+from collections import deque
 from contextlib import suppress
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
@@ -72,6 +73,7 @@ class Admin:
         self._since = wall()
         # Each for itself: a probe commits, and may have to wait for the journal longest.
         self._probes = TaskThread("admin probes", log, _LIMITS.connections)
+        self._asking: deque[Responder] = deque()  # whether it is ready
         self._answers = TaskThread("admin answers", log, _LIMITS.connections)
         looks = DeskQueue(desk, "page", log, _QUEUED) if desk else None
         acts = DeskQueue(acting, "page actions", log, _QUEUED) if acting else None
@@ -113,8 +115,19 @@ class Admin:
             if (answer := self._answered(responder, request, body)) is not None:
                 responder.answer(answer)
 
-        thread = self._probes if request.path == "/readyz" else self._answers
-        return None if thread.put(work) else Response.error(503, "too much is asked for at once")
+        if request.path == "/readyz":
+            self._asking.append(responder)
+            room = self._probes.put(self._probe)
+        else:
+            room = self._answers.put(work)
+        return None if room else Response.error(503, "too much is asked for at once")
+
+    def _probe(self) -> None:
+        """One look for all who ask meanwhile: it may take longer than they wait."""
+        if asking := [self._asking.popleft() for _ in range(len(self._asking))]:
+            answer = self._ready()
+            for responder in asking:
+                responder.answer(answer)
 
     def _answered(self, responder: Responder, request: Request, body: bytes) -> Response | None:
         try:
@@ -122,8 +135,6 @@ class Admin:
                 return self._actions.answer(request, responder.peer, body)
             if request.path in page.PATHS:
                 return self._page.answer(responder, request)
-            if request.path == "/readyz":
-                return self._ready()
             return self._metrics() if request.path == "/metrics" else self._status(request.query)
         except ListenerError as error:
             return Response.of(503, {"status": "failed", "error": str(error)})
