@@ -19,9 +19,20 @@ if TYPE_CHECKING:
 SAFE_AGAIN = "it is safe to run again"
 
 
-def exit_code(error: MyopCdnError | None) -> ExitCode:
-    """The exit code of a run that ended with this error, or with none: DONE only without one."""
-    return ExitCode.DONE if error is None else error.exit_code
+class Outcome:
+    """What a run, or a part of one, came to."""
+
+    __slots__ = ()
+
+    @property
+    def error(self) -> MyopCdnError | None:
+        """What went wrong with it as a whole, or None."""
+        raise NotImplementedError
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """That of the error: DONE only without one."""
+        return ExitCode.DONE if self.error is None else self.error.exit_code
 
 
 def worst(*errors: MyopCdnError | None) -> MyopCdnError | None:
@@ -69,15 +80,12 @@ class FailedDocument:
 
     def to_json(self) -> dict[str, str]:
         """As in the `failed` list of sync's JSON report."""
-        return {
-            "componentId": self.component_id,
-            "environment": self.environment,
-            "error": self.error,
-        }
+        where = {"componentId": self.component_id, "environment": self.environment}
+        return {**where, "error": self.error}
 
 
 @dataclass(frozen=True, slots=True)
-class SyncReport:
+class SyncReport(Outcome):
     """What a sync did. Paths are relative to the output folder and sorted.
 
     documents: all that Myop answered in this run, changed or not, in the order of their refs.
@@ -107,15 +115,9 @@ class SyncReport:
 
     @property
     def error(self) -> MyopCdnError | None:
-        """What went wrong with the run as a whole, or None."""
-        if not self.failed:
-            return None
-        return PartlyDone(f"documents that failed: {len(self.failed)}", SAFE_AGAIN)
-
-    @property
-    def exit_code(self) -> ExitCode:
-        """PARTLY when documents failed, else DONE."""
-        return exit_code(self.error)
+        """Some documents failed, or None."""
+        failed = len(self.failed)
+        return PartlyDone(f"documents that failed: {failed}", SAFE_AGAIN) if failed else None
 
     def summary(self) -> Summary:
         """The run for its readers."""
@@ -257,7 +259,7 @@ class DestinationReport:
     @property
     def exit_code(self) -> ExitCode:
         """The code of `failure`."""
-        return exit_code(self.failure)
+        return ExitCode.DONE if self.failure is None else self.failure.exit_code
 
     def section(self) -> Section:
         """The destination for its readers."""
@@ -271,8 +273,7 @@ class DestinationReport:
 
     def _items(self) -> Iterator[Item]:
         for up in self.uploaded:
-            action = "uploaded"
-            yield Item(up.key, "changed", action, up.name, up.before, up.after, up.size)
+            yield Item(up.key, "changed", "uploaded", up.name, up.before, up.after, up.size)
         for key in self.deleted:
             yield Item(key, "changed", "deleted")
         for failed in self.failed:
@@ -303,7 +304,7 @@ class DestinationReport:
 
 
 @dataclass(frozen=True, slots=True)
-class DeployReport:
+class DeployReport(Outcome):
     """What a deploy did at each of its destinations, in the order they were given."""
 
     dry_run: bool
@@ -313,11 +314,6 @@ class DeployReport:
     def error(self) -> MyopCdnError | None:
         """What went wrong with the run as a whole, or None: the worst destination's failure."""
         return worst(*(one.failure for one in self.destinations))
-
-    @property
-    def exit_code(self) -> ExitCode:
-        """The first of 1, 2, 3, 4, 0 that applies to any destination."""
-        return exit_code(self.error)
 
     def summary(self) -> Summary:
         """The run for its readers."""
@@ -358,7 +354,7 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class CheckReport:
+class CheckReport(Outcome):
     """What a CDN answered. url: the base URL. origin: of the page that asked. source: where it is
     known from what should be there; "" where that is not known. checked: what was asked for, of
     so many `documents` in all. base_url: the right one, where `url` is not.
@@ -421,7 +417,7 @@ class CheckReport:
 
 
 @dataclass(frozen=True, slots=True)
-class PublishReport:
+class PublishReport(Outcome):
     """A sync and the deploy of its tree. deploy is None where there was nothing to deploy, check
     where the CDN was not asked.
     """
@@ -435,11 +431,6 @@ class PublishReport:
         """What went wrong with the run as a whole, or None: the worst part's error."""
         parts = (self.deploy, self.sync, self.check)
         return worst(*(one.error for one in parts if one is not None))
-
-    @property
-    def exit_code(self) -> ExitCode:
-        """The first of 1, 2, 3, 4, 0 that applies to any part."""
-        return exit_code(self.error)
 
     def summary(self) -> Summary:
         """The run for its readers."""

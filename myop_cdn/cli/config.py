@@ -52,10 +52,9 @@ def default_map(file: str) -> dict[str, Any]:
     """
     from myop_cdn.cli import COMMANDS, cli
 
+    data = inputs.read_file(file, MAX_BYTES, "configuration file")
     try:
-        tables = tomllib.loads(
-            inputs.read_file(file, MAX_BYTES, "configuration file").decode("utf-8-sig")
-        )
+        tables = tomllib.loads(data.decode("utf-8-sig"))
     except UnicodeDecodeError:
         raise InputError(f"can't read the configuration file {file}: not UTF-8") from None
     except tomllib.TOMLDecodeError as error:
@@ -91,31 +90,23 @@ class Target:
 def _targets(file: str, tables: object) -> dict[str, Target]:
     if not isinstance(tables, dict):
         raise InputError(f"{file}: [{TARGETS}] is not a table")
-    return {
-        name: _target(f"{file}: [{TARGETS}.{shown(name)}]", name, tables[name]) for name in tables
-    }
-
-
-def _target(where: str, name: str, table: object) -> Target:
-    if not isinstance(table, dict) or re.fullmatch(r"[\w-]{1,100}", name, re.ASCII) is None:
-        raise InputError(
-            f"{where} is not a table, or not a name", "a name has letters, digits, - and _"
-        )
-    given = table.get("destinations")
-    urls = [given] if isinstance(given, str) else given
-    if not isinstance(urls, list) or not urls or not all(isinstance(one, str) for one in urls):
-        raise InputError(f"{where} has no destinations", 'destinations = ["s3://bucket/myop"]')
-    if any(url.startswith("@") for url in urls):
-        raise InputError(f"{where}: a destination is a URL, not another target")
-    rest = {key: value for key, value in table.items() if key != "destinations"}
-    return Target(name, tuple(urls), dict(_checked(where, _target_options(), rest)))
-
-
-def _target_options() -> list[click.Option]:
-    """What may be said of a target: how objects are stored there, and how many."""
-    found = [*parameters(DeploySettings), *parameters(LimitSettings)]
-    found += [one for one in parameters(ExportSettings) if one.name == "environment"]
-    return [one for one in found if isinstance(one, click.Option)]
+    options = [*parameters(DeploySettings), *parameters(LimitSettings)]
+    options += [one for one in parameters(ExportSettings) if one.name == "environment"]
+    found = {}
+    for name, table in tables.items():
+        where = f"{file}: [{TARGETS}.{shown(name)}]"
+        if not isinstance(table, dict) or re.fullmatch(r"[\w-]{1,100}", name, re.ASCII) is None:
+            hint = "a name has letters, digits, - and _"
+            raise InputError(f"{where} is not a table, or not a name", hint)
+        rest = dict(table)
+        given = rest.pop("destinations", None)
+        urls = [given] if isinstance(given, str) else given
+        if not isinstance(urls, list) or not urls or not all(isinstance(one, str) for one in urls):
+            raise InputError(f"{where} has no destinations", 'destinations = ["s3://bucket/myop"]')
+        if any(url.startswith("@") for url in urls):
+            raise InputError(f"{where}: a destination is a URL, not another target")
+        found[name] = Target(name, tuple(urls), _checked(where, options, rest))
+    return found
 
 
 def targets_named(ctx: click.Context, names: Iterable[str]) -> tuple[Target, ...]:
@@ -125,11 +116,9 @@ def targets_named(ctx: click.Context, names: Iterable[str]) -> tuple[Target, ...
     for name in dict.fromkeys(names):
         if name not in known:
             file = ctx.meta.get(CONFIG_FILE)
-            hint = (
-                f"{file} has: {', '.join(known) or 'none'}"
-                if file
-                else "name the configuration file: --config FILE, or MYOP_CDN_CONFIG"
-            )
+            hint = "name the configuration file: --config FILE, or MYOP_CDN_CONFIG"
+            if file:
+                hint = f"{file} has: {', '.join(known) or 'none'}"
             raise InputError(f"there is no target @{shown(name)}{suggestion(name, known)}", hint)
         found.append(known[name])
     return tuple(found)
@@ -177,14 +166,15 @@ def _options(where: str, command: click.Command, table: dict[str, Any]) -> dict[
                 raise InputError(f"{where} has no table {shown(name)!r}{near}")
             result[name] = _options(f"{where[:-1]}.{name}]", one, below)
         return result
-    options = [one for one in command.params if isinstance(one, click.Option) and not one.hidden]
-    return dict(_checked(where, options, table))
+    return _checked(where, command.params, table)
 
 
 def _checked(
-    where: str, options: Iterable[click.Option], table: Mapping[str, Any]
-) -> Iterator[tuple[str, Any]]:
-    known = {one.name: one for one in options}
+    where: str, options: Iterable[click.Parameter], table: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The options of a table by their parameters' names."""
+    known = {one.name: one for one in options if isinstance(one, click.Option) and not one.hidden}
+    found = {}
     for name, value in table.items():
         spelt = name.replace("_", "-")
         parameter = known.get(name.replace("-", "_"))
@@ -194,7 +184,8 @@ def _checked(
         many = parameter.multiple or parameter.nargs != 1
         if isinstance(value, dict) or (isinstance(value, list) and not many):
             raise InputError(f"{where} {spelt} takes one value")
-        yield str(parameter.name), [value] if many and not isinstance(value, list) else value
+        found[str(parameter.name)] = [value] if many and not isinstance(value, list) else value
+    return found
 
 
 @option_group("Which")
@@ -307,19 +298,20 @@ def _values(
             continue  # the whole program's options, and --help
         source = ctx.get_parameter_source(parameter.name)
         is_default = source in (None, ParameterSource.DEFAULT)
-        told = "default"
+        origin = "default"
         if source is ParameterSource.COMMANDLINE:
-            told = "command line"
+            origin = "command line"
         elif source is ParameterSource.ENVIRONMENT:
-            told = _variable(ctx, parameter)
-        elif source is ParameterSource.DEFAULT_MAP and parameter.name in targets:
-            told = f"{ctx.meta.get(CONFIG_FILE)}, {', '.join(named) or 'the target'}"
+            origin = _variable(ctx, parameter)
         elif source is ParameterSource.DEFAULT_MAP:
-            told = f"{ctx.meta.get(CONFIG_FILE)}, [{'.'.join(name.split())}]"
+            table = f"[{name.replace(' ', '.')}]"
+            if parameter.name in targets:
+                table = ", ".join(named) or "the target"
+            origin = f"{ctx.meta.get(CONFIG_FILE)}, {table}"
         spelt = parameter.name.replace("_", "-")
         value = _shown(parameter.name, ctx.params.get(parameter.name))
         if not isinstance(parameter, click.Argument) or value:
-            yield Value(spelt, value, told, is_default)
+            yield Value(spelt, value, origin, is_default)
 
 
 def _variable(ctx: click.Context, parameter: click.Parameter) -> str:
@@ -336,8 +328,7 @@ def _shown(name: str, value: Any) -> str | bool | int | list[str] | None:
     if isinstance(value, tuple | list):
         return [str(_shown(name, one)) for one in value]
     if isinstance(value, timedelta):
-        seconds = value.total_seconds()
-        return f"{seconds:g}s"
+        return f"{value.total_seconds():g}s"
     if name == "notify":
         return f"{shown_origin(value)}/…"
     if name == "on_failure":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,9 +13,11 @@ from myop_cdn import names
 from myop_cdn.cli.options import argument, command, group, option, option_group
 from myop_cdn.cli.settings import JsonSettings, SecretSettings, StateSettings
 from myop_cdn.errors import InputError, MyopCdnError
+from myop_cdn.report import with_error
 from myop_cdn.text import shown, shown_url
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
 
     from myop_cdn.cli.console import Console
@@ -75,7 +78,7 @@ def list_(console: Console, settings: ListSettings) -> Answer:
     from myop_cdn.listener.queue.deliveries import listed
     from myop_cdn.listener.status import delivery_json, iso
 
-    with _reading(settings.journal) as connection:
+    with _opened(settings.journal) as connection:
         found = listed(connection, settings.limit, settings.state)
     for delivery in () if console.wants_json else found:
         head = f"{delivery.id}  {iso(delivery.received)}  {delivery.state:8}  {delivery.kind:11}"
@@ -89,20 +92,15 @@ def list_(console: Console, settings: ListSettings) -> Answer:
 
 def _what(delivery: DeliveryView) -> str:
     """What it announced, by names where they are known."""
-    shown = [
-        " · ".join(
-            part
-            for part in (
-                named.name or named.release.component_id,
-                named.release.environment,
-                named.variant_name or named.release.variant_id or "",
-            )
-            if part
-        )
-        for named in delivery.releases[:_NAMED]
-    ]
-    more = len(delivery.releases) - len(shown)
-    return ", ".join([*shown, *([f"and {more} more"] if more else [])]) or delivery.event or "-"
+    shown = []
+    for named in delivery.releases[:_NAMED]:
+        release = named.release
+        component, variant = named.name or release.component_id, named.variant_name
+        parts = (component, release.environment, variant or release.variant_id)
+        shown.append(" · ".join(filter(None, parts)))
+    if more := len(delivery.releases) - len(shown):
+        shown.append(f"and {more} more")
+    return ", ".join(shown) or delivery.event or "-"
 
 
 def _why(delivery: DeliveryView) -> str:
@@ -119,7 +117,7 @@ def show(console: Console, settings: ShowSettings) -> Answer | None:
     from myop_cdn.listener.queue.deliveries import found
     from myop_cdn.listener.status import delivery_json, iso
 
-    with _reading(settings.journal) as connection:
+    with _opened(settings.journal) as connection:
         delivery = found(connection, settings.delivery_id)
     if delivery is None:
         raise _unknown(settings.delivery_id)
@@ -149,22 +147,18 @@ def show(console: Console, settings: ShowSettings) -> Answer | None:
 @command(DeliverySettings, "myop-cdn deliveries retry 5f1c")
 def retry(console: Console, settings: DeliverySettings) -> None:
     """Have a delivery done again; a listener that runs begins at once."""
-    from myop_cdn.listener.queue.deliveries import retry as again
+    from myop_cdn.listener.queue import deliveries as queue
 
-    with _writing(settings.journal) as connection:
-        if not again(connection, settings.delivery_id):
-            raise _unknown(settings.delivery_id)
+    _change(settings, queue.retry)
     console.info(f"{settings.delivery_id} will be retried")
 
 
 @command(DeliverySettings, "myop-cdn deliveries forget 5f1c")
 def forget(console: Console, settings: DeliverySettings) -> None:
     """Drop a delivery, done or not. Its hash stays, so that a replay is still known."""
-    from myop_cdn.listener.queue.deliveries import forget as drop
+    from myop_cdn.listener.queue import deliveries as queue
 
-    with _writing(settings.journal) as connection:
-        if not drop(connection, settings.delivery_id):
-            raise _unknown(settings.delivery_id)
+    _change(settings, queue.forget)
     console.info(f"{settings.delivery_id} was forgotten")
 
 
@@ -172,26 +166,22 @@ for _command in (list_, show, retry, forget):
     deliveries.add_command(_command)
 
 
-def _reading(state: StateSettings) -> AbstractContextManager[Connection]:
-    """A connection to the journal for one look."""
+def _change(settings: DeliverySettings, change: Callable[[Connection, str], bool]) -> None:
+    with _opened(settings.journal, writing=True) as connection:
+        if not change(connection, settings.delivery_id):
+            raise _unknown(settings.delivery_id)
+
+
+def _opened(state: StateSettings, *, writing: bool = False) -> AbstractContextManager[Connection]:
+    """A connection to the journal, for one look or for one transaction."""
     from myop_cdn.listener.queue import journal
 
     if (database := state.postgres()) is None:
-        return journal.reading(state.state_dir / journal.FILE)
+        file = state.state_dir / journal.FILE
+        return journal.writing(file) if writing else journal.reading(file)
     from myop_cdn.listener.queue.postgres import queue
 
-    return queue.reading(database)
-
-
-def _writing(state: StateSettings) -> AbstractContextManager[Connection]:
-    """A transaction on the journal."""
-    from myop_cdn.listener.queue import journal
-
-    if (database := state.postgres()) is None:
-        return journal.writing(state.state_dir / journal.FILE)
-    from myop_cdn.listener.queue.postgres import queue
-
-    return queue.writing(database)
+    return queue.writing(database) if writing else queue.reading(database)
 
 
 def _unknown(delivery_id: str) -> InputError:
@@ -247,9 +237,17 @@ class SendReport:
             "command": "send",
             "url": self.url,
             "expected": self.expected,
-            "replies": [_json(one) for one in self.replies],
+            "replies": [
+                {
+                    "status": one.status,
+                    "body": one.body,
+                    "seconds": round(one.seconds, 3),
+                    "inTime": one.in_time,
+                }
+                for one in self.replies
+            ],
         }
-        return report if self.error is None else {**report, "error": self.error.to_json()}
+        return with_error(report, self.error)
 
 
 @command(
@@ -267,12 +265,7 @@ def send(console: Console, settings: SendSettings) -> SendReport:
     from myop_cdn.send import Faults, body_of, post
 
     wrong = settings.faults
-    faults = Faults(
-        bad_signature=wrong.bad_signature,
-        stale=wrong.stale,
-        oversized=wrong.oversized,
-        chunked=wrong.chunked,
-    )
+    faults = Faults(wrong.bad_signature, wrong.stale, wrong.oversized, wrong.chunked)
     console.known["url"] = shown_url(settings.url)
     secret = webhook_secrets(settings.secrets.secret_file, console.warn_once)[0]
     if settings.payload is not None:
@@ -282,11 +275,8 @@ def send(console: Console, settings: SendSettings) -> SendReport:
     else:
         releases = [_release(one) for one in settings.release]
         body = body_of(releases, faults, now=datetime.now(UTC))
-    times = 2 if wrong.duplicate else 1
-    replies = tuple(
-        post(settings.url, body, secret, faults, allow_http=settings.allow_http)
-        for _ in range(times)
-    )
+    once = partial(post, settings.url, body, secret, faults, allow_http=settings.allow_http)
+    replies = tuple(once() for _ in range(2 if wrong.duplicate else 1))
     report = SendReport(shown_url(settings.url), _expected(faults), replies)
     for reply in replies:
         _say(console, reply, report.expected)
@@ -319,15 +309,6 @@ def _is_right(reply: DeliveryResponse, expected: str) -> bool:
     if expected == "2xx":
         return reply.accepted
     return reply.in_time and str(reply.status) == expected
-
-
-def _json(reply: DeliveryResponse) -> dict[str, Any]:
-    return {
-        "status": reply.status,
-        "body": reply.body,
-        "seconds": round(reply.seconds, 3),
-        "inTime": reply.in_time,
-    }
 
 
 def _say(console: Console, reply: DeliveryResponse, expected: str) -> None:

@@ -6,7 +6,8 @@ import os
 import sys
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from io import TextIOWrapper
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console, Group
@@ -32,12 +33,7 @@ if TYPE_CHECKING:
 WIDEST = 100  # columns; longer lines are tiring to read
 ROOMY = 72  # columns from which the table of variants may be spaced out
 INDENT = (0, 0, 0, 4)
-STYLES: dict[Tone, str] = {
-    "plain": "",
-    "good": "green",
-    "new": "bold cyan",
-    "refused": "bold red",
-}
+STYLES: dict[Tone, str] = {"good": "green", "new": "bold cyan", "refused": "bold red"}
 
 
 @option_group()
@@ -71,20 +67,18 @@ def demo(words: Words, settings: DemoSettings) -> None:
     if settings.serve:
         _serve(console, settings, Details(words))
         return
-    told = Demo(fresh(settings.output), Details(words))
+    story = Demo(fresh(settings.output), Details(words))
     _print(console, _heading())
-    steps = told.tell()
-    number = 0
+    steps = enumerate(story.tell(), 1)
     while True:
-        with console.status(_waiting(number), spinner="dots"):
-            step = next(steps, None)
+        with console.status("going on", spinner="dots"):
+            number, step = next(steps, (0, None))
         if step is None:
             break
-        number += 1
         _print(console, _step(number, step, console.width >= ROOMY))
     _print(console, _ending())
     # Not wrapped and not in a box, so that they can be copied from any width.
-    for label, path in (("page", told.place.page), ("folder", told.place.cdn)):
+    for label, path in (("page", story.place.page), ("folder", story.place.cdn)):
         line = Text.assemble((f"  {label:<8}", "dim"), (str(path), "bold cyan"))
         console.print(line, soft_wrap=True)
     console.print()
@@ -125,12 +119,10 @@ class Details:
 
 def _console() -> Console:
     # A pipe whose encoding lacks a sign gets "?" for it rather than a traceback.
-    reconfigure: Any = getattr(sys.stdout, "reconfigure", None)
-    if reconfigure is not None:
-        reconfigure(errors="replace")
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
     console = Console(highlight=False, emoji=False, markup=False)
-    if console.width > WIDEST:
-        console.width = WIDEST
+    console.width = min(console.width, WIDEST)
     return console
 
 
@@ -144,10 +136,6 @@ def _print(console: Console, what: RenderableType) -> None:
         console.print(what)
     lines = [line.rstrip() for line in captured.get().splitlines()]
     console.print("", *lines, sep="\n", soft_wrap=True)
-
-
-def _waiting(number: int) -> str:
-    return "starting" if number == 0 else "going on"
 
 
 def _heading() -> RenderableType:
@@ -177,7 +165,7 @@ def _facts(facts: tuple[Fact, ...]) -> RenderableType:
     table.add_column(no_wrap=True, style="dim")
     table.add_column(overflow="fold")
     for fact in facts:
-        table.add_row(fact.label, Text(fact.value, STYLES[fact.tone]))
+        table.add_row(fact.label, Text(fact.value, STYLES.get(fact.tone, "")))
     return table
 
 

@@ -55,10 +55,13 @@ def init(console: Console, settings: InitSettings) -> None:
     targets = [(Path(folder) / file.target, file.executable, text) for file, text in texts]
     in_the_way = [path for path, _, text in targets if path.exists() and not _holds(path, text)]
     if in_the_way and not settings.force:
-        raise InputError(
-            f"{in_the_way[0]} already exists; nothing was written",
-            _beside(recipe),
-        )
+        hint = f"--force overwrites it; 'myop-cdn init {name} -' prints the recipe"
+        if recipe.beside:
+            hint = (
+                f"keep both: 'myop-cdn init {name} - > {recipe.beside}', whose first lines tell "
+                "how; --force overwrites it"
+            )
+        raise InputError(f"{in_the_way[0]} already exists; nothing was written", hint)
     for path, executable, text in targets:
         if _holds(path, text) and (not executable or os.access(path, os.X_OK)):
             console.info(f"unchanged: {path}")
@@ -66,16 +69,6 @@ def init(console: Console, settings: InitSettings) -> None:
             _write(path, text, executable=executable)
             console.info(f"wrote {path}")
     _say_next(console, recipe, settings, origin)
-
-
-def _beside(recipe: Recipe) -> str:
-    """What to do where a file is in the way."""
-    if not recipe.beside:
-        return f"--force overwrites it; 'myop-cdn init {recipe.name} -' prints the recipe"
-    return (
-        f"keep both: 'myop-cdn init {recipe.name} - > {recipe.beside}', whose first lines tell "
-        "how; --force overwrites it"
-    )
 
 
 def _say_next(console: Console, recipe: Recipe, settings: InitSettings, origin: str | None) -> None:
@@ -89,13 +82,12 @@ def _say_next(console: Console, recipe: Recipe, settings: InitSettings, origin: 
         source, target = shlex.quote(origin), shlex.quote(folder)
         if not Path(origin).exists():
             console.info(f"next: put the wheel that it installs there; {source} is no longer here")
-        elif origin.endswith(".whl"):
-            console.info("next: the wheel that it installs goes beside it:")
-            console.info(f"  cp {source} {target}")
         else:
+            pip = f"{shlex.quote(sys.executable)} -m pip wheel --no-deps --wheel-dir"
+            is_wheel = origin.endswith(".whl")
+            how = f"cp {source} {target}" if is_wheel else f"{pip} {target} {source}"
             console.info("next: the wheel that it installs goes beside it:")
-            pip = f"{shlex.quote(sys.executable)} -m pip"
-            console.info(f"  {pip} wheel --no-deps --wheel-dir {target} {source}")
+            console.info(f"  {how}")
     console.info(f"next: {recipe.next_step}")
 
 

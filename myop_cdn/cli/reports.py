@@ -15,7 +15,7 @@ from myop_cdn.summary import FORMATS, Summary, github_annotations, gitlab_sectio
 from myop_cdn.text import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from myop_cdn.cli.console import Console
     from myop_cdn.deploy import DeployOptions
@@ -40,7 +40,13 @@ def deliver(
     for path in paths:
         try:
             if path.suffix.lower() == PAGE_ENDING:
-                data = _page(console, summary, now)
+                from myop_cdn import page
+                from myop_cdn.page.snapshot import of_run
+
+                # With the documents, where the command knows of a way to them.
+                read = console.report_data
+                facts = read(summary, now) if read else of_run(summary, {}, {}, now)
+                data = page.as_file(facts)
             else:
                 text = FORMATS[path.suffix.lower()](summary, value, now)
                 data = text.encode("utf-8", "backslashreplace")
@@ -56,16 +62,6 @@ def deliver_failure(console: Console, error: MyopCdnError) -> None:
     command = str(console.known.get("command") or "")
     value = {**console.known, "error": error.to_json()}
     deliver(console, Summary(command, (), error), value)
-
-
-def _page(console: Console, summary: Summary, now: datetime) -> bytes:
-    """The run as a page, with the documents where the command knows of a way to them."""
-    from myop_cdn import page
-    from myop_cdn.page.snapshot import of_run
-
-    if console.report_data is not None:
-        return page.as_file(console.report_data(summary, now))
-    return page.as_file(of_run(summary, {}, {}, now))
 
 
 def offer_documents(
@@ -155,21 +151,16 @@ def say_sync(console: Console, report: SyncReport, *, dry_run: bool) -> None:
 def _sync_line(report: SyncReport, dry_run: bool) -> str:
     if report.scope == "none":
         return "unchanged: there was nothing to sync"
-    what = ", ".join(_counts(report))
     verb = "would sync" if dry_run else "synced"
-    if not report.changed and not report.failed:
-        what = f"unchanged ({report.unchanged} files)"
-    took = f"{report.seconds:.1f} s"
-    return f"{verb} {report.output} ({report.scope}, {report.exporter}): {what}, {took}"
-
-
-def _counts(report: SyncReport) -> Iterator[str]:
-    yield f"{len(report.added)} added"
-    yield f"{len(report.updated)} updated"
-    yield f"{len(report.removed)} removed"
-    yield f"{report.unchanged} unchanged"
+    counts = [f"{len(report.added)} added", f"{len(report.updated)} updated"]
+    counts += [f"{len(report.removed)} removed", f"{report.unchanged} unchanged"]
     if report.failed:
-        yield f"{len(report.failed)} failed"
+        counts.append(f"{len(report.failed)} failed")
+    elif not report.changed:
+        counts = [f"unchanged ({report.unchanged} files)"]
+    took = f"{report.seconds:.1f} s"
+    how = f"({report.scope}, {report.exporter})"
+    return f"{verb} {report.output} {how}: {', '.join(counts)}, {took}"
 
 
 def say_deploy(console: Console, report: DeployReport) -> None:
@@ -205,15 +196,13 @@ def say_deploy(console: Console, report: DeployReport) -> None:
 
 def _destination_line(one: DestinationReport, dry_run: bool) -> str:
     would = "would be " if dry_run else ""
-    parts = []
-    if one.uploaded:
-        parts.append(f"{len(one.uploaded)} {would}uploaded")
-    if one.deleted:
-        parts.append(f"{len(one.deleted)} {would}deleted")
-    if one.failed:
-        parts.append(f"{len(one.failed)} failed")
-    if one.overtaken:
-        parts.append(f"{len(one.overtaken)} overtaken")
+    counts = (
+        (one.uploaded, f"{would}uploaded"),
+        (one.deleted, f"{would}deleted"),
+        (one.failed, "failed"),
+        (one.overtaken, "overtaken"),
+    )
+    parts = [f"{len(objects)} {what}" for objects, what in counts if objects]
     if not parts and one.error is not None:
         return f"{one.url}: nothing was changed"
     parts.append(f"{one.unchanged} unchanged" if parts else "unchanged")

@@ -33,7 +33,6 @@ from myop_cdn.errors import InputError
 
 if TYPE_CHECKING:
     import socket
-    import ssl
     from collections.abc import Sequence
 
     from myop_cdn.cli.console import Console
@@ -45,7 +44,6 @@ if TYPE_CHECKING:
     from myop_cdn.listener.queue.base import Queue
     from myop_cdn.listener.service import Listener, Settings
     from myop_cdn.model import Scope
-    from myop_cdn.notify.sender import Channel
     from myop_cdn.progress import Progress
     from myop_cdn.report import PublishReport
 
@@ -202,15 +200,17 @@ def serve(console: Console, settings: ServeSettings) -> None:
     database = settings.state.postgres()
     publishers = publishers_of(settings)
     check(settings, publishers, console)
-    tls = _tls_context(listening)
-
-    def channels() -> list[Channel]:
-        allow_http = settings.export.api.allow_http
-        return channels_of(settings.notices, console.warn_once, allow_http=allow_http)
+    cert, key = listening.tls_cert, listening.tls_key
+    if key is not None and cert is None:
+        raise InputError("--tls-key needs --tls-cert")
+    tls = sockets.server_context(cert, key) if cert else None
+    allow_http = settings.export.api.allow_http
+    channels = partial(channels_of, settings.notices, console.warn_once, allow_http=allow_http)
 
     def read_secrets() -> tuple[bytes, ...]:
         # The certificate is renewed, and the notices' secrets are replaced, with the same signal.
-        _renew_certificate(tls, listening)
+        if tls is not None and cert is not None:
+            sockets.load_certificate(tls, cert, key)
         notifier.use(channels())
         return webhook_secrets(settings.secrets.secret_file, console.warn_once)
 
@@ -269,25 +269,21 @@ def _are_in_environment(settings: ServeSettings) -> bool:
     """Whether the signing secrets are where only a restart changes them."""
     from myop_cdn.inputs import SIGNING_SECRET
 
-    given = settings.secrets.secret_file
-    return (
-        all(one == "-" for one in given) if given else bool(os.environ.get(SIGNING_SECRET.variable))
-    )
+    if given := settings.secrets.secret_file:
+        return all(one == "-" for one in given)
+    return bool(os.environ.get(SIGNING_SECRET.variable))
 
 
 def _files_of(settings: ServeSettings) -> list[Path]:
     """The files with secrets and certificates, which are read again when they change."""
     from myop_cdn import inputs
 
-    listening = settings.listening
-    names: list[str | None] = [*settings.secrets.secret_file]
-    files = [file for file in (listening.tls_cert, listening.tls_key) if file is not None]
-    names += [inputs.NOTICE_URL.file(), inputs.NOTICE_SECRET.file()]
-    if not settings.secrets.secret_file and not os.environ.get(inputs.SIGNING_SECRET.variable):
+    listening, given = settings.listening, settings.secrets.secret_file
+    names = [*given, inputs.NOTICE_URL.file(), inputs.NOTICE_SECRET.file()]
+    if not given and not _are_in_environment(settings):
         names.append(inputs.SIGNING_SECRET.file())
-    return files + [
-        Path(name) for name in names if name and name != "-" and not inputs.is_kept(name)
-    ]
+    files = [Path(one) for one in names if one and one != "-" and not inputs.is_kept(one)]
+    return [*filter(None, (listening.tls_cert, listening.tls_key)), *files]
 
 
 def check(settings: ServeSettings, publishers: list[CommandPublisher], console: Console) -> None:
@@ -417,23 +413,6 @@ def _note_signals() -> list[int]:
     return early
 
 
-def _desk(
-    settings: ServeSettings, publishers: Sequence[CommandPublisher], stack: ExitStack
-) -> Desk:
-    """What the page has destinations asked by: a process that is started when somebody looks."""
-    from myop_cdn.inputs import API_KEY
-    from myop_cdn.listener.admin.desk import DeskLimits, DestinationDesk
-    from myop_cdn.listener.child import Child
-
-    output = settings.export.output.absolute().as_uri()
-    urls = {one.name: one.destination or output for one in publishers}
-    work = DestinationDesk(urls, deploy_options(settings.deploy, settings.limits))
-    without = (API_KEY.variable, *NOT_FOR_CHILDREN)
-    child = Child(work, DeskLimits().of, linger=_DESK_LINGER, without=without)
-    stack.callback(child.kill)
-    return child.do
-
-
 def admin_tokens(file: Path, console: Console) -> tuple[bytes, ...]:
     """The tokens in a file, separated by white space. Raises InputError, also for a short one."""
     from myop_cdn.inputs import words_of
@@ -457,16 +436,29 @@ def _start_admin(
     stack: ExitStack,
 ) -> None:
     # Imported only when asked for: it costs memory.
+    from myop_cdn.inputs import API_KEY
+    from myop_cdn.listener.admin.desk import DeskLimits, DestinationDesk
     from myop_cdn.listener.admin.handler import Admin, is_public
     from myop_cdn.listener.admin.session import Sessions
+    from myop_cdn.listener.child import Child
     from myop_cdn.listener.http import sockets
+
+    output = settings.export.output.absolute().as_uri()
+    urls = {one.name: one.destination or output for one in publishers}
+    work = DestinationDesk(urls, deploy_options(settings.deploy, settings.limits))
+    without = (API_KEY.variable, *NOT_FOR_CHILDREN)
+
+    def desk() -> Desk:
+        """A process that asks destinations, started when somebody looks at the page."""
+        child = Child(work, DeskLimits().of, linger=_DESK_LINGER, without=without)
+        stack.callback(child.kill)
+        return child.do
 
     listening, sessions, acting = settings.listening, None, None
     if (file := listening.admin_token_file) is not None:
         admin_tokens(file, console)
-        sessions = Sessions(lambda: admin_tokens(file, console))
-        acting = _desk(settings, publishers, stack)
-    desk = _desk(settings, publishers, stack)
+        sessions, acting = Sessions(lambda: admin_tokens(file, console)), desk()
+    reading = desk()
     found = sockets.listen(address)
     for sock in found:
         where = sockets.described(sock, "http", "/")
@@ -477,7 +469,7 @@ def _start_admin(
                 " or a private network"
             )
     names = (address.host, *listening.admin_host)
-    admin = Admin(listener, found, log, names=names, desk=desk, sessions=sessions, acting=acting)
+    admin = Admin(listener, found, log, names=names, desk=reading, sessions=sessions, acting=acting)
     admin.start()
     stack.callback(admin.stop)
 
@@ -526,21 +518,3 @@ def open_sockets(settings: ListenSettings) -> list[socket.socket]:
         port = 3000 if settings.port is None else settings.port
         found += sockets.listen(sockets.Address(settings.host or "127.0.0.1", port))
     return found
-
-
-def _tls_context(settings: ListenSettings) -> ssl.SSLContext | None:
-    """The server's side of TLS, or None. Raises InputError for files that don't fit."""
-    if settings.tls_cert is not None:
-        from myop_cdn.listener.http.sockets import server_context
-
-        return server_context(settings.tls_cert, settings.tls_key)
-    if settings.tls_key is not None:
-        raise InputError("--tls-key needs --tls-cert")
-    return None
-
-
-def _renew_certificate(tls: ssl.SSLContext | None, settings: ListenSettings) -> None:
-    if tls is not None and settings.tls_cert is not None:
-        from myop_cdn.listener.http.sockets import load_certificate
-
-        load_certificate(tls, settings.tls_cert, settings.tls_key)

@@ -24,7 +24,7 @@ from myop_cdn.text import line, shown
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from myop_cdn.notify.policy import Notice
+    from myop_cdn.notify.policy import Notice, NoticeKind
 
 Form = Literal["slack", "teams", "discord", "json"]
 _HOSTS: tuple[tuple[Form, str], ...] = (
@@ -32,21 +32,17 @@ _HOSTS: tuple[tuple[Form, str], ...] = (
     ("teams", r".+\.(webhook\.office\.com|logic\.azure\.(com|us)|api\.powerplatform\.(com|us))"),
     ("discord", r"((canary|ptb)\.)?discord(app)?\.com"),
 )
-_PHRASES = {
-    "failed": "publishing fails",
-    "refused": "publishing was refused for safety",
-    "given_up": "a release is given up; it is tried again now and then for a day",
-    "drift": "a full sync found what no delivery had announced",
-    "recovered": "publishing works again",
-    "test": "this is a test, and nothing is wrong",
-}
-_TYPES = {
-    "failed": "publish.failed",
-    "refused": "publish.refused",
-    "given_up": "release.given_up",
-    "drift": "sync.drift",
-    "recovered": "publish.recovered",
-    "test": "test",
+# Of each kind its type, for programs, and the words for it.
+_KINDS: dict[NoticeKind, tuple[str, str]] = {
+    "failed": ("publish.failed", "publishing fails"),
+    "refused": ("publish.refused", "publishing was refused for safety"),
+    "given_up": (
+        "release.given_up",
+        "a release is given up; it is tried again now and then for a day",
+    ),
+    "drift": ("sync.drift", "a full sync found what no delivery had announced"),
+    "recovered": ("publish.recovered", "publishing works again"),
+    "test": ("test", "this is a test, and nothing is wrong"),
 }
 _DISCORD_MARKUP = re.compile(r"[\\`*_~|<>\[\]()#@:-]")
 _DISCORD_MOST = 2000  # characters
@@ -61,7 +57,7 @@ def form_of(host: str) -> Form:
 
 def lines(notice: Notice) -> Iterator[str]:
     """The notice for people: a title, then details."""
-    yield f"myop-cdn: {_PHRASES[notice.kind]}"
+    yield f"myop-cdn: {_KINDS[notice.kind][1]}"
     yield line(notice.subject, 300)
     if notice.message:
         yield line(notice.message, _MOST)
@@ -126,7 +122,7 @@ def _plain(notice: Notice, link: str) -> dict[str, Any]:
     }
     if link:
         data["run"] = link
-    return {"type": _TYPES[notice.kind], "timestamp": _moment(notice.at), "data": data}
+    return {"type": _KINDS[notice.kind][0], "timestamp": _moment(notice.at), "data": data}
 
 
 _BODIES: dict[Form, Callable[[Notice, str], dict[str, Any]]] = {
@@ -139,17 +135,18 @@ _BODIES: dict[Form, Callable[[Notice, str], dict[str, Any]]] = {
 
 def facts(notice: Notice, link: str = "") -> dict[str, str]:
     """The notice as environment variables for a command."""
-    return {
-        "MYOP_CDN_EVENT": notice.kind,
-        "MYOP_CDN_SUBJECT": line(notice.subject, 300),
-        "MYOP_CDN_MESSAGE": line(notice.message, _MOST),
-        "MYOP_CDN_HINT": line(notice.hint, _MOST),
-        "MYOP_CDN_FAILURES": str(notice.failures),
-        "MYOP_CDN_SINCE": _moment(notice.since),
-        "MYOP_CDN_LEFT_OUT": str(notice.left_out),
-        "MYOP_CDN_TIME": _moment(notice.at),
-        "MYOP_CDN_RUN_URL": link,
+    found = {
+        "EVENT": notice.kind,
+        "SUBJECT": line(notice.subject, 300),
+        "MESSAGE": line(notice.message, _MOST),
+        "HINT": line(notice.hint, _MOST),
+        "FAILURES": str(notice.failures),
+        "SINCE": _moment(notice.since),
+        "LEFT_OUT": str(notice.left_out),
+        "TIME": _moment(notice.at),
+        "RUN_URL": link,
     }
+    return {f"MYOP_CDN_{name}": value for name, value in found.items()}
 
 
 def _moment(seconds: float) -> str:
@@ -181,13 +178,10 @@ def signed_headers(
     moment: of this attempt, in seconds since the epoch. Without a key there is no signature.
     """
     content = f"{identity}.{moment}.".encode() + data
-    signatures = [
-        "v1," + base64.b64encode(hmac.digest(key, content, "sha256")).decode() for key in keys
-    ]
+    digests = (hmac.digest(key, content, "sha256") for key in keys)
+    signatures = " ".join("v1," + base64.b64encode(one).decode() for one in digests)
     headers = {"webhook-id": identity, "webhook-timestamp": str(moment)}
-    if signatures:
-        headers["webhook-signature"] = " ".join(signatures)
-    return headers
+    return {**headers, "webhook-signature": signatures} if signatures else headers
 
 
 def run_link(variables: dict[str, str]) -> str:

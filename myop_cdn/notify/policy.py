@@ -162,35 +162,22 @@ def _succeeded(standing: Standing, event: Event) -> tuple[Standing, Notice | Non
     works = replace(standing, failures=0, waiting=waiting, left_out=left_out, is_told=False)
     if not standing.is_told:
         return works, None
-    notice = Notice(
-        "recovered",
-        event.subject,
-        event.message,
-        event.hint,
-        event.at,
-        standing.failures,
-        standing.since,
-        left_out,
-    )
-    return replace(works, left_out=0), notice
+    return replace(works, left_out=0), _notice("recovered", event, standing, left_out)
+
+
+def _notice(kind: NoticeKind, event: Event, standing: Standing, left_out: int) -> Notice:
+    facts = (kind, event.subject, event.message, event.hint, event.at)
+    if kind == "drift":
+        return Notice(*facts, 0, event.at, left_out)
+    return Notice(*facts, standing.failures, standing.since, left_out)
 
 
 def _told(standing: Standing, event: Event, now: float, policy: Policy) -> tuple[Standing, Notice]:
     assert event.kind != "succeeded"  # a success waits for nothing
-    fails = event.kind in _FAILS
-    notice = Notice(
-        event.kind,
-        event.subject,
-        event.message,
-        event.hint,
-        event.at,
-        standing.failures if fails else 0,
-        standing.since if fails else event.at,
-        standing.left_out,
-    )
+    notice = _notice(event.kind, event, standing, standing.left_out)
     told = replace(
         standing,
-        is_told=standing.is_told or fails,
+        is_told=standing.is_told or event.kind in _FAILS,
         quiet_until=now + policy.every,
         waiting=None,
         left_out=0,

@@ -12,7 +12,7 @@ import shlex
 import shutil
 import threading
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -101,13 +101,9 @@ class Receiver:
         if self.form == "json":
             headers |= messages.signed_headers(data, identity, int(now), self.keys)
         try:
-            transport = Transport(
-                self.endpoint, _LIMITS, proxied=not is_this_machine(self.endpoint.host)
-            )
-            try:
+            proxied = not is_this_machine(self.endpoint.host)
+            with closing(Transport(self.endpoint, _LIMITS, proxied=proxied)) as transport:
                 response = transport.request("POST", self.target, headers, data)
-            finally:
-                transport.close()
         except TransportError as error:
             raise _kind(error.temporary)(f"it {error.phrase}") from None
         except InputError as error:  # the environment's proxy
@@ -153,14 +149,12 @@ class Command:
         """Run it, unless there is nothing wrong. Raises Undelivered."""
         if notice.kind in ("recovered", "drift"):
             return
-        environment = {
-            name: value for name, value in os.environ.items() if name.upper() in _HANDED_ON
-        }
-        facts = messages.facts(notice, self.link)
+        own = {name: value for name, value in os.environ.items() if name.upper() in _HANDED_ON}
+        environment = own | messages.facts(notice, self.link)
         try:
             # What it prints goes nowhere: stdout is for this program's data, and what is not this
             # program's text stays out of logs.
-            code = programs.run(self.words, environment | facts, _COMMAND_SECONDS)
+            code = programs.run(self.words, environment, _COMMAND_SECONDS)
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else "a NUL"
             raise Undelivered(f"it can't be started: {why}") from None
@@ -206,10 +200,11 @@ class Notifier:
 
     def use(self, channels: Sequence[Channel]) -> None:
         """Tell these from now on: a secret was replaced. What waits for the others still goes."""
+        outboxes = [_Outbox(one, self._warn, self._wall) for one in channels]
         if self._begun:
-            self._events.put([_Outbox(one, self._warn, self._wall) for one in channels])
+            self._events.put(outboxes)
         else:
-            self._outboxes = [_Outbox(one, self._warn, self._wall) for one in channels]
+            self._outboxes = outboxes
 
     def close(self, seconds: float) -> None:
         """Let what is to be told get through, for so many seconds at the most."""
@@ -299,11 +294,9 @@ class _Outbox:
         while (notice := self._notices.get()) is not None:
             try:
                 self._send(notice)
-            except Undelivered as error:
-                self._warn(f"a notice did not get to {self._channel.name}: {error}")
             except Exception as error:  # a defect must not end the notices for good
-                what = type(error).__name__
-                self._warn(f"a notice did not get to {self._channel.name}: {what}")
+                why = error if isinstance(error, Undelivered) else type(error).__name__
+                self._warn(f"a notice did not get to {self._channel.name}: {why}")
 
     def _send(self, notice: Notice) -> None:
         identity = new_identity()
