@@ -18,13 +18,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from myop_cdn.check.browser import Browser, Visit
-from myop_cdn.check.expected import (
-    Expectation,
-    Exported,
-    LiveObjects,
-    OwnManifest,
-    TreeFiles,
-)
+from myop_cdn.check.expected import Expectation, Exported, LiveObjects, OwnManifest, TreeFiles
 from myop_cdn.check.faults import CURABLE, Finding, Judge, read_manifest
 from myop_cdn.check.fixes import Fixes, Site
 from myop_cdn.deploy.history import Selection
@@ -292,9 +286,11 @@ class _Check:
             base = self._find_base([key])
             if base is not None:
                 there = self._those(partial(self._is_there, base), lost)
-                rest = [_without(one, there) if one.kind == "missing" else one for one in faults]
-                right = self._browser.endpoint.url + base
-                wrong = self._wrong_base(right, there, is_all=False)
+                wrong = self._wrong_base(self._browser.endpoint.url + base, there, is_all=False)
+                rest = []
+                for one in faults:
+                    gone = there if one.kind == "missing" else ()
+                    rest.append(replace(one, keys=tuple(k for k in one.keys if k not in gone)))
                 return [wrong, *(one for one in rest if one.keys)]
         return faults
 
@@ -390,10 +386,6 @@ def _lenient(found: Mapping[str, Sequence[Finding]]) -> dict[str, list[Finding]]
         return replace(one, is_warning=True, is_lost=False) if is_implied else one
 
     return {key: [lenient(key, one) for one in ones] for key, ones in found.items()}
-
-
-def _without(fault: Fault, keys: Sequence[str]) -> Fault:
-    return replace(fault, keys=tuple(key for key in fault.keys if key not in keys))
 
 
 def _quoted(key: str) -> str:

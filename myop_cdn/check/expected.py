@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from myop_cdn import exportnote
 from myop_cdn.deploy.source import decoded, encoded
@@ -26,63 +25,55 @@ if TYPE_CHECKING:
     from myop_cdn.tree import Tree
 
 
-class Expectation(Protocol):
-    """What should be there. Used from several threads at once."""
+class Expectation:
+    """What should be there: documents, whatever they hold. Used from several threads at once.
 
-    @property
-    def source(self) -> str:
-        """Where that is known from, in words."""
+    source: where that is known from, in words. destination: the URL of where it is published to,
+    or "".
+    """
 
-    @property
-    def destination(self) -> str:
-        """The URL of where it is published to, or ""."""
+    source = ""
+    destination = ""
 
     def refs(self) -> Sequence[DocumentRef]:
         """The documents, sorted."""
-
-    def has_same(self, ref: DocumentRef, stored: bytes, content: bytes) -> bool:
-        """Whether a document should be this. stored: as it came, perhaps packed; content: not."""
-
-    def variant(self, ref: DocumentRef) -> str:
-        """What it should hold, as the variant is called; "" where not known."""
-
-    def since(self, ref: DocumentRef) -> datetime | None:
-        """Since when it should be so, where that is known."""
-
-    def manifest(self) -> Manifest | None:
-        """The manifest that should be there, None where there need be none."""
-
-
-@dataclass(frozen=True)
-class OwnManifest:
-    """What the CDN's own manifest lists: that documents are there, not what they hold."""
-
-    listed: Manifest
-    source: str = "its own manifest"
-    destination: str = ""
-
-    def refs(self) -> Sequence[DocumentRef]:
-        """See `Expectation`."""
-        return sorted(self.listed.all_refs())
+        raise NotImplementedError
 
     def has_same(self, ref: DocumentRef, stored: bytes, content: bytes) -> bool:  # noqa: ARG002
-        """Whatever it is."""
+        """Whether a document should be this. stored: as it came, perhaps packed; content: not."""
         return True
 
     def variant(self, ref: DocumentRef) -> str:  # noqa: ARG002
-        """Not known."""
+        """What it should hold, as the variant is called; "" where not known."""
         return ""
 
     def since(self, ref: DocumentRef) -> datetime | None:  # noqa: ARG002
-        """Not known."""
+        """Since when it should be so, where that is known."""
         return None
 
     def manifest(self) -> Manifest | None:
+        """The manifest that should be there, None where there need be none."""
+        return None
+
+
+class OwnManifest(Expectation):
+    """What the CDN's own manifest lists: that documents are there, not what they hold."""
+
+    source = "its own manifest"
+
+    def __init__(self, listed: Manifest) -> None:
+        self._listed = listed
+
+    def refs(self) -> Sequence[DocumentRef]:
+        """See `Expectation`."""
+        return sorted(self._listed.all_refs())
+
+    def manifest(self) -> Manifest | None:
         """Itself."""
-        return self.listed
+        return self._listed
 
 
-class TreeFiles:
+class TreeFiles(Expectation):
     """The files of a folder. destination: where it was deployed to, "" where not known.
 
     Raises InputError where none of its files is a document, TreeError.
@@ -151,7 +142,7 @@ class Exported(TreeFiles):
         return own._replace(raw={**own.raw, "exportedAt": None})  # one of another date was left
 
 
-class LiveObjects:
+class LiveObjects(Expectation):
     """The objects at a destination. Raises StorageError."""
 
     def __init__(self, target: Target, selection: Selection, jobs: int) -> None:

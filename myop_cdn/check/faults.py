@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
-from myop_cdn import jsontext, names
+from myop_cdn import jsontext
 from myop_cdn.check.expected import variant_in
 from myop_cdn.check.fixes import Fixes
 from myop_cdn.document import Document
@@ -17,7 +18,7 @@ from myop_cdn.transport import dates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from datetime import datetime, timedelta
+    from datetime import timedelta
 
     from myop_cdn.check.browser import Visit
     from myop_cdn.check.expected import Expectation
@@ -83,15 +84,14 @@ class Judge:
             return
         except DocumentError as error:
             other = _component_in(content)
+            message = f"not a document: {_reason(error)}"
             if content.lstrip()[:1] == b"<":
                 message = "an HTML page with status 200 in place of the document"
                 yield Finding("missing", message, fixes.html(), is_lost=True)
-            elif other is not None and other != ref.component_id:
-                message = f"wrong component: the document of {names.shown(other)}"
-                yield Finding("component", message, fixes.component(key))
-            else:
-                message = f"not a document: {_reason(error)}"
-                yield Finding("component", message, fixes.component(key))
+                return
+            if other is not None and other != ref.component_id:
+                message = f"wrong component: the document of {shown(other)}"
+            yield Finding("component", message, fixes.component(key))
             return
         assert visit.response is not None  # it has content
         if not self._expected.has_same(ref, visit.response.body, content):
@@ -163,10 +163,11 @@ def _redirects(key: str, visit: Visit, fixes: Fixes) -> Iterator[Finding]:
     if visit.hops:
         way = ", then ".join(f"{one.status} to {one.url}" for one in visit.hops)
         ends = f"; that answers {visit.summary}" if not visit.hops[-1].url.endswith(key) else ""
-        base = fixes.base_of(visit.hops[-1].url, key)
+        base = visit.hops[-1].url.removesuffix(f"/{key}")
         # The key is not in the message where it is at the end: the same for all documents.
         message = f"redirect: {way.replace(key, '…')}{ends}"
-        yield Finding("redirect", message, fixes.redirect(base))
+        fix = fixes.redirect(base if base != visit.hops[-1].url else None)
+        yield Finding("redirect", message, fix)
 
 
 def _transfer(key: str, visit: Visit, fixes: Fixes) -> Iterator[Finding]:
@@ -191,21 +192,20 @@ def _transfer(key: str, visit: Visit, fixes: Fixes) -> Iterator[Finding]:
         return
     unknown = [one for one in visit.encodings if one not in ("gzip", "x-gzip")]
     packed = len(visit.encodings)
+    message = ""
     if unknown:
         message = f"Content-Encoding {shown(unknown[0])!r}, which was not asked for"
-        yield Finding("encoding", message, fixes.encoding())
     elif visit.is_cut:
-        message = "truncated: packed with gzip, and cut short or damaged"
-        yield Finding("truncated", message, fixes.truncated(key))
+        cut = "truncated: packed with gzip, and cut short or damaged"
+        yield Finding("truncated", cut, fixes.truncated(key))
     elif visit.layers > 1 or packed > 1:
         message = f"gzip twice: packed {max(visit.layers, packed)} times, Content-Encoding "
         message += f"{', '.join(visit.encodings) or 'not set'}"
-        yield Finding("encoding", message, fixes.encoding())
     elif visit.layers and not packed:
         message = "packed with gzip, but without Content-Encoding: gzip"
-        yield Finding("encoding", message, fixes.encoding())
     elif packed and not visit.layers and response.body:
         message = "Content-Encoding: gzip, but the body is not packed"
+    if message:
         yield Finding("encoding", message, fixes.encoding())
 
 
@@ -247,8 +247,8 @@ def _caching(visit: Visit, fixes: Fixes) -> Iterator[Finding]:
         return
     longest = _seconds(value, "max-age")
     if longest is not None and longest >= _LONG_AGE and "no-cache" not in value:
-        message = f"Cache-Control {shown(value)!r}: browsers show a release up to "
-        message += f"{longest // _LONG_AGE} d later"
+        days = longest // _LONG_AGE
+        message = f"Cache-Control {shown(value)!r}: browsers show a release up to {days} d later"
         yield Finding("cache-control", message, fixes.cache_control(), is_warning=True)
 
 
@@ -305,17 +305,16 @@ def _said(manifest: Manifest) -> str:
 
 
 def _is_older(there: Manifest, wanted: Manifest) -> bool:
-    def moment(manifest: Manifest) -> datetime | None:
-        from datetime import datetime
-
-        try:
-            at = datetime.fromisoformat(manifest.exported_at or "")
-        except ValueError:
-            return None
-        return at if at.tzinfo else None
-
-    first, second = moment(there), moment(wanted)
+    first, second = _exported(there), _exported(wanted)
     return first is not None and second is not None and first < second
+
+
+def _exported(manifest: Manifest) -> datetime | None:
+    try:
+        at = datetime.fromisoformat(manifest.exported_at or "")
+    except ValueError:
+        return None
+    return at if at.tzinfo else None
 
 
 def _lasting(span: timedelta) -> str:

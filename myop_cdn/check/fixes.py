@@ -72,41 +72,45 @@ class Fixes:
 
     def cors(self) -> str:
         """Access-Control-Allow-Origin is missing, or of another origin."""
-        lines = []
-        origin = self._site.origin
-        if self._cdn == "cloudfront":
-            lines.append(
-                f"CloudFront: the behavior's response headers policy SimpleCORS ({_SIMPLE_CORS}), "
-                f"or forward Origin by the origin request policy CORS-S3Origin ({_CORS_S3_ORIGIN})"
-            )
-        if self._storage == "s3":
-            rule = {"AllowedOrigins": [origin], "AllowedMethods": ["GET", "HEAD"]}
-            rule |= {"AllowedHeaders": ["*"]}
-            lines.append(
-                f"S3: {self._deploy} --cors-origin {origin} adds the CORS rule "
-                f"{_json({**rule, 'MaxAgeSeconds': 86400})}"
-            )
-        elif self._storage == "gcs":
-            rule = {"origin": [origin], "method": ["GET", "HEAD"]}
-            rule |= {"responseHeader": ["Content-Type"]}
-            lines.append(
-                f"Google Cloud Storage: {self._deploy} --cors-origin {origin}, or gcloud storage "
-                f"buckets update gs://{self._bucket} --cors-file=FILE with "
-                f"[{_json({**rule, 'maxAgeSeconds': 86400})}]"
-            )
-        elif self._storage == "azure":
-            lines.append(
-                f"Azure: {self._deploy} --cors-origin {origin}, or az storage cors add --services "
-                f"b --methods GET HEAD --origins {origin} --allowed-headers '*' "
-                f"--exposed-headers '*' --max-age 86400 --account-name {self._account}"
-            )
-        elif not lines:
-            lines.append(
-                f"send the header Access-Control-Allow-Origin: {origin} (nginx: add_header "
-                f'Access-Control-Allow-Origin "{origin}" always; S3, Google, Azure: '
-                f"{self._deploy} --cors-origin {origin}), or give your page's origin by --origin"
-            )
-        return "; ".join(lines)
+        origin, deploy = self._site.origin, f"{self._deploy} --cors-origin {self._site.origin}"
+        by_storage = {
+            "s3": f"S3: {deploy} adds the CORS rule "
+            + _json(
+                {
+                    "AllowedOrigins": [origin],
+                    "AllowedMethods": ["GET", "HEAD"],
+                    "AllowedHeaders": ["*"],
+                    "MaxAgeSeconds": 86400,
+                }
+            ),
+            "gcs": f"Google Cloud Storage: {deploy}, or gcloud storage buckets update "
+            f"gs://{self._bucket} --cors-file=FILE with "
+            + _json(
+                [
+                    {
+                        "origin": [origin],
+                        "method": ["GET", "HEAD"],
+                        "responseHeader": ["Content-Type"],
+                        "maxAgeSeconds": 86400,
+                    }
+                ]
+            ),
+            "azure": f"Azure: {deploy}, or az storage cors add --services b --methods GET HEAD "
+            f"--origins {origin} --allowed-headers '*' --exposed-headers '*' --max-age 86400 "
+            f"--account-name {self._account}",
+        }
+        anywhere = (
+            f"send the header Access-Control-Allow-Origin: {origin} (nginx: add_header "
+            f'Access-Control-Allow-Origin "{origin}" always; S3, Google, Azure: {deploy}), '
+            "or give your page's origin by --origin"
+        )
+        if self._cdn != "cloudfront":
+            return by_storage.get(self._storage, anywhere)
+        policy = (
+            f"CloudFront: the behavior's response headers policy SimpleCORS ({_SIMPLE_CORS}), "
+            f"or forward Origin by the origin request policy CORS-S3Origin ({_CORS_S3_ORIGIN})"
+        )
+        return "; ".join(filter(None, (policy, by_storage.get(self._storage))))
 
     def vary(self) -> str:
         """Vary: Origin is missing."""
@@ -142,27 +146,19 @@ class Fixes:
 
     def missing(self, key: str, status: int) -> str:
         """404, or 403 for one that may not be read."""
-        publish = self._publish
+        publish = f"publish it: {self._publish}"
         if status in (404, 410):
-            return f"publish it: {publish}; where it is there, a cache holds an old 404: " + (
-                self._purge(key)
-            )
-        if self._storage == "s3":
-            return (
-                "S3: let the CDN or everybody read it, by a bucket policy that allows "
-                f"s3:GetObject on arn:aws:s3:::{self._bucket}/*, or publish it: {publish}"
-            )
-        if self._storage == "gcs":
-            return (
-                f"gcloud storage buckets add-iam-policy-binding gs://{self._bucket} "
-                f"--member=allUsers --role=roles/storage.objectViewer, or publish it: {publish}"
-            )
-        if self._storage == "azure":
-            return (
-                f"az storage container set-permission --name {self._bucket} --public-access blob "
-                f"--account-name {self._account}, or publish it: {publish}"
-            )
-        return f"let everybody read it (the web server's permissions), or publish it: {publish}"
+            return f"{publish}; where it is there, a cache holds an old 404: {self._purge(key)}"
+        read = {
+            "s3": "S3: let the CDN or everybody read it, by a bucket policy that allows "
+            f"s3:GetObject on arn:aws:s3:::{self._bucket}/*",
+            "gcs": f"gcloud storage buckets add-iam-policy-binding gs://{self._bucket} "
+            "--member=allUsers --role=roles/storage.objectViewer",
+            "azure": f"az storage container set-permission --name {self._bucket} --public-access "
+            f"blob --account-name {self._account}",
+        }
+        everybody = "let everybody read it (the web server's permissions)"
+        return f"{read.get(self._storage, everybody)}, or {publish}"
 
     def html(self) -> str:
         """An application's page in place of 404."""
@@ -211,31 +207,20 @@ class Fixes:
             return f"use {base} as the base URL: enableSelfHosted('{base}')"
         return "let the server answer this path itself: each redirect costs a request and CORS"
 
-    def base_of(self, url: str, key: str) -> str | None:
-        """The base URL below which a redirect finds `key`; None where that is another path."""
-        return url.removesuffix(f"/{key}") if url.endswith(f"/{key}") else None
-
     def _purge(self, key: str) -> str:
         """Tell the CDN's cache."""
-        path = f"{self._site.path}/{key}"
-        if self._cdn == "cloudfront":
-            return (
-                f"aws cloudfront create-invalidation --distribution-id ID --paths '{path}', and "
-                "from now on publish with --invalidate cloudfront:ID"
-            )
-        if self._cdn == "cloudflare":
-            return "purge it, and from now on publish with --invalidate cloudflare:ZONE"
-        if self._cdn == "frontdoor":
-            return (
-                f"az afd endpoint purge --content-paths '{path}' …, and from now on publish with "
-                "--invalidate frontdoor:SUBSCRIPTION/GROUP/PROFILE/ENDPOINT"
-            )
-        if self._cdn == "cloudcdn":
-            return (
-                f"gcloud compute url-maps invalidate-cdn-cache URLMAP --path '{path}', and from "
-                "now on publish with --invalidate cloudcdn:PROJECT/URLMAP"
-            )
-        return f"purge {path} at the CDN (publish with --invalidate), or wait for its max-age"
+        path, again = f"{self._site.path}/{key}", "and from now on publish with --invalidate"
+        commands = {
+            "cloudfront": "aws cloudfront create-invalidation --distribution-id ID "
+            f"--paths '{path}', {again} cloudfront:ID",
+            "cloudflare": f"purge it, {again} cloudflare:ZONE",
+            "frontdoor": f"az afd endpoint purge --content-paths '{path}' …, {again} "
+            "frontdoor:SUBSCRIPTION/GROUP/PROFILE/ENDPOINT",
+            "cloudcdn": f"gcloud compute url-maps invalidate-cdn-cache URLMAP --path '{path}', "
+            f"{again} cloudcdn:PROJECT/URLMAP",
+        }
+        wait = f"purge {path} at the CDN (publish with --invalidate), or wait for its max-age"
+        return commands.get(self._cdn, wait)
 
     def elsewhere(self, base: str, *, is_all: bool) -> str:
         """Documents lie below another base URL. is_all: all of them do."""
