@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,9 +41,8 @@ if TYPE_CHECKING:
 EVERYTHING = Scope("full")
 DEFAULT_URL = "https://cloud.myop.dev"
 _KEPT_SECONDS = 60.0
-_kept: dict[
-    str, tuple[float, tuple[bytes, ...]]
-] = {}  # secrets of a cloud, and when they were read
+# Secrets of a cloud, and when they were read.
+_kept: dict[str, tuple[float, tuple[bytes, ...]]] = {}
 
 
 def verify(
@@ -152,9 +151,7 @@ def status(
     options = options or DeployOptions()
     selection = Selection(frozenset(components), frozenset(environments))
     exporter = _exporter(api_key, api_url) if against_myop else None
-    with ExitStack() as stack:
-        target = open_targets([destination], options)[0]
-        stack.callback(target.close)
+    with closing(open_targets([destination], options)[0]) as target:
         found = read_status(target, selection, options.jobs)
         if exporter is None:
             return found
@@ -182,12 +179,9 @@ def check(
     if tree is not None and destination is not None:
         raise InputError("tree and destination both say what should be there: give one")
     with ExitStack() as stack:
-        expected: Expectation | None = None
-        if tree is not None:
-            expected = TreeFiles(Tree(Path(tree)))
-        elif destination is not None:
-            target = open_targets([destination], options)[0]
-            stack.callback(target.close)
+        expected: Expectation | None = TreeFiles(Tree(Path(tree))) if tree is not None else None
+        if destination is not None:
+            target = stack.enter_context(closing(open_targets([destination], options)[0]))
             expected = LiveObjects(target, Selection(), options.jobs)
         how = CheckOptions(origin=origin, sample=sample, wait=wait, jobs=options.jobs)
         return _check(base_url, expected, how)

@@ -8,9 +8,7 @@
     ├── RefusedError                 3   refused for safety; nothing was changed
     ├── PartlyDone                   4   some documents or objects failed, the others are done
     ├── SecretError                  1   a service that keeps a secret does not give it
-    │   └── SecretUnavailable        1   as it is busy, or gives no answer
     ├── Undelivered                  1   a notice did not reach its receiver
-    │   └── ReceiverUnavailable      1   which may take it later
     ├── TreeError                    1   the export folder can't be read or written
     ├── ExportError                  1   Myop's side: its API or its command-line tool
     │   ├── KeyRejected              1   401 or 403
@@ -58,15 +56,7 @@ class ExitCode(IntEnum):
     @classmethod
     def worst(cls, *codes: ExitCode) -> ExitCode:
         """The code to exit with where several apply: the first of 130, 1, 2, 3, 4, 5, 0."""
-        order = (
-            cls.INTERRUPTED,
-            cls.FAILED,
-            cls.USAGE,
-            cls.REFUSED,
-            cls.PARTLY,
-            cls.UNCHECKABLE,
-            cls.DONE,
-        )
+        order = (130, 1, 2, 3, 4, 5, 0)
         return min(codes, key=order.index, default=cls.DONE)
 
 
@@ -74,7 +64,7 @@ class MyopCdnError(Exception):
     """The root of the tree: a message, a hint (may be empty) and an exit code."""
 
     exit_code: ClassVar[ExitCode] = ExitCode.FAILED
-    is_temporary: ClassVar[bool] = False
+    is_temporary: bool = False
     """Whether the same request may succeed a little later: `retry` makes it again."""
     retry_after: float = 0.0
     """Seconds that the other side asks to be left alone (`Retry-After`); 0: it does not say."""
@@ -84,10 +74,14 @@ class MyopCdnError(Exception):
         if cls.exit_code == ExitCode.DONE:
             raise TypeError(f"{cls.__name__} would end with 0")
 
-    def __init__(self, message: str, hint: str = "") -> None:
+    def __init__(
+        self, message: str, hint: str = "", *, is_temporary: bool = False, retry_after: float = 0.0
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.is_temporary = is_temporary or type(self).is_temporary
+        self.retry_after = retry_after
 
     @property
     def sentence(self) -> str:
@@ -135,20 +129,8 @@ class SecretError(MyopCdnError):
     """A service that keeps a secret does not give it."""
 
 
-class SecretUnavailable(SecretError):
-    """The service is busy, or gives no answer."""
-
-    is_temporary = True
-
-
 class Undelivered(MyopCdnError):
     """A notice did not reach its receiver. The message does not show the receiver's URL."""
-
-
-class ReceiverUnavailable(Undelivered):
-    """The receiver is busy, or gives no answer."""
-
-    is_temporary = True
 
 
 class TreeError(MyopCdnError):

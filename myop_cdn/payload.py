@@ -8,7 +8,7 @@ GitHub page (`client_payload`), GitHub's event files, GitLab's `$TRIGGER_PAYLOAD
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from myop_cdn import names
 from myop_cdn.errors import PayloadError
@@ -18,15 +18,13 @@ from myop_cdn.signature import parse_timestamp
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from myop_cdn.model import Form
+
+T = TypeVar("T")
 EVENT = "components.deployed"
 MAX_BYTES = 16 * 1024 * 1024  # fifty thousand releases; a real batch of 385 took 90 KB
 _GITLAB_KEYS = ("id", "ref", "variables")
-_FIELDS = {
-    "componentId": "component_id",
-    "environment": "environment",
-    "variantId": "variant_id",
-    "environmentId": "environment_id",
-}
+_FIELDS = ("componentId", "environment", "variantId", "environmentId")  # in `Release`'s order
 _FORMS_HINT = (
     "known forms: the webhook's body, GitHub's event file or dispatch body, GitLab's "
     "$TRIGGER_PAYLOAD file, the data object, an array of releases"
@@ -140,36 +138,23 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_no_consta
 
 
 def _webhook(value: dict[str, Any]) -> Delivery:
-    event = value["event"]
+    event = _checked(value["event"], str, "event", "a name")
     if event == "":
         raise PayloadError("event is empty")
-    if not isinstance(event, str):
-        raise PayloadError(f"event is {_kind(event)}, not a name")
-    form = "gitlab" if _has_gitlab_keys(value) else "webhook"
+    form: Form = "gitlab" if _has_gitlab_keys(value) else "webhook"
     timestamp = _text(value, "timestamp")
-    if event != EVENT:
-        scope = Scope("none")
-    else:
-        data = value.get("data", {})
-        if not isinstance(data, dict):
-            raise PayloadError(f"data is {_kind(data)}, not an object")
-        announced_at = parse_timestamp(timestamp) if timestamp else None
-        scope = _scope(data, "data.", announced_at)
-    return Delivery(
-        form,  # type: ignore[arg-type]  # mypy widens the literals of a conditional
-        scope,
-        event,
-        timestamp,
-        _text(value, "organizationId"),
-    )
+    scope = Scope("none")
+    if event == EVENT:
+        data = _checked(value.get("data", {}), dict, "data", "an object")
+        scope = _scope(data, "data.", parse_timestamp(timestamp) if timestamp else None)
+    return Delivery(form, scope, event, timestamp, _text(value, "organizationId"))
 
 
 def _dispatch(value: dict[str, Any]) -> Delivery:
     inside = value["client_payload"]
     if inside is None:  # GitHub's way to say that none was sent
         inside = {}
-    if not isinstance(inside, dict):
-        raise PayloadError(f"client_payload is {_kind(inside)}, not an object")
+    inside = _checked(inside, dict, "client_payload", "an object")
     return Delivery("github", _scope(inside, "client_payload."))
 
 
@@ -186,18 +171,12 @@ def _is_github_run(value: dict[str, Any]) -> bool:
 
 def _text(value: dict[str, Any], key: str) -> str | None:
     text = value.get(key)
-    if text is not None and not isinstance(text, str):
-        raise PayloadError(f"{key} is {_kind(text)}, not a string")
-    return text
+    return None if text is None else _checked(text, str, key, "a string")
 
 
 def _scope(data: dict[str, Any], place: str, announced_at: datetime | None = None) -> Scope:
-    full = data.get("fullSync", False)
-    if not isinstance(full, bool):
-        raise PayloadError(f"{place}fullSync is {_kind(full)}, not true or false")
-    items = data.get("releases", [])
-    if not isinstance(items, list):
-        raise PayloadError(f"{place}releases is {_kind(items)}, not an array")
+    full = _checked(data.get("fullSync", False), bool, f"{place}fullSync", "true or false")
+    items = _checked(data.get("releases", []), list, f"{place}releases", "an array")
     releases = _releases(items, f"{place}releases", announced_at)
     return Scope("full" if full or not releases else "incremental", releases)
 
@@ -218,24 +197,20 @@ def _releases(
 
 
 def _release(item: Any, place: str, announced_at: datetime | None) -> Release:
-    if not isinstance(item, dict):
-        raise PayloadError(f"{place} is {_kind(item)}, not an object")
-    values: dict[str, str] = {}
-    for key, name in _FIELDS.items():
-        if key not in item:
-            if key in ("componentId", "environment"):
-                raise PayloadError(f"{place}.{key} is missing")
-            continue
-        if trouble := names.problem(item[key]):
-            raise PayloadError(f"{place}.{key} {trouble}")
-        values[name] = item[key]
-    return Release(
-        values["component_id"],
-        values["environment"],
-        values.get("variant_id"),
-        values.get("environment_id"),
-        announced_at,
-    )
+    item = _checked(item, dict, place, "an object")
+    for key in _FIELDS:
+        if key not in item and key in ("componentId", "environment"):
+            raise PayloadError(f"{place}.{key} is missing")
+        if key in item and (problem := names.problem(item[key])):
+            raise PayloadError(f"{place}.{key} {problem}")
+    component_id, environment, variant_id, environment_id = map(item.get, _FIELDS)
+    return Release(component_id, environment, variant_id, environment_id, announced_at)
+
+
+def _checked(value: Any, kind: type[T], place: str, what: str) -> T:
+    if not isinstance(value, kind):
+        raise PayloadError(f"{place} is {_kind(value)}, not {what}")
+    return value
 
 
 def _kind(value: Any) -> str:

@@ -15,10 +15,11 @@ import binascii
 import json
 import os
 import re
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from myop_cdn.azurelogin import AzureLogin
-from myop_cdn.errors import InputError, SecretError, SecretUnavailable
+from myop_cdn.errors import InputError, SecretError
 from myop_cdn.retry import Retries, RetryPolicy
 from myop_cdn.text import shown, shown_url
 from myop_cdn.transport import Limits, Transport, TransportError, parse_base_url
@@ -131,11 +132,8 @@ def _from_google(name: str, match: re.Match[str]) -> bytes:
 
     project, secret, version = match.groups()
     target = f"/v1/projects/{project}/secrets/{secret}/versions/{version or 'latest'}:access"
-    authorization = Authorization(name, _GOOGLE_SCOPE)
-    try:
+    with closing(Authorization(name, _GOOGLE_SCOPE)) as authorization:
         headers = authorization.headers()
-    finally:
-        authorization.close()
     base = os.environ.get("CLOUDSDK_API_ENDPOINT_OVERRIDES_SECRETMANAGER") or _GOOGLE
     answer = _ask(name, base, target, headers, "grant roles/secretmanager.secretAccessor")
     payload = answer.get("payload")
@@ -167,13 +165,21 @@ def _ask(
         endpoint, path = parse_base_url(base)
     except ValueError as error:
         raise InputError(f"{name}: the address of the service is {error}") from None
-    transport = Transport(endpoint, _LIMITS)
-    try:
-        response = _patiently(
-            name, lambda: transport.request("GET", path + target, {**headers, "Accept": "*/*"})
-        )
-    finally:
-        transport.close()
+
+    def attempt() -> Response:
+        try:
+            response = transport.request("GET", path + target, {**headers, "Accept": "*/*"})
+        except TransportError as error:
+            what, hint = f"{name}: no answer: the service {error.phrase}", error.hint
+            temporary = error.temporary
+            raise SecretError(what, hint or "check the network", is_temporary=temporary) from None
+        if response.status in _BUSY:
+            what, after = f"{name}: the service answered {response.status}", response.retry_after()
+            raise SecretError(what, is_temporary=True, retry_after=after)
+        return response
+
+    with closing(Transport(endpoint, _LIMITS)) as transport:
+        response = Retries(_POLICY).call(attempt)
     if response.status in (401, 403):
         raise SecretError(f"{name}: reading it is not allowed ({response.status})", right)
     if response.status == 404:
@@ -185,25 +191,6 @@ def _ask(
     except (ValueError, RecursionError):
         value = None
     return value if isinstance(value, dict) else {}
-
-
-def _patiently(name: str, request: Callable[[], Response]) -> Response:
-    """The response, asked for again while the service is busy or away. Raises SecretError."""
-
-    def attempt() -> Response:
-        try:
-            response = request()
-        except TransportError as error:
-            kind = SecretUnavailable if error.temporary else SecretError
-            what = f"{name}: no answer: the service {error.phrase}"
-            raise kind(what, error.hint or "check the network") from None
-        if response.status in _BUSY:
-            busy = SecretUnavailable(f"{name}: the service answered {response.status}")
-            busy.retry_after = response.retry_after()
-            raise busy
-        return response
-
-    return Retries(_POLICY).call(attempt)
 
 
 _STORES: dict[str, tuple[str, Callable[[str, re.Match[str]], bytes]]] = {

@@ -100,34 +100,26 @@ class Summary:
 
 def markdown(summary: Summary, *, rows: int = MAX_ROWS) -> str:
     """The run as Markdown (GitHub's). rows: how many documents are listed at the most."""
-    return "\n".join(_markdown_lines(summary, rows)) + "\n"
+    return "\n\n".join(_paragraphs(summary, rows)) + "\n"
 
 
-def _markdown_lines(summary: Summary, rows: int) -> Iterator[str]:
+def _paragraphs(summary: Summary, rows: int) -> Iterator[str]:
     yield f"### myop-cdn {_escaped(summary.command)}"
-    yield ""
     yield f"**{_escaped(summary.headline, _MAX_TEXT)}**"
     if summary.error is not None and summary.error.hint:
-        yield ""
         yield _escaped(summary.error.hint, _MAX_TEXT)
     for section in summary.sections:
-        yield ""
         yield f"#### {_escaped(section.title, 300)}"
-        yield ""
         yield f"{_escaped(section.outcome, _MAX_TEXT)} ({section.seconds:.1f} s)"
         if section.error is not None and section.error is not summary.error:
-            yield ""
             yield f"**{_escaped(section.error.message, _MAX_TEXT)}**"
-        yield from _table(list(section.notable), rows)
+        if items := list(section.notable):
+            yield "\n".join(_table(items, rows))
         if section.warnings:
-            yield ""
-            yield from (f"- Warning: {_escaped(one, _MAX_TEXT)}" for one in section.warnings)
+            yield "\n".join(f"- Warning: {_escaped(one, _MAX_TEXT)}" for one in section.warnings)
 
 
 def _table(items: list[Item], rows: int) -> Iterator[str]:
-    if not items:
-        return
-    yield ""
     yield "| | Component | Environment | Variant | Size |"
     yield "|---|---|---|---|---:|"
     items.sort(key=lambda one: one.state != "failed")  # what failed is read first

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from myop_cdn import files, programs
-from myop_cdn.errors import InputError, ReceiverUnavailable, Undelivered
+from myop_cdn.errors import InputError, Undelivered
 from myop_cdn.notify import messages
 from myop_cdn.notify.policy import Policy, Standings, decide
 from myop_cdn.retry import Retries, RetryPolicy
@@ -105,17 +105,15 @@ class Receiver:
             with closing(Transport(self.endpoint, _LIMITS, proxied=proxied)) as transport:
                 response = transport.request("POST", self.target, headers, data)
         except TransportError as error:
-            raise _kind(error.temporary)(f"it {error.phrase}") from None
+            raise Undelivered(f"it {error.phrase}", is_temporary=error.temporary) from None
         except InputError as error:  # the environment's proxy
             raise Undelivered(error.message) from None
         if not 200 <= response.status < 300:
-            failure = _kind(response.status in _BUSY)(f"it answered {response.status}")
-            failure.retry_after = response.retry_after(now)
-            raise failure
-
-
-def _kind(is_temporary: bool) -> type[Undelivered]:
-    return ReceiverUnavailable if is_temporary else Undelivered
+            raise Undelivered(
+                f"it answered {response.status}",
+                is_temporary=response.status in _BUSY,
+                retry_after=response.retry_after(now),
+            )
 
 
 @dataclass(frozen=True, slots=True)
