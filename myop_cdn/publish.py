@@ -78,7 +78,10 @@ def publish(
     )
     with Deployment(destinations, options, tree.root, cause, progress, now) as deployment:
         opened = exporter()  # what is wrong with it is said before any request
-        deployment.look(None if scope.kind == "full" else released(scope, sync_options))
+        if scope.kind == "full":
+            deployment.look(None)
+        else:
+            deployment.look(released(scope, sync_options), scope.releases)
         if (lost := deployment.lost()) is not None:
             return PublishReport(left_alone(tree), lost)
         synced = sync(scope, opened, tree, sync_options, progress)

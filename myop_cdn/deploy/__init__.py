@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from myop_cdn.deploy.source import AskAgain
-    from myop_cdn.model import DocumentRef
+    from myop_cdn.model import DocumentRef, Release
     from myop_cdn.progress import Progress
     from myop_cdn.tree import Tree
 
@@ -163,18 +163,25 @@ class Deployment:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if kind is None:
+            for run in self._work:
+                run.close()
         for target in self._targets:
             target.close()
 
-    def look(self, refs: Sequence[DocumentRef] | None) -> None:
-        """See what is at every destination: of these documents, or (None) of all."""
-        self.begin_look(refs)
+    def look(self, refs: Sequence[DocumentRef] | None, releases: Sequence[Release] = ()) -> None:
+        """See what is at every destination: of these documents, or (None) of all. releases: what
+        is about to be brought.
+        """
+        self.begin_look(refs, releases)
         for look in self._looks:
             look.result()
 
-    def begin_look(self, refs: Sequence[DocumentRef] | None) -> None:
+    def begin_look(
+        self, refs: Sequence[DocumentRef] | None, releases: Sequence[Release] = ()
+    ) -> None:
         """As `look`, without waiting."""
-        self._looks = [Beside(partial(run.look, refs), "look") for run in self._work]
+        self._looks = [Beside(partial(run.look, refs, releases), "look") for run in self._work]
 
     def lost(self) -> DeployReport | None:
         """The report where no destination could be looked at, so that nothing need be exported."""

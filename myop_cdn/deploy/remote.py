@@ -15,12 +15,13 @@ from sys import intern
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, unquote
 
-from myop_cdn.deploy.log import LAST_SECOND, Entry, written
+from myop_cdn.deploy.log import LAST_SECOND, Entry, moment, written
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from myop_cdn.deploy.source import LocalObject
+    from myop_cdn.model import Release
     from myop_cdn.storage.base import Headers, ObjectInfo
 
 # Names of what is kept in an object's metadata. Beside them the store keeps the SHA-256.
@@ -176,6 +177,21 @@ class RemoteObject(NamedTuple):
             return 0
         return self.facts.since or (int(self.modified.timestamp()) if self.modified else 0)
 
+    def is_before(self, release: Release) -> bool:
+        """Whether this release is a later one of another variant, as far as its metadata tell."""
+        facts = self.facts
+        if facts is None or release.variant_id in (None, facts.variant):
+            return False
+        if release.announced_at is None:
+            return True
+        try:
+            before = moment(facts.announced) if facts.announced else None
+        except ValueError:
+            return False
+        if before is not None:
+            return release.announced_at > before
+        return release.announced_at.timestamp() > facts.asked
+
     def entry(self, sha256: str) -> Entry:
         """It as an entry of the log, its content known to have this hash."""
         facts = self.facts or Entry(sha256)
@@ -186,7 +202,7 @@ def _facts(metadata: Mapping[str, str], sha256: str | None) -> Entry:
     def of(name: str) -> str:
         return unquote(metadata.get(name, ""))
 
-    def moment(name: str) -> int:
+    def seconds(name: str) -> int:
         try:
             at = int(datetime.fromisoformat(of(name)).timestamp())
         except (ValueError, OverflowError):
@@ -195,12 +211,12 @@ def _facts(metadata: Mapping[str, str], sha256: str | None) -> Entry:
 
     return Entry(
         sha256 or "",
-        asked=moment(ASKED),
+        asked=seconds(ASKED),
         name=of(NAME),
         variant=of(VARIANT),
         variant_name=of(VARIANT_NAME),
         announced=of(ANNOUNCED),
-        since=moment(SINCE),
+        since=seconds(SINCE),
     )
 
 

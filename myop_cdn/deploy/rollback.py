@@ -36,7 +36,7 @@ from myop_cdn.deploy.next_manifest import put_manifest, with_names, without
 from myop_cdn.deploy.outcome import Outcome
 from myop_cdn.deploy.plan import check_limit
 from myop_cdn.deploy.remote import fingerprint
-from myop_cdn.deploy.writes import AbortRun, Writer, attempts, run_all
+from myop_cdn.deploy.writes import AbortRun, Keeper, Writer, attempts, run_all
 from myop_cdn.errors import (
     InputError,
     MyopCdnError,
@@ -325,9 +325,8 @@ class _Rollback:
             self.there.store,
             self.there.log,
             headers,
-            keeps_history=True,
+            Keeper(self.there.store, self.there.log, kept=kept),
             unconditional=bool(self.ignores_conditions),
-            kept=kept,
         )
 
     def _sha256(self, key: str) -> str | None:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from myop_cdn.deploy.commit import CONDITIONS_IGNORED, CommitWriter
@@ -31,11 +32,12 @@ from myop_cdn.deploy.plan import Rules, make_plan, may_delete, needs_facts
 from myop_cdn.deploy.planfile import PlannedDestination
 from myop_cdn.deploy.remote import RemoteObject, fingerprint, metadata_of
 from myop_cdn.deploy.source import Wanted, content_encoding
-from myop_cdn.deploy.writes import AbortRun, Writer, attempts, run_all
+from myop_cdn.deploy.writes import AbortRun, Keeper, Writer, attempts, run_all
 from myop_cdn.errors import MyopCdnError, PreconditionFailed, RefusedError, StorageError
 from myop_cdn.model import MANIFEST, DocumentRef
 from myop_cdn.report import DestinationReport
 from myop_cdn.storage.base import AclAware, Headers
+from myop_cdn.workers import Beside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from myop_cdn.deploy.plan import Plan
     from myop_cdn.deploy.source import AskAgain, LocalObject, Source
     from myop_cdn.deploy.target import Target
+    from myop_cdn.model import Release
     from myop_cdn.progress import Progress
     from myop_cdn.report import Upload
 
@@ -78,20 +81,38 @@ class Run:
             content_encoding=content_encoding(options.encoding),
         )
         self._fingerprint = fingerprint(self._headers) if target.store.keeps_headers else None
+        enabled = not (options.dry_run or options.history.keeps_nothing)
+        self._keeper = Keeper(target.store, target.log, enabled=enabled)
+        self._early: Beside[None] | None = None
         self._outcome = Outcome()
         self._invalidations = Invalidations()
 
-    def look(self, refs: Sequence[DocumentRef] | None) -> None:
+    def look(self, refs: Sequence[DocumentRef] | None, releases: Sequence[Release] = ()) -> None:
         """See what is there: of these documents, or (None) of all. An error is kept for the
-        report.
+        report. What these releases replace, by all that can be seen, begins to be kept.
         """
+        there = self.there
         try:
             if refs is None:
-                self.there.look_at_all()
+                there.look_at_all()
             else:
-                self.there.look_at([ref.path for ref in refs])
+                there.look_at([ref.path for ref in refs])
         except MyopCdnError as error:
             self._outcome.error = error
+            return
+        replaced = {
+            one.ref.path: seen
+            for one in releases
+            if (seen := there.remote.get(one.ref.path)) is not None and seen.is_before(one)
+        }
+        if replaced and not self._options.dry_run:
+            keep = partial(self._keeper.keep_early, replaced, self._options.jobs)
+            self._early = Beside(keep, "keep")
+
+    def close(self) -> None:
+        """Wait for what was begun."""
+        if self._early is not None:
+            self._early.result()
 
     @property
     def error(self) -> MyopCdnError | None:
@@ -397,7 +418,7 @@ class Run:
             there.store,
             there.log,
             self._headers,
-            keeps_history=not options.history.keeps_nothing,
+            self._keeper,
             unconditional=bool(ignored),
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from myop_cdn.errors import (
@@ -92,30 +93,74 @@ class _Breaker:
         return self.cause is not None
 
 
+class Keeper:
+    """Keeps contents before they are replaced, each once.
+
+    enabled: whether anything is kept at all. kept: hashes of what is kept already.
+    """
+
+    def __init__(
+        self, store: Store, log: Log, *, enabled: bool = True, kept: Iterable[str] = ()
+    ) -> None:
+        self._store = store
+        self._log = log
+        self._enabled = enabled
+        self._kept = set(kept)
+        self._keeping: dict[str, threading.Lock] = {}
+
+    def keep(self, key: str, there: RemoteObject) -> str:
+        """Copy what is there; its SHA-256 ("" where not known). Raises PreconditionFailed where it
+        is not as it was seen any more, and StorageError.
+        """
+        sha256 = there.sha256 or (there.facts.sha256 if there.facts else "")
+        if not self._enabled or (sha256 and not there.version):
+            return sha256
+        if not sha256:
+            return self._keep_unknown(key, there)
+        # Several documents may hold the same: none is replaced before it is kept.
+        with self._keeping.setdefault(sha256, threading.Lock()):
+            if sha256 not in self._kept:
+                kept = self._log.history_key(sha256)
+                self._log.store.copy(self._store, key, there.version, kept)
+                self._kept.add(sha256)
+        return sha256
+
+    def keep_early(self, seen: Mapping[str, RemoteObject], jobs: int) -> None:
+        """Copy what is about to be replaced, as far as that goes: what is not kept by then is
+        copied by `keep`, which waits for what has begun.
+        """
+        if self._enabled:
+            known = [key for key, there in seen.items() if there.sha256]
+            with suppress(AbortRun):
+                for _ in run_all(lambda key: self.keep(key, seen[key]), known, jobs, "keep"):
+                    pass
+
+    def _keep_unknown(self, key: str, there: RemoteObject) -> str:
+        blob = self._store.get(key)
+        if blob is None or blob.version != there.version:
+            raise PreconditionFailed(f"{self._store.url}: {key} was changed by somebody else")
+        body = Body.of(blob.data)
+        kept = self._log.history_key(body.sha256)
+        if self._log.store.head(kept) is None:
+            self._log.store.put(kept, body, blob.headers)
+        return body.sha256
+
+
 class Writer:
     """The writes of one run. Every method raises PreconditionFailed where the object is not as it
     was seen any more, and StorageError.
 
-    unconditional: the service ignores conditions, so each object is looked at just before.
-    keeps_history: whether what is replaced is copied first. kept: hashes of what is kept already.
+    keeper: keeps what is replaced. unconditional: the service ignores conditions, so each object
+    is looked at just before.
     """
 
     def __init__(
-        self,
-        store: Store,
-        log: Log,
-        headers: Headers,
-        *,
-        keeps_history: bool,
-        unconditional: bool,
-        kept: Iterable[str] = (),
+        self, store: Store, log: Log, headers: Headers, keeper: Keeper, *, unconditional: bool
     ) -> None:
+        self.keep = keeper.keep
         self._store = store
         self._log = log
         self._headers = headers
-        self._keeps_history = keeps_history
-        self._kept = set(kept)
-        self._keeping: dict[str, threading.Lock] = {}
         self._unconditional = unconditional
 
     def put(self, key: str, body: Body, metadata: Mapping[str, str], version: str | None) -> str:
@@ -132,21 +177,6 @@ class Writer:
                 raise error
         else:
             self._store.delete_version(key, there.version)
-
-    def keep(self, key: str, there: RemoteObject) -> str:
-        """Keep what is there before it is replaced; its SHA-256 ("" where not known)."""
-        sha256 = there.sha256 or (there.facts.sha256 if there.facts else "")
-        if not self._keeps_history or (sha256 and not there.version):
-            return sha256
-        if not sha256:
-            return self._keep_unknown(key, there)
-        # Several documents may hold the same: none is replaced before it is kept.
-        with self._keeping.setdefault(sha256, threading.Lock()):
-            if sha256 not in self._kept:
-                kept = self._log.history_key(sha256)
-                self._log.store.copy(self._store, key, there.version, kept)
-                self._kept.add(sha256)
-        return sha256
 
     def restore(self, key: str, sha256: str, version: str | None) -> str:
         """Put content that was kept back in its place; the new version.
@@ -166,16 +196,6 @@ class Writer:
         does not tell the version of what is there.
         """
         return None if self._unconditional or version == "" else Precondition(version)
-
-    def _keep_unknown(self, key: str, there: RemoteObject) -> str:
-        blob = self._store.get(key)
-        if blob is None or blob.version != there.version:
-            raise PreconditionFailed(f"{self._store.url}: {key} was changed by somebody else")
-        body = Body.of(blob.data)
-        kept = self._log.history_key(body.sha256)
-        if self._log.store.head(kept) is None:
-            self._log.store.put(kept, body, blob.headers)
-        return body.sha256
 
     def _look_just_before(self, key: str, version: str | None) -> None:
         if not self._unconditional:

@@ -229,7 +229,7 @@ def one_after_the_other(monkeypatch: pytest.MonkeyPatch, *, eager: bool = False)
 
     for name in ("sync", "deploy.log", "deploy.source", "deploy.writes"):
         monkeypatch.setattr(import_module(f"myop_cdn.{name}"), "each", each)
-    for name in ("deploy", "deploy.destination"):
+    for name in ("deploy", "deploy.destination", "deploy.run"):
         monkeypatch.setattr(import_module(f"myop_cdn.{name}"), "Beside", Beside)
     monkeypatch.setattr(import_module("myop_cdn.deploy.writes"), "_LONGEST_PAUSE_SECONDS", 0.0)
 

@@ -114,7 +114,9 @@ class World:
 
         def work() -> None:
             self.myop.now_released(component, environment)
-            scope = Scope("incremental", (Release(component, environment),))
+            number = self.myop.variants[DocumentRef(component, environment)]
+            # What is replaced begins to be kept as soon as it is seen to be another variant.
+            scope = Scope("incremental", (Release(component, environment, f"v{number}"),))
             assert self.publish(scope, environment).error is None
 
         return work

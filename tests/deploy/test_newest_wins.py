@@ -91,7 +91,8 @@ class Myop:
         with self.lock:
             for ref in (DocumentRef(component, environment), DocumentRef(component, "preview")):
                 self.variants[ref] = self.variants.get(ref, 0) + 1
-        return Release(component, environment)
+        ref = DocumentRef(component, environment)
+        return Release(component, environment, f"v{self.variants[ref]}")
 
     def now(self) -> datetime:
         """Its clock."""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -13,7 +16,9 @@ from myop_cdn.errors import ExitCode
 from myop_cdn.manifest import Manifest
 from myop_cdn.model import MANIFEST, DocumentRef, Scope
 from myop_cdn.publish import publish
+from myop_cdn.storage import open_backend
 from myop_cdn.storage.contract import listing
+from myop_cdn.storage.memory import MemoryBackend
 from myop_cdn.sync import SyncOptions, sync
 from myop_cdn.tree import Tree
 from tests.deploy.test_newest_wins import Myop, Site
@@ -21,6 +26,7 @@ from tests.deploy.test_newest_wins import Myop, Site
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from myop_cdn.document import Document
     from myop_cdn.report import DestinationReport
     from myop_cdn.storage.base import Blob
     from tests.servers.proxy import Proxy
@@ -136,3 +142,54 @@ def test_an_old_workspace_changes_what_was_released_alone(tmp_path: Path) -> Non
     uploaded = [up.key for up in ended.deploy.destinations[0].uploaded]
     assert uploaded == ["components/b/preview.json", "components/b/qa.json"]
     assert site.live() == myop.variants
+
+
+class AwaitingMyop(Myop):
+    """Myop, which answers when what is to be replaced is kept, or says that it never was."""
+
+    def __init__(self, there: MemoryBackend) -> None:
+        super().__init__(longest=0)
+        self.kept = threading.Event()
+        self.there = there
+        self.patience = 0.0  # seconds
+
+    def document(self, ref: DocumentRef) -> Document:
+        """What is released there."""
+        until = time.monotonic() + self.patience
+        while not ref.is_preview and time.monotonic() < until and not self.kept.is_set():
+            if any("/history/" in key for key in listing(self.there)):
+                self.kept.set()
+            time.sleep(0.001)
+        return super().document(ref)
+
+
+def test_what_a_release_replaces_is_kept_while_myop_is_asked(tmp_path: Path) -> None:
+    url = f"memory://early-{tmp_path.name}"
+    there = open_backend(url)
+    assert isinstance(there, MemoryBackend)
+    myop = AwaitingMyop(there)
+    site = Site(tmp_path, url, myop)
+    myop.release("a")
+    site.publish(Scope("full"))
+    myop.patience = 20.0
+    site.publish(Scope("incremental", (myop.release("a"),)))
+    assert myop.kept.is_set()
+    assert site.live() == myop.variants
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_a_release_that_is_there_or_was_announced_before_copies_nothing(
+    tmp_path: Path, announced: bool
+) -> None:
+    myop = Myop(longest=0)
+    site = Site(tmp_path, f"memory://late-{announced}-{tmp_path.name}", myop)
+    at = datetime(2026, 3, 24, 10, tzinfo=UTC)
+    first = myop.release("a")._replace(announced_at=at if announced else None)
+    second = myop.release("a")._replace(announced_at=at + timedelta(seconds=1))
+    site.publish(Scope("full"))
+    site.publish(Scope("incremental", (second,)))
+    before = listing(site.backend)
+    late = [second, first] if announced else [second]
+    for release in late:
+        site.publish(Scope("incremental", (release,)))
+    assert listing(site.backend) == before
