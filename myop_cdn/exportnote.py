@@ -9,15 +9,15 @@ entry counts only while its hash is that of the file beside it.
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from myop_cdn import names
+from myop_cdn import moments, names
 from myop_cdn.errors import RefusedError, TreeError
 from myop_cdn.model import DocumentRef, Variant
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
+    from datetime import datetime
 
     from myop_cdn.model import ExportedDocument
     from myop_cdn.tree import Tree
@@ -126,12 +126,12 @@ def write(tree: Tree, note: ExportNote) -> None:
 def _json(noted: NotedDocument) -> dict[str, Any]:
     entry: dict[str, Any] = {"sha256": noted.sha256, "component": noted.name}
     if noted.asked_at is not None:
-        entry["askedAt"] = _written(noted.asked_at)
+        entry["askedAt"] = moments.written(noted.asked_at, "auto")
     entry["variants"] = [{"id": one.id, "name": one.name} for one in noted.variants]
     if noted.announced_variant is not None:
         entry["announcedVariant"] = noted.announced_variant
     if noted.announced_at is not None:
-        entry["announcedAt"] = _written(noted.announced_at)
+        entry["announcedAt"] = moments.written(noted.announced_at, "auto")
     return entry
 
 
@@ -158,13 +158,8 @@ def _entry(value: Any) -> NotedDocument | None:
     )
 
 
-def _written(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
-
-
 def _moment(value: Any) -> datetime | None:
     try:
-        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
-        return moment.astimezone(UTC) if moment is not None and moment.tzinfo else None
-    except (ValueError, OverflowError):
+        return moments.moment(value) if isinstance(value, str) else None
+    except ValueError:
         return None

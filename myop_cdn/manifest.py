@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from myop_cdn import jsontext, names
 from myop_cdn.errors import InputError
 from myop_cdn.model import PREVIEW, DocumentRef
+from myop_cdn.moments import moment, written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -143,13 +144,19 @@ class Manifest(NamedTuple):
         """With `exportedAt` filled in where Myop gave none. now: UTC."""
         if "exportedAt" in self.raw:
             return self
-        moment = now.strftime("%Y-%m-%dT%H:%M:%S.") + f"{now.microsecond // 1000:03d}Z"
-        first = {"version": jsontext.Number("1"), "exportedAt": moment}
-        return self._replace(raw={**first, **self.raw, "exportedAt": moment})
+        first = {"version": jsontext.Number("1"), "exportedAt": written(now)}
+        return self._replace(raw={**first, **self.raw})
 
     def says_the_same(self, other: Manifest) -> bool:
         """Whether nothing differs but `exportedAt` and the order of what is listed."""
         return self._meaning() == other._meaning()
+
+    def is_older_than(self, other: Manifest) -> bool:
+        """Whether it was exported earlier; False where a moment is missing, or has no zone."""
+        try:
+            return moment(self.exported_at or "") < moment(other.exported_at or "")
+        except ValueError:
+            return False
 
     def dump(self) -> bytes:
         """The bytes of `manifest.json`, as the official tool writes them."""

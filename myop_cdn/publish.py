@@ -17,11 +17,11 @@ from myop_cdn.deploy import (
     check_destinations,
     read_exported,
 )
-from myop_cdn.deploy.log import utc_now
 from myop_cdn.deploy.source import LocalObject, encoded
 from myop_cdn.errors import MyopCdnError
 from myop_cdn.exportnote import NotedDocument
 from myop_cdn.model import DocumentRef, Release, Scope
+from myop_cdn.moments import utc_now, written
 from myop_cdn.progress import Silent
 from myop_cdn.report import DeployReport, PublishReport, SyncReport
 from myop_cdn.storage.base import Body
@@ -110,7 +110,7 @@ def _announced(scope: Scope, cause: Cause | None) -> str:
     if cause is not None and cause.announced:
         return cause.announced
     moments = [one.announced_at for one in scope.releases if one.announced_at]
-    return max(moments).isoformat().replace("+00:00", "Z") if moments else ""
+    return written(max(moments)) if moments else ""
 
 
 def _with_cached_behind(synced: SyncReport, deployed: DeployReport) -> SyncReport:

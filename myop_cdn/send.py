@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from myop_cdn.errors import InputError, MyopCdnError
+from myop_cdn.moments import written
 from myop_cdn.payload import EVENT
 from myop_cdn.signature import sign
 from myop_cdn.text import shown_url
@@ -77,8 +78,7 @@ def body_of(
     would wait for ever for one that was made up.
     """
     faults = faults or Faults()
-    moment = now - _STALE if faults.stale else now
-    timestamp = moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    timestamp = written(now - _STALE if faults.stale else now)
     data: dict[str, object] = {
         "releases": [
             {

@@ -15,13 +15,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from myop_cdn.deploy.history import held_keys
-from myop_cdn.deploy.log import Entry, written
+from myop_cdn.deploy.log import Entry
 from myop_cdn.deploy.remote import RemoteObject
 from myop_cdn.deploy.source import decoded, encoded
 from myop_cdn.deploy.writes import AbortRun, run_all
 from myop_cdn.document import named
 from myop_cdn.errors import DocumentError, PartlyDone, StorageError, Unreachable
 from myop_cdn.model import COMPONENTS, DocumentRef, Scope, Variant
+from myop_cdn.moments import written
 from myop_cdn.progress import Silent
 from myop_cdn.report import with_error
 from myop_cdn.workers import Beside, each

@@ -23,6 +23,7 @@ FLOORS = {
     "": 0,  # the package itself holds the version
     "errors": 0,
     "text": 0,
+    "moments": 0,
     "azurelogin": 1,
     "retry": 1,
     "transport": 1,

@@ -12,11 +12,11 @@ from rich.cells import cell_len
 from myop_cdn.cli.history import _table
 from myop_cdn.deploy import deploy
 from myop_cdn.deploy.history import Selection
-from myop_cdn.deploy.log import moment
 from myop_cdn.deploy.options import DeployOptions
 from myop_cdn.deploy.remote import SINCE
 from myop_cdn.deploy.target import open_targets
 from myop_cdn.model import DocumentRef, Variant
+from myop_cdn.moments import moment
 from myop_cdn.sandbox import REHEARSAL_KEY, Sandbox
 from myop_cdn.status import LiveDocument, LiveStatus, read_status
 from myop_cdn.storage.base import SHA256_METADATA, Body

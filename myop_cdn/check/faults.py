@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from myop_cdn import jsontext
@@ -18,7 +17,7 @@ from myop_cdn.transport import dates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from datetime import timedelta
+    from datetime import datetime, timedelta
 
     from myop_cdn.check.browser import Visit
     from myop_cdn.check.expected import Expectation
@@ -131,7 +130,7 @@ class Judge:
             return
         listed = set(there.all_refs())
         lacking = [ref for ref in wanted.all_refs() if ref not in listed]
-        is_older = _is_older(there, wanted)
+        is_older = there.is_older_than(wanted)
         if not lacking and not is_older:
             return  # others publish here, too
         message = "old manifest: " if is_older else "another manifest: "
@@ -302,19 +301,6 @@ def _reason(error: DocumentError) -> str:
 
 def _said(manifest: Manifest) -> str:
     return shown(manifest.exported_at or "at an unknown time", 40)
-
-
-def _is_older(there: Manifest, wanted: Manifest) -> bool:
-    first, second = _exported(there), _exported(wanted)
-    return first is not None and second is not None and first < second
-
-
-def _exported(manifest: Manifest) -> datetime | None:
-    try:
-        at = datetime.fromisoformat(manifest.exported_at or "")
-    except ValueError:
-        return None
-    return at if at.tzinfo else None
 
 
 def _lasting(span: timedelta) -> str:

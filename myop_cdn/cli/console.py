@@ -217,8 +217,13 @@ def _spelt(text: str) -> str:
 
 def _json_line(level: Level, message: str, fields: dict[str, object]) -> str:
     import json
-    from datetime import UTC, datetime
 
-    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    value = {"time": now, "level": level, "message": without_credentials(message), **fields}
+    from myop_cdn.moments import utc_now, written
+
+    value = {
+        "time": written(utc_now()),
+        "level": level,
+        "message": without_credentials(message),
+        **fields,
+    }
     return json_text(json.dumps(value, ensure_ascii=False, default=str))

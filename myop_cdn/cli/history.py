@@ -260,7 +260,7 @@ def warn(console: Console, warnings: tuple[str, ...]) -> None:
 
 
 def _commit_lines(commit: Commit) -> list[str]:
-    from myop_cdn.deploy.log import written
+    from myop_cdn.moments import written
 
     why = " ".join(one for one in (commit.cause.command, commit.cause.scope) if one)
     if commit.cause.delivery:
@@ -353,7 +353,7 @@ def _count(number: int, noun: str) -> str:
 
 def _line(one: LiveDocument) -> str:
     """For a pipe: "Pricing Card (pricing-card) · production · Aurora · since 2026-…Z"."""
-    from myop_cdn.deploy.log import written
+    from myop_cdn.moments import written
 
     ref = one.ref
     called = f"{one.name} ({ref.component_id})" if one.name else ref.component_id

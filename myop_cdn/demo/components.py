@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from myop_cdn import jsontext
 from myop_cdn.model import MANIFEST, PREVIEW, DocumentRef, Release
+from myop_cdn.moments import written
 from myop_cdn.tree import Tree
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def _index(now: datetime) -> bytes:
     return jsontext.dumps(
         {
             "version": 1,
-            "exportedAt": now.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "exportedAt": written(now),
             "organization": ORGANIZATION,
             "components": components,
         }

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from myop_cdn import exportnote
 from myop_cdn.deploy import planfile
 from myop_cdn.deploy.approved import ApprovedRun
-from myop_cdn.deploy.log import Cause, utc_now
+from myop_cdn.deploy.log import Cause
 from myop_cdn.deploy.options import (
     DEFAULT_CACHE_CONTROL,
     DeployOptions,
@@ -27,6 +27,7 @@ from myop_cdn.deploy.source import Source, read_exported, read_planned, read_sou
 from myop_cdn.deploy.target import open_targets
 from myop_cdn.errors import ExitCode, MyopCdnError, RefusedError
 from myop_cdn.model import MANIFEST
+from myop_cdn.moments import utc_now
 from myop_cdn.progress import Silent, Sparing
 from myop_cdn.report import DeployReport, DestinationReport
 from myop_cdn.workers import Beside, all_at_once

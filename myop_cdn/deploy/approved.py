@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from myop_cdn.deploy.log import Change, written
+from myop_cdn.deploy.log import Change
 from myop_cdn.deploy.plan import LATER, Plan
 from myop_cdn.deploy.run import Run
 from myop_cdn.deploy.source import Wanted
 from myop_cdn.errors import MyopCdnError, PreconditionFailed, RefusedError
 from myop_cdn.model import COMPONENTS, MANIFEST, DocumentRef
+from myop_cdn.moments import written
 from myop_cdn.report import DestinationReport, Overtaken, Upload
 
 if TYPE_CHECKING:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from myop_cdn.deploy.log import RECENT, Change, moment, written
+from myop_cdn.deploy.log import RECENT, Change
 from myop_cdn.deploy.plan import HELD, LATER, check_limit
 from myop_cdn.deploy.source import decoded
 from myop_cdn.deploy.writes import AbortRun, run_all
 from myop_cdn.document import Document
 from myop_cdn.errors import DocumentError, PreconditionFailed, StorageError
 from myop_cdn.model import MANIFEST, DocumentRef
+from myop_cdn.moments import moment, written
 from myop_cdn.report import Overtaken
 
 if TYPE_CHECKING:

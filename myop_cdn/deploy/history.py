@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from myop_cdn import names
-from myop_cdn.deploy.log import Change, Commit, check_number, moment, unreadable, written
+from myop_cdn.deploy.log import Change, Commit, check_number, unreadable
 from myop_cdn.errors import InputError
 from myop_cdn.model import DocumentRef
+from myop_cdn.moments import moment, written
 from myop_cdn.report import spoken
 from myop_cdn.text import shown
 

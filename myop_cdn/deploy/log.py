@@ -21,13 +21,14 @@ import hashlib
 import json
 import os
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from operator import eq
 from sys import intern
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from myop_cdn.errors import PreconditionFailed, StorageError
 from myop_cdn.model import is_layout
+from myop_cdn.moments import moment, written
 from myop_cdn.storage.base import JSON_TYPE, Body, Headers, Precondition
 from myop_cdn.workers import Beside, each
 
@@ -826,27 +827,6 @@ def new_id() -> str:
 def name_fingerprint(name: str) -> str:
     """A CDN's or a destination's name in the log: 16 hex digits, so that accounts stay out."""
     return hashlib.sha256(name.encode()).hexdigest()[:16]
-
-
-def utc_now() -> datetime:
-    """This machine's clock, aware."""
-    return datetime.now(UTC)
-
-
-def written(at: datetime) -> str:
-    """A moment as it is written everywhere: ISO 8601, UTC, milliseconds, Z."""
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def moment(text: str) -> datetime:
-    """The opposite, in UTC. Raises ValueError for one without a zone."""
-    at = datetime.fromisoformat(text)
-    if at.tzinfo is None:
-        raise ValueError("a moment without a zone")
-    try:
-        return at.astimezone(UTC)
-    except OverflowError:
-        raise ValueError("a moment out of range") from None
 
 
 def check_number(text: str) -> int | None:

@@ -7,7 +7,6 @@ tree nor at the destination: a reader that trusts it would ask in vain.
 
 from __future__ import annotations
 
-from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -368,15 +367,7 @@ def older_than_there(own: Manifest, there: ManifestThere) -> str | None:
     """A warning where a tree's manifest is older than the one it is about to replace."""
     if there.manifest is None:
         return f"the destination's manifest could not be read ({there.problem}); it is replaced"
+    if not own.is_older_than(there.manifest):
+        return None
     mine, theirs = own.exported_at, there.manifest.exported_at
-    before, after = _moment(mine), _moment(theirs)
-    if before is None or after is None or before >= after:
-        return None
     return f"this tree is older than what is at the destination ({mine}, there {theirs})"
-
-
-def _moment(text: str | None) -> datetime | None:
-    try:
-        return datetime.fromisoformat(text).astimezone() if text else None
-    except (ValueError, OverflowError):
-        return None

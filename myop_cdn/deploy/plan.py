@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
-from myop_cdn.deploy.log import moment
 from myop_cdn.errors import RefusedError
 from myop_cdn.model import MANIFEST, DocumentRef, largest_component
+from myop_cdn.moments import moment, written
 from myop_cdn.report import Overtaken, Reason, Upload
 
 if TYPE_CHECKING:
@@ -172,8 +172,7 @@ def _overtaken(mine: LocalObject, there: RemoteObject | None, rules: Rules) -> s
         return None
     if there.facts is None or there.facts.asked <= mine.entry.asked:
         return None
-    at = datetime.fromtimestamp(there.facts.asked, UTC).isoformat().replace("+00:00", "Z")
-    return f"{LATER}, from {at}"
+    return f"{LATER}, from {written(there.facts.asked, 'seconds')}"
 
 
 def _upload(key: str, reason: Reason, mine: LocalObject, there: RemoteObject | None) -> Upload:

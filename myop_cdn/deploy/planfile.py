@@ -14,11 +14,11 @@ import json
 import os
 from contextlib import contextmanager
 from dataclasses import fields, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, cast, get_args
 
 from myop_cdn import exportnote
-from myop_cdn.deploy.log import Cause, Entry, written
+from myop_cdn.deploy.log import Cause, Entry
 from myop_cdn.deploy.options import DeployOptions, Encoding, HistoryLimit
 from myop_cdn.document import named
 from myop_cdn.errors import DocumentError, InputError, RefusedError, TreeError
@@ -26,6 +26,7 @@ from myop_cdn.exportnote import ExportNote, NotedDocument
 from myop_cdn.files import TEMPORARY
 from myop_cdn.manifest import Manifest
 from myop_cdn.model import MANIFEST, DeleteLimit, DocumentRef
+from myop_cdn.moments import moment, written
 from myop_cdn.report import Reason, Upload, spoken
 from myop_cdn.storage.base import Body
 from myop_cdn.tree import MAX_FILE_BYTES, Tree
@@ -322,7 +323,7 @@ def _parse(tree: PlannedTree) -> SavedPlan:
             f"{tree.root} is a plan of another version: form {str(raw['form'])[:20]}, not {_FORM}",
             "make a new plan with this version",
         )
-    made = datetime.fromisoformat(raw["made"]).astimezone(UTC)
+    made = moment(raw["made"])
     options = _parse_options(raw["options"])
     planned = tuple(PlannedDestination.parse(one, tree) for one in raw["destinations"])
     return SavedPlan(Cause.parse(raw["cause"]), options, planned, made)

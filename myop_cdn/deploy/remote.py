@@ -15,7 +15,8 @@ from sys import intern
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, unquote
 
-from myop_cdn.deploy.log import LAST_SECOND, Entry, moment, written
+from myop_cdn.deploy.log import LAST_SECOND, Entry
+from myop_cdn.moments import moment, written
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

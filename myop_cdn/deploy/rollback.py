@@ -21,17 +21,7 @@ from typing import TYPE_CHECKING, Any
 from myop_cdn.deploy.destination import Destination
 from myop_cdn.deploy.history import Past, held_keys
 from myop_cdn.deploy.invalidation import Invalidations
-from myop_cdn.deploy.log import (
-    RECENT,
-    Cause,
-    Change,
-    Commit,
-    Entry,
-    Hold,
-    new_id,
-    unreadable,
-    utc_now,
-)
+from myop_cdn.deploy.log import RECENT, Cause, Change, Commit, Entry, Hold, new_id, unreadable
 from myop_cdn.deploy.next_manifest import put_manifest, with_names, without
 from myop_cdn.deploy.outcome import Outcome
 from myop_cdn.deploy.plan import check_limit
@@ -44,6 +34,7 @@ from myop_cdn.errors import (
     RefusedError,
 )
 from myop_cdn.model import COMPONENTS, MANIFEST, DocumentRef
+from myop_cdn.moments import utc_now
 from myop_cdn.report import DestinationReport, Overtaken, Upload, spoken, with_error
 from myop_cdn.storage.base import Headers
 from myop_cdn.summary import Summary

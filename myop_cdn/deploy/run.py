@@ -25,7 +25,7 @@ from myop_cdn.deploy.commit import CONDITIONS_IGNORED, CommitWriter
 from myop_cdn.deploy.deletions import Deletions
 from myop_cdn.deploy.destination import Destination
 from myop_cdn.deploy.invalidation import Invalidations
-from myop_cdn.deploy.log import Change, Entry, utc_now
+from myop_cdn.deploy.log import Change, Entry
 from myop_cdn.deploy.next_manifest import NextManifest
 from myop_cdn.deploy.outcome import Outcome
 from myop_cdn.deploy.plan import Rules, make_plan, may_delete, needs_facts
@@ -35,6 +35,7 @@ from myop_cdn.deploy.source import Wanted, content_encoding
 from myop_cdn.deploy.writes import AbortRun, Keeper, Writer, attempts, run_all
 from myop_cdn.errors import MyopCdnError, PreconditionFailed, RefusedError, StorageError
 from myop_cdn.model import MANIFEST, DocumentRef
+from myop_cdn.moments import utc_now
 from myop_cdn.report import DestinationReport
 from myop_cdn.storage.base import AclAware, Headers
 from myop_cdn.workers import Beside

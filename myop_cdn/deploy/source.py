@@ -12,12 +12,13 @@ from sys import intern
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from myop_cdn import jsontext
-from myop_cdn.deploy.log import Entry, written
+from myop_cdn.deploy.log import Entry
 from myop_cdn.deploy.writes import run_all
 from myop_cdn.document import named
 from myop_cdn.errors import DocumentError, InputError, RefusedError, StorageError, TreeError
 from myop_cdn.exportnote import NotedDocument
 from myop_cdn.model import MANIFEST, DocumentRef, Variant
+from myop_cdn.moments import written
 from myop_cdn.storage.base import Body
 from myop_cdn.workers import each
 

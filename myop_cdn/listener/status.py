@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+
+from myop_cdn.moments import written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -24,10 +25,7 @@ _LISTED = 1000  # documents in a list of those that are still to come
 
 def iso(moment: float | None) -> str | None:
     """Seconds since the epoch as ISO 8601 in UTC, with milliseconds."""
-    if moment is None:
-        return None
-    text = datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")
-    return text.replace("+00:00", "Z")
+    return None if moment is None else written(moment)
 
 
 def delivery_json(delivery: DeliveryView) -> dict[str, Any]:

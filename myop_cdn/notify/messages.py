@@ -15,10 +15,10 @@ import binascii
 import hmac
 import json
 import re
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from myop_cdn.errors import InputError
+from myop_cdn.moments import written
 from myop_cdn.text import line, shown
 
 if TYPE_CHECKING:
@@ -150,8 +150,7 @@ def facts(notice: Notice, link: str = "") -> dict[str, str]:
 
 
 def _moment(seconds: float) -> str:
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+    return written(seconds, "seconds")
 
 
 def signing_key(secret: str) -> bytes:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-from myop_cdn.deploy.log import written
 from myop_cdn.deploy.source import decoded
 from myop_cdn.errors import StorageError
 from myop_cdn.model import DocumentRef
+from myop_cdn.moments import written
 
 if TYPE_CHECKING:
     from myop_cdn.deploy.history import HistoryReport

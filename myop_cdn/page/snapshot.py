@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from myop_cdn.deploy.history import Selection, read_history
-from myop_cdn.deploy.log import written
 from myop_cdn.errors import MyopCdnError, StorageError
 from myop_cdn.model import DocumentRef
+from myop_cdn.moments import written
 from myop_cdn.page import render
 from myop_cdn.page.documents import no_versions, read_document, versions
 from myop_cdn.workers import each

@@ -11,7 +11,6 @@ import hmac
 import json
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
@@ -19,6 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 from myop_cdn import names
 from myop_cdn.errors import InputError
 from myop_cdn.model import COMPONENTS, MANIFEST, PREVIEW, DocumentRef
+from myop_cdn.moments import written
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -123,10 +123,9 @@ def index_of(tree: Path) -> dict[str, Any]:
             organization = organization or str(item.get("organizationId") or "")
         environments = [env for env in files if env != PREVIEW and not names.problem(env)]
         components.append({"id": folder.name, "name": name, "environments": environments})
-    exported = datetime.fromtimestamp(newest, UTC).isoformat(timespec="milliseconds")
     return {
         "version": 1,
-        "exportedAt": exported.replace("+00:00", "Z"),
+        "exportedAt": written(newest),
         "organization": organization,
         "components": components,
     }

@@ -10,9 +10,10 @@ import pytest
 
 from myop_cdn.deploy import Cause, DeployOptions
 from myop_cdn.deploy.history import Past, Selection, forget, read_diff, read_history
-from myop_cdn.deploy.log import Change, Commit, Entry, Log, new_id, written
+from myop_cdn.deploy.log import Change, Commit, Entry, Log, new_id
 from myop_cdn.deploy.target import Target, open_targets
 from myop_cdn.errors import InputError
+from myop_cdn.moments import written
 from myop_cdn.storage.base import MAX_OBJECT_BYTES
 from myop_cdn.storage.store import Store
 

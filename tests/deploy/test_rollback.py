@@ -12,11 +12,12 @@ import pytest
 
 from myop_cdn.deploy import DeployOptions, deploy
 from myop_cdn.deploy.history import Past, Selection, forget, read_diff, read_history
-from myop_cdn.deploy.log import Cause, Change, Commit, Entry, Log, new_id, utc_now, written
+from myop_cdn.deploy.log import Cause, Change, Commit, Entry, Log, new_id
 from myop_cdn.deploy.rollback import RollbackReport, resume, roll_back
 from myop_cdn.deploy.target import Target, open_targets
 from myop_cdn.errors import ExitCode, InputError, StorageError, StorageUnavailable
 from myop_cdn.model import MANIFEST, DeleteLimit
+from myop_cdn.moments import utc_now, written
 from myop_cdn.storage.base import Body, Headers
 from myop_cdn.storage.memory import MemoryBackend
 from myop_cdn.storage.store import Store
