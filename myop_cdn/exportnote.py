@@ -136,30 +136,20 @@ def _json(noted: NotedDocument) -> dict[str, Any]:
 
 
 def _entry(value: Any) -> NotedDocument | None:
-    if not isinstance(value, dict):
-        return None
-    sha256, name, variants = value.get("sha256"), value.get("component"), value.get("variants")
-    if not isinstance(sha256, str) or not isinstance(name, str) or not isinstance(variants, list):
-        return None
-    announced = value.get("announcedVariant")
-    return NotedDocument(
-        sha256,
-        _moment(value.get("askedAt")),
-        name,
-        tuple(
-            Variant(one["id"], one["name"])
-            for one in variants
-            if isinstance(one, dict)
-            and isinstance(one.get("id"), str)
-            and isinstance(one.get("name"), str)
-        ),
-        announced if isinstance(announced, str) else None,
-        _moment(value.get("announcedAt")),
-    )
+    """None for what is not of the form."""
 
+    def moment(name: str) -> datetime | None:
+        return moments.moment(value[name]) if name in value else None
 
-def _moment(value: Any) -> datetime | None:
     try:
-        return moments.moment(value) if isinstance(value, str) else None
-    except ValueError:
+        variants = tuple(Variant(one["id"], one["name"]) for one in value["variants"])
+        announced = value.get("announcedVariant")
+        texts = [value["sha256"], value["component"], announced or ""]
+        texts += [text for one in variants for text in (one.id, one.name)]
+        if not all(isinstance(text, str) for text in texts):
+            return None
+        return NotedDocument(
+            texts[0], moment("askedAt"), texts[1], variants, announced, moment("announcedAt")
+        )
+    except (KeyError, TypeError, ValueError, AttributeError):
         return None
