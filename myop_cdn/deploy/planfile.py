@@ -188,6 +188,7 @@ class PlannedTree(Tree):
 
     def read_if_there(self, path: str, max_bytes: int = MAX_FILE_BYTES) -> bytes | None:
         """As `read`; None where there is no such member."""
+        import zlib
         from zipfile import BadZipFile
 
         try:
@@ -195,7 +196,7 @@ class PlannedTree(Tree):
                 data = member.read(max_bytes + 1)
         except KeyError:
             return None
-        except (BadZipFile, EOFError, OSError, RuntimeError, NotImplementedError) as error:
+        except (BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:
             raise TreeError(
                 f"{self.root}: {path} is damaged ({error})", "make a new plan"
             ) from None
@@ -278,7 +279,7 @@ def opened(file: Path) -> Iterator[tuple[SavedPlan, PlannedTree, ExportNote]]:
 
     Raises InputError where it is not one, or damaged.
     """
-    from zipfile import BadZipFile, ZipFile
+    from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile
 
     hint = "give a file that --plan-out has written, whole"
     try:
@@ -287,7 +288,7 @@ def opened(file: Path) -> Iterator[tuple[SavedPlan, PlannedTree, ExportNote]]:
         if file.stat().st_size > _MOST_BYTES:
             raise InputError(f"{file} is larger than {_MOST_BYTES // 2**30} GiB", hint)
         archive = ZipFile(file)
-    except BadZipFile:
+    except (BadZipFile, NotImplementedError):  # the latter for a ZIP of a later version
         raise InputError(f"{file} is not a plan", hint) from None
     except OSError as error:
         raise InputError(f"the plan {file} can't be read: {error.strerror}", hint) from None
@@ -296,6 +297,10 @@ def opened(file: Path) -> Iterator[tuple[SavedPlan, PlannedTree, ExportNote]]:
         try:
             if sum(one.file_size for one in archive.infolist()) > _MOST_BYTES:
                 raise ValueError(f"it holds more than {_MOST_BYTES // 2**30} GiB")
+            if any(
+                one.compress_type not in (ZIP_STORED, ZIP_DEFLATED) for one in archive.infolist()
+            ):
+                raise ValueError("it is packed in a way that --plan-out does not")
             plan = _parse(tree)
             note = ExportNote.parse(tree.read(exportnote.PATH, exportnote.MAX_BYTES))
             wanted = {up.key for one in plan.destinations for up in one.uploads}

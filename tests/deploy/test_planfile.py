@@ -363,6 +363,25 @@ def test_a_file_that_was_cut_short_is_bad_input(memory: Site, keep: float) -> No
         memory.apply()
 
 
+@pytest.mark.parametrize(
+    ("before", "offset", "value"),
+    [
+        (b"plan.json", 9, 0xFF),  # the first byte of what is packed
+        (b"PK\x01\x02", 6, 0xC8),  # the version of ZIP that is needed
+        (b"PK\x01\x02", 10, 14),  # packed by another method, LZMA
+    ],
+)
+def test_a_file_whose_bytes_were_damaged_is_bad_input(
+    memory: Site, before: bytes, offset: int, value: int
+) -> None:
+    memory.deploy("one", plan_out=memory.plan)
+    data = bytearray(memory.plan.read_bytes())
+    data[data.index(before) + offset] = value
+    memory.plan.write_bytes(data)
+    with pytest.raises(InputError):
+        memory.apply()
+
+
 def test_a_device_in_the_place_of_a_plan_is_bad_input(memory: Site) -> None:
     memory.plan.symlink_to("/dev/zero")
     with pytest.raises(InputError, match="not a plan"):
