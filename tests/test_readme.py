@@ -12,7 +12,7 @@ import pytest
 
 from myop_cdn import __version__
 from myop_cdn.cli import COMMANDS
-from myop_cdn.cli.help import topics
+from myop_cdn.cli.init import topics
 from myop_cdn.errors import ExitCode
 from tests.readme import DOCS, README, REFERENCE, commands, parsed, written
 

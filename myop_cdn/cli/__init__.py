@@ -39,7 +39,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("myop_cdn.cli.init:init", "Write the files for a CI system or a server."),
     "config": ("myop_cdn.cli.config:config", "Show what is configured, and where."),
     "demo": ("myop_cdn.cli.demo:demo", "Show the whole loop on this machine."),
-    "help": ("myop_cdn.cli.help:help_", "Show a command's help, or read about a topic."),
+    "help": ("myop_cdn.cli.init:help_", "Show a command's help, or read about a topic."),
 }
 SERVERS = ("serve", "sandbox")  # they have signal handlers of their own
 
