@@ -34,7 +34,7 @@ from myop_cdn.deploy.remote import RemoteObject, fingerprint, metadata_of
 from myop_cdn.deploy.source import Wanted, content_encoding
 from myop_cdn.deploy.writes import AbortRun, Keeper, Writer, attempts, run_all
 from myop_cdn.errors import MyopCdnError, PreconditionFailed, RefusedError, StorageError
-from myop_cdn.model import MANIFEST, DocumentRef
+from myop_cdn.model import MANIFEST, PREVIEW, DocumentRef
 from myop_cdn.moments import utc_now
 from myop_cdn.report import DestinationReport
 from myop_cdn.storage.base import AclAware, Headers
@@ -101,11 +101,13 @@ class Run:
         except MyopCdnError as error:
             self._outcome.error = error
             return
-        replaced = {
-            one.ref.path: seen
-            for one in releases
-            if (seen := there.remote.get(one.ref.path)) is not None and seen.is_before(one)
-        }
+        replaced: dict[str, RemoteObject] = {}
+        for one in releases:
+            for ref in (one.ref, DocumentRef(one.component_id, PREVIEW)):
+                seen = there.remote.get(ref.path)
+                if seen is None or not seen.is_before(one):
+                    break  # a preview is taken for replaced only beside its document
+                replaced[ref.path] = seen
         if replaced and not self._options.dry_run:
             keep = partial(self._keeper.keep_early, replaced, self._options.jobs)
             self._early = Beside(keep, "keep")
