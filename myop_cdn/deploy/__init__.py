@@ -12,8 +12,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from myop_cdn import exportnote
-from myop_cdn.deploy import planfile
-from myop_cdn.deploy.approved import ApprovedRun
 from myop_cdn.deploy.log import Cause
 from myop_cdn.deploy.options import (
     DEFAULT_CACHE_CONTROL,
@@ -21,7 +19,6 @@ from myop_cdn.deploy.options import (
     Encoding,
     HistoryLimit,
 )
-from myop_cdn.deploy.planfile import PlannedDestination, SavedPlan
 from myop_cdn.deploy.run import CACHED, Run
 from myop_cdn.deploy.source import Source, read_exported, read_planned, read_source
 from myop_cdn.deploy.target import open_targets
@@ -38,6 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from myop_cdn.deploy.planfile import PlannedDestination
     from myop_cdn.deploy.source import AskAgain
     from myop_cdn.model import DocumentRef, Release
     from myop_cdn.progress import Progress
@@ -110,6 +108,8 @@ def apply(
     plan's. Raises InputError for what is not a plan or was made with other options, RefusedError
     where it was made for other destinations.
     """
+    from myop_cdn.deploy import planfile  # few runs have a plan, and each would pay for it
+
     options = options or DeployOptions()
     with planfile.opened(file) as (plan, tree, note):
         bound = plan.bound(options)
@@ -216,6 +216,8 @@ class Deployment:
 
     def apply(self, planned: Sequence[PlannedDestination], source: Source) -> DeployReport:
         """Do at every destination what was planned for it; nothing at any where one has moved."""
+        from myop_cdn.deploy.approved import ApprovedRun
+
         by_url = {one.url: one for one in planned}
         runs = [
             ApprovedRun(one, self._options, self._cause, self._progress, self._now)
@@ -236,6 +238,8 @@ class Deployment:
     def plan_nothing(self, tree: Tree) -> None:
         """Write a plan that does nothing, where one is to be written."""
         if self._options.plan_out is not None:
+            from myop_cdn.deploy.planfile import PlannedDestination
+
             planned = [PlannedDestination(url) for url in self.urls]
             self._save(self._options.plan_out, planned, tree)
 
@@ -245,7 +249,9 @@ class Deployment:
         return [one.store.url for one in self._targets]
 
     def _save(self, file: Path, planned: Sequence[PlannedDestination], tree: Tree) -> None:
-        plan = SavedPlan(self._cause, self._options, tuple(planned), self._now())
+        from myop_cdn.deploy import planfile
+
+        plan = planfile.SavedPlan(self._cause, self._options, tuple(planned), self._now())
         wanted = {}
         for run, one in zip(self._work, planned, strict=True):
             keys = [up.key for up in one.uploads]

@@ -29,7 +29,6 @@ from myop_cdn.deploy.log import Change, Entry
 from myop_cdn.deploy.next_manifest import NextManifest
 from myop_cdn.deploy.outcome import Outcome
 from myop_cdn.deploy.plan import Rules, make_plan, may_delete, needs_facts
-from myop_cdn.deploy.planfile import PlannedDestination
 from myop_cdn.deploy.remote import RemoteObject, fingerprint, metadata_of
 from myop_cdn.deploy.source import Wanted, content_encoding
 from myop_cdn.deploy.writes import AbortRun, Keeper, Writer, attempts, run_all
@@ -47,6 +46,7 @@ if TYPE_CHECKING:
     from myop_cdn.deploy.log import Cause
     from myop_cdn.deploy.options import DeployOptions
     from myop_cdn.deploy.plan import Plan
+    from myop_cdn.deploy.planfile import PlannedDestination
     from myop_cdn.deploy.source import AskAgain, LocalObject, Source
     from myop_cdn.deploy.target import Target
     from myop_cdn.model import Release
@@ -145,6 +145,8 @@ class Run:
         """What a dry run would have done, with what it saw there. Raises RefusedError where the
         service tells no versions.
         """
+        from myop_cdn.deploy.planfile import PlannedDestination
+
         there, outcome, deletions = self.there, self._outcome, self._deletions
         uploads = tuple(outcome.uploads[key] for key in sorted(outcome.uploads) if key != MANIFEST)
         deleted = {
