@@ -37,11 +37,14 @@ def release(bench: Bench, name: str, milliseconds: int) -> Result:
     """One release by `publish`, at destinations of several sizes, each request held back."""
     sizes = (20, 40) if bench.quick else SIZES
     with ExitStack() as stack:
-        trees = [_edition(bench, number) for number in (1, 2)]
-        urls = [stack.enter_context(api(bench, tree, milliseconds)) for tree in trees]
+        trees = {number: _edition(bench, number) for number in (1, 2)}
+        editions = [
+            (number, stack.enter_context(api(bench, tree, milliseconds)))
+            for number, tree in trees.items()
+        ]
         servers = {size: stack.enter_context(FakeS3(size, milliseconds)) for size in sizes}
         contestants = {
-            size: _contestant(bench, str(size), server, cycle(urls))
+            size: _contestant(bench, str(size), server, cycle(editions))
             for size, server in servers.items()
         }
         counts: dict[int, Counts] = {}
@@ -51,7 +54,7 @@ def release(bench: Bench, name: str, milliseconds: int) -> Result:
             run_once(contestants[size].begin())
             counts[size] = server.take_counts()
         figures = in_turn(list(contestants.values()), bench.rounds, None, bench.say)
-    own = sum((trees[0] / document_key(n)).stat().st_size for n in range(2)) / 1024
+    own = sum((trees[1] / document_key(n)).stat().st_size for n in range(2)) / 1024
     for size, found in counts.items():
         figures[str(size)].requests.update(found.requests)
         bench.say(f"  {size}: {found.sent + found.received:,} bytes")
@@ -84,10 +87,11 @@ def _wall(figures: Mapping[str, Figures], size: int) -> float:
 
 
 def _edition(bench: Bench, number: int) -> Path:
-    """A tree of the first component that the service has, in a content of its own."""
+    """A tree of the first component that the service has, in variants of its own."""
     tree = synthetic.make(_SHAPE, bench.new_folder("edition"))
     for file in tree.glob("components/*/*.json"):
-        file.write_bytes(file.read_bytes().replace(b"edition 000000", b"edition %06d" % number))
+        data = file.read_bytes().replace(b"edition 000000", b"edition %06d" % number)
+        file.write_bytes(data.replace(b'"variant-0-', b'"variant-%d-' % number))
     (folder,) = tree.glob("components/*")
     component = document_key(0).split("/")[1]
     manifest = json.loads((tree / "manifest.json").read_bytes())
@@ -99,15 +103,19 @@ def _edition(bench: Bench, number: int) -> Path:
     return tree
 
 
-def _contestant(bench: Bench, name: str, server: FakeS3, urls: Iterator[str]) -> Contestant:
+def _contestant(
+    bench: Bench, name: str, server: FakeS3, editions: Iterator[tuple[int, str]]
+) -> Contestant:
     component = document_key(0).split("/")[1]
-    releases = [{"componentId": component, "variantId": "variant-0-0", "environment": "production"}]
     output = bench.new_folder("output")
 
     def begin() -> Attempt:
+        number, url = next(editions)
+        variant = f"variant-{number}-0"
+        releases = [{"componentId": component, "variantId": variant, "environment": "production"}]
         command = [
             *bench.finder.ours(), "-q", "publish", "s3://bucket", "--releases",
-            json.dumps(releases), "--exporter", "api", "--api-url", next(urls),
+            json.dumps(releases), "--exporter", "api", "--api-url", url,
             "--output", str(output), "--endpoint-url", server.url,
         ]  # fmt: skip
 
