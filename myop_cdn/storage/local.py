@@ -258,7 +258,8 @@ class LocalBackend:
         ):
             if precondition is not None:
                 self._check(key, precondition.version)
-            self._keep_metadata(key, body.sha256, metadata)
+            is_new = precondition is not None and precondition.version is None
+            self._keep_metadata(key, body.sha256, metadata, is_new=is_new)
             os.replace(temporary, target)
 
     def _delete(self, key: str, version: str | None) -> None:
@@ -292,14 +293,17 @@ class LocalBackend:
         except (OSError, StorageError, ValueError, AttributeError, RecursionError):
             return {}
 
-    def _keep_metadata(self, key: str, sha256: str, metadata: Mapping[str, str]) -> None:
+    def _keep_metadata(
+        self, key: str, sha256: str, metadata: Mapping[str, str], *, is_new: bool = False
+    ) -> None:
         """Before the content is replaced: that of the content now there stays beside the new,
-        so that a reader sees either with its own.
+        so that a reader sees either with its own. is_new: no content is there.
         """
         path = self._path(_METADATA + key)
         if metadata:
             self._make_folder(path.parent)
-            kept = {sha256: dict(metadata), **dict(islice(self._metadata(key).items(), 1))}
+            there = {} if is_new else self._metadata(key)
+            kept = {sha256: dict(metadata), **dict(islice(there.items(), 1))}
             kept[sha256] = dict(metadata)
             with files.written(path, json.dumps(kept).encode(), sync=False) as temporary:
                 os.replace(temporary, path)
